@@ -1,0 +1,1 @@
+"""PostgreSQL: the pool, queries in files, LISTEN, migrations, and the embedded server."""

@@ -1,0 +1,146 @@
+"""
+The pool: connections that come back after the server went away.
+
+asyncpg replaces a connection that the server closed, but the next statement still fails while the server is down.
+`acquire` waits such an outage out for *patience_s*, then says `Unavailable`; nothing here gives up for good, so a
+process never needs a restart because its database had one.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+
+from taskflow.db.query import Connection
+from taskflow.kernel.backoff import reconnect_waits_s
+from taskflow.kernel.errors import Unavailable
+from taskflow.telemetry.log import get_logger
+from taskflow.telemetry.metrics import DB_RECONNECTS
+
+CONNECT_TIMEOUT_S = 5.0
+COMMAND_TIMEOUT_S = 30.0  # a half-open socket ends here at the latest
+IDLE_LIFETIME_S = 300.0
+
+# What a connection raises when the server, the network or a failover took it: try again on another one.
+CONNECTION_ERRORS: tuple[type[BaseException], ...] = (
+    OSError,
+    asyncio.TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+)
+
+_log = get_logger(__name__)
+
+
+class Database:
+    """
+    A pool of connections to one PostgreSQL (or one cluster, by a multi-host URL).
+
+    Args:
+        url: `postgresql://…`; several hosts with `target_session_attrs=read-write` follow a failover.
+        patience_s: how long `acquire` waits for a server that is away before it raises `Unavailable`.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        min_size: int = 0,
+        max_size: int = 10,
+        application_name: str = "taskflow",
+        patience_s: float = 5.0,
+    ) -> None:
+        self.url = url
+        self._min_size = min_size
+        self._max_size = max_size
+        self._application_name = application_name
+        self._patience_s = patience_s
+        self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+        self._opening = asyncio.Lock()
+
+    async def start(self) -> None:
+        """Open the pool if the server is there; a server that is away is met again at `acquire`."""
+        try:
+            await self._open()
+        except CONNECTION_ERRORS as error:
+            _log.warning("taskflow.database.unreachable", error=type(error).__name__)
+
+    async def stop(self) -> None:
+        """Close every connection; those still busy after a second are cut."""
+        pool, self._pool = self._pool, None
+        if pool is None:
+            return
+        try:
+            await asyncio.wait_for(pool.close(), timeout=1.0)
+        except (*CONNECTION_ERRORS, asyncpg.PostgresError):
+            pool.terminate()
+
+    @asynccontextmanager
+    async def acquire(self) -> AsyncIterator[Connection]:
+        """
+        Lend a connection that was alive a moment ago.
+
+        Raises:
+            Unavailable: no connection within *patience_s*. What the body raises is passed on unchanged.
+        """
+        pool, connection = await self._checkout()
+        try:
+            yield connection
+        finally:
+            try:
+                await asyncio.shield(pool.release(connection))
+            except CONNECTION_ERRORS:
+                pass  # it died in the body's hands; the pool has dropped it
+
+    @asynccontextmanager
+    async def transaction(self, **options: Any) -> AsyncIterator[Connection]:
+        """Lend a connection inside BEGIN … COMMIT; an error rolls back. *options* as for asyncpg's `transaction`."""
+        async with self.acquire() as connection, connection.transaction(**options):
+            yield connection
+
+    async def _open(self) -> "asyncpg.Pool[asyncpg.Record]":
+        async with self._opening:
+            if self._pool is None:
+                self._pool = await asyncpg.create_pool(
+                    self.url,
+                    min_size=self._min_size,
+                    max_size=self._max_size,
+                    max_inactive_connection_lifetime=IDLE_LIFETIME_S,
+                    timeout=CONNECT_TIMEOUT_S,
+                    command_timeout=COMMAND_TIMEOUT_S,
+                    server_settings=session_settings(self._application_name),
+                )
+            return self._pool
+
+    async def _checkout(self) -> "tuple[asyncpg.Pool[asyncpg.Record], Connection]":
+        deadline = time.monotonic() + self._patience_s
+        for wait_s in reconnect_waits_s():
+            try:
+                pool = self._pool or await self._open()
+                return pool, await pool.acquire(timeout=CONNECT_TIMEOUT_S)
+            except CONNECTION_ERRORS as error:
+                DB_RECONNECTS.inc()
+                if time.monotonic() + wait_s > deadline:
+                    raise Unavailable("the database cannot be reached", retry_after_s=1.0) from error
+            await asyncio.sleep(wait_s)
+        raise AssertionError("reconnect_waits_s never ends")
+
+
+def session_settings(application_name: str) -> dict[str, str]:
+    """What every session of ours says: who it is, and that it never holds a snapshot idly."""
+    return {
+        "application_name": application_name,
+        "timezone": "UTC",
+        "idle_in_transaction_session_timeout": "60s",
+        "jit": "off",
+    }

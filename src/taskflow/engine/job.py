@@ -1,0 +1,288 @@
+"""
+What a job is: its states, what a submit may say, what a claim gives, what an attempt may come to.
+
+    submit ─┬─> scheduled ── run_at comes ──┐
+            └─> pending <───────────────────┴── retrying (backoff over; entered by error or timeout with retries left)
+                  │ claim: attempt + 1   ^
+                  v                      └── hand-back, rescue
+                active ─┬─> completed
+                        ├─> failed     (exhausted | permanent)
+                        └─> cancelled  (before active: at once; active: requested first)
+    failed ── replay ──> pending (same job, history kept)
+
+`attempt` counts claims and never resets; `failures` counts the attempts charged against `retries` (error and timeout).
+Everything here is a plain value: no connection, no clock.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import NewType
+from uuid import UUID
+
+from taskflow.kernel.json import JSONObject, JSONValue
+
+JobId = NewType("JobId", UUID)
+LeaseId = NewType("LeaseId", UUID)
+WorkerId = NewType("WorkerId", UUID)
+
+DEFAULT_NAMESPACE = UUID(int=0)
+DEFAULT_QUEUE = "default"
+
+PRIORITY_LOW, PRIORITY_NORMAL, PRIORITY_HIGH = 2, 5, 8
+MAX_PRIORITY = 9
+MAX_RETRIES = 10
+DEFAULT_RETRIES = 3
+DEFAULT_TIMEOUT_S = 30.0
+MAX_TIMEOUT_S = 24 * 3600.0
+MAX_PAYLOAD_BYTES = 256 * 1024
+MAX_RESULT_BYTES = 256 * 1024
+MAX_NAME_LENGTH = 100  # of a kind, a queue, a tag
+MAX_TAGS = 20
+MAX_BATCH = 1000  # jobs in one atomic call
+MAX_DELAY_S = 366 * 24 * 3600.0
+MAX_LOG_LINES = 1000  # per attempt; what is over is counted, not kept
+MAX_LOG_CHARS = 4000  # per line
+
+
+class State(StrEnum):
+    """Where a job is. The last three are terminal."""
+
+    PENDING = "pending"
+    SCHEDULED = "scheduled"
+    RETRYING = "retrying"
+    ACTIVE = "active"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_terminal(self) -> bool:
+        return self in TERMINAL
+
+
+TERMINAL = frozenset({State.COMPLETED, State.FAILED, State.CANCELLED})
+
+
+class FailureReason(StrEnum):
+    """Why a job is among the dead letters."""
+
+    EXHAUSTED = "exhausted"
+    PERMANENT = "permanent"
+
+
+class OutcomeKind(StrEnum):
+    """What an attempt came to."""
+
+    COMPLETED = "completed"
+    ERROR = "error"
+    TIMEOUT = "timeout"
+    SNOOZED = "snoozed"
+    CANCELLED = "cancelled"
+    HANDED_BACK = "handed_back"
+    LOST = "lost"  # written by a rescue, never by a worker
+
+
+@dataclass(frozen=True, slots=True)
+class JobError:
+    """Why an attempt failed: the exception's class name, its message, and where (never shown for built-in secrets)."""
+
+    type: str
+    message: str
+    traceback: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """
+    What a caller asks for. Check it with `engine.policy.check_new_job`, which names the field and the limit.
+
+    Args:
+        run_after: wait this long from the database's now; excludes *run_at*.
+        headers: short strings that ride along unseen by handlers (request id, trace context).
+    """
+
+    kind: str
+    payload: JSONObject
+    namespace: UUID = DEFAULT_NAMESPACE
+    queue: str = DEFAULT_QUEUE
+    priority: int = PRIORITY_NORMAL
+    retries: int = DEFAULT_RETRIES
+    timeout_s: float = DEFAULT_TIMEOUT_S
+    run_at: datetime | None = None
+    run_after: timedelta | None = None
+    tags: Sequence[str] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Enqueued:
+    """The answer to a submit: durable once the caller's (or the engine's own) transaction has committed."""
+
+    id: JobId
+    state: State
+    created_at: datetime
+    run_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One finished attempt, as the history shows it. *failures* counts what had been charged after it."""
+
+    attempt: int
+    outcome: OutcomeKind
+    started_at: datetime | None
+    finished_at: datetime
+    error: JobError | None = None
+    retry_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job with its present state; times are aware, UTC, by the database's clock."""
+
+    id: JobId
+    namespace: UUID
+    kind: str
+    queue: str
+    state: State
+    payload: JSONObject
+    priority: int
+    retries: int
+    timeout_s: float
+    tags: Sequence[str]
+    headers: Mapping[str, str]
+    attempt: int
+    failures: int
+    created_at: datetime
+    run_at: datetime | None = None  # pending: due since; scheduled, retrying: due then
+    started_at: datetime | None = None  # of the present or last attempt
+    finished_at: datetime | None = None
+    cancel_requested_at: datetime | None = None
+    result: JSONValue = None
+    error: JobError | None = None  # of the last attempt that failed, while the job has not completed
+    failure_reason: FailureReason | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobFilter:
+    """What a list shows; None means any. *created_from* is inclusive, *created_to* exclusive."""
+
+    kind: str | None = None
+    state: State | None = None
+    queue: str | None = None
+    tag: str | None = None
+    created_from: datetime | None = None
+    created_to: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobPage:
+    """Newest first. *next_before* continues the list below that id; a page may be short and still have a next."""
+
+    items: Sequence[Job]
+    next_before: JobId | None
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """A line that a handler wrote; *seq* orders the lines of one job."""
+
+    seq: int
+    attempt: int
+    at: datetime
+    level: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewLogLine:
+    """A line on its way to the store: *age_s* is how long ago it was written, by the worker's monotonic clock."""
+
+    claim: "Claim"
+    level: str
+    message: str
+    age_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """
+    One claimed job: the right to run it, once, as this attempt.
+
+    (*lease_id*, *position*) is the fence: every write about the attempt names it.
+    """
+
+    lease_id: LeaseId
+    position: int
+    job_id: JobId
+    attempt: int
+    failures: int
+    namespace: UUID
+    kind: str
+    queue: str
+    priority: int
+    payload: str  # JSON text as stored; decoded by whoever knows the type
+    retries: int
+    timeout_s: float
+    headers: Mapping[str, str]
+    queue_wait_s: float  # from due to claimed, by the database's clock
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """
+    What an attempt came to, decided by `engine.policy`; the store writes it down if the claim still stands.
+
+    Args:
+        state: where the job goes: completed, failed, cancelled, retrying, scheduled (snooze) or pending (hand-back).
+        wait_s: for retrying and scheduled, how long from the database's now.
+        duration_s: how long the attempt ran, by the worker's monotonic clock; None if it never started.
+    """
+
+    claim: Claim
+    kind: OutcomeKind
+    state: State
+    failures: int
+    result: str | None = None  # JSON text
+    error: JobError | None = None
+    failure_reason: FailureReason | None = None
+    wait_s: float = 0.0
+    duration_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cancellation:
+    """What a cancel did. *state* is cancelled, or active with *requested_at* set: the worker has been asked."""
+
+    job_id: JobId
+    state: State
+    requested_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KindInfo:
+    """A kind that workers offer: where its jobs go by default, and the JSON Schema of its payload."""
+
+    kind: str
+    queue: str
+    schema: JSONObject
+    retries: int
+    timeout_s: float
+    priority: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerInfo:
+    """A supervisor that is alive by the database's clock, and what its children can run."""
+
+    id: WorkerId
+    host: str
+    pid: int
+    queues: Sequence[str]
+    kinds: Sequence[str]
+    concurrency: int
+    started_at: datetime
+    heartbeat_at: datetime
+    alive: bool

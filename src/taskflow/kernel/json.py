@@ -1,0 +1,43 @@
+"""JSON values as types, and the two checks that PostgreSQL's `jsonb` needs beyond valid JSON."""
+
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
+
+JSONValue: TypeAlias = "None | bool | int | float | str | Sequence[JSONValue] | Mapping[str, JSONValue]"
+JSONObject: TypeAlias = "Mapping[str, JSONValue]"
+
+MAX_DEPTH = 64  # nesting levels; every consumer of a payload can afford a recursion of that depth
+
+
+def find_unstorable(value: JSONValue, pointer: str = "", depth: int = 0) -> tuple[str, str] | None:
+    """
+    Return (JSON Pointer, reason) of the first thing in *value* that `jsonb` cannot hold, or None.
+
+    `jsonb` refuses the character U+0000, lone surrogates and numbers outside its range; nesting is bounded by us.
+    """
+    if depth > MAX_DEPTH:
+        return pointer, f"is nested deeper than {MAX_DEPTH} levels"
+    if isinstance(value, str):
+        return _find_in_text(value, pointer)
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            at = f"{pointer}/{key.replace('~', '~0').replace('/', '~1')}"
+            if found := _find_in_text(key, at) or find_unstorable(item, at, depth + 1):
+                return found
+        return None
+    if isinstance(value, Sequence):
+        for index, item in enumerate(value):
+            if found := find_unstorable(item, f"{pointer}/{index}", depth + 1):
+                return found
+        return None
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):  # noqa: PLR0124
+        return pointer, "is not a finite number"
+    return None
+
+
+def _find_in_text(text: str, pointer: str) -> tuple[str, str] | None:
+    if "\x00" in text:
+        return pointer, "holds the character U+0000, which cannot be stored"
+    if not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text):
+        return pointer, "holds a lone surrogate, which is not valid Unicode"
+    return None
