@@ -211,10 +211,12 @@ class Claim:
     """
     One claimed job: the right to run it, once, as this attempt.
 
-    (*lease_id*, *position*) is the fence: every write about the attempt names it.
+    (*lease_id*, *position*) is the fence: every write about the attempt names it. *lease_size* is how many jobs the
+    lease was given for.
     """
 
     lease_id: LeaseId
+    lease_size: int
     position: int
     job_id: JobId
     attempt: int

@@ -1,0 +1,203 @@
+-- The engine's storage. How it is laid out and why: docs/decisions/0001-storage-layout.md.
+--
+--   job      the body, written once                      done         terminal state and result, append-only
+--   ready    what may be claimed now, deleted at claim   attempt_log  attempts that did not succeed
+--   deferred scheduled and retrying, by run_at           job_log      lines that handlers wrote
+--   lease    one row per claimed batch: who holds which jobs, and which of them are still open
+--
+-- A live job is in exactly one of ready, deferred or an open bit of a lease; an ended one is in done.
+-- Locks are taken in this order: lease rows by id, then ready/deferred/done rows by job id.
+-- No foreign keys, triggers or enum types on these tables: each costs every job, and the statements keep the rules.
+
+-- Ids -----------------------------------------------------------------------------------------------------------
+
+-- UUIDv7 (RFC 9562): 48 bits of milliseconds, 12 bits of the millisecond's fraction, 62 random bits. Of our own,
+-- because PostgreSQL has one only from 18 on, and because a batch spreads its ids by a microsecond to keep its order.
+CREATE FUNCTION taskflow.uuid_v7(at timestamptz) RETURNS uuid
+LANGUAGE sql VOLATILE PARALLEL SAFE
+RETURN (
+    lpad(to_hex((extract(epoch FROM at) * 1000000)::bigint / 1000), 12, '0')
+    || '7' || lpad(to_hex(((extract(epoch FROM at) * 1000000)::bigint % 1000) * 4096 / 1000), 3, '0')
+    || right(replace(gen_random_uuid()::text, '-', ''), 16)
+)::uuid;
+
+-- The smallest id of an instant: bounds of partitions and of "created from … to".
+CREATE FUNCTION taskflow.uuid_v7_floor(at timestamptz) RETURNS uuid
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN rpad(lpad(to_hex((extract(epoch FROM at) * 1000000)::bigint / 1000), 12, '0'), 32, '0')::uuid;
+
+-- Jobs ----------------------------------------------------------------------------------------------------------
+
+CREATE TABLE taskflow.job (
+    id uuid NOT NULL,
+    namespace uuid NOT NULL,
+    queue text NOT NULL,
+    kind text NOT NULL,
+    payload jsonb NOT NULL,
+    priority smallint NOT NULL,
+    retries smallint NOT NULL,
+    timeout_ms integer NOT NULL,
+    tags text[] NOT NULL,
+    headers jsonb NOT NULL,
+    created_at timestamptz NOT NULL,
+    PRIMARY KEY (id)
+) PARTITION BY RANGE (id);
+CREATE INDEX job_list ON taskflow.job (namespace, id DESC);
+
+-- moved: the row is not where its job's body says (queue, priority, created_at), so it is found by its own index.
+CREATE TABLE taskflow.ready (
+    job_id uuid NOT NULL,
+    namespace uuid NOT NULL,
+    queue text NOT NULL,
+    kind text NOT NULL,
+    priority smallint NOT NULL,
+    run_at timestamptz NOT NULL,
+    attempt integer NOT NULL,
+    failures smallint NOT NULL,
+    moved boolean NOT NULL
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_delay = 0);
+CREATE INDEX ready_claim ON taskflow.ready (queue, priority DESC, run_at, job_id);
+CREATE INDEX ready_moved ON taskflow.ready (job_id) WHERE moved;
+
+CREATE TABLE taskflow.deferred (
+    job_id uuid PRIMARY KEY,
+    namespace uuid NOT NULL,
+    queue text NOT NULL,
+    kind text NOT NULL,
+    priority smallint NOT NULL,
+    run_at timestamptz NOT NULL,
+    attempt integer NOT NULL,
+    failures smallint NOT NULL,
+    state text NOT NULL CHECK (state IN ('scheduled', 'retrying'))
+) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
+CREATE INDEX deferred_due ON taskflow.deferred (run_at, job_id);
+
+-- Position p (0 up) of job_ids, attempts and failures belongs to bit p of open. cancels: {"p": when it was asked}.
+-- id is random on purpose: a sequence may repeat a value after a crash, and this is the fence.
+CREATE TABLE taskflow.lease (
+    id uuid PRIMARY KEY,
+    worker_id uuid NOT NULL,
+    incarnation integer NOT NULL,
+    job_ids uuid[] NOT NULL,
+    attempts integer[] NOT NULL,
+    failures smallint[] NOT NULL,
+    open bit varying NOT NULL,
+    cancels jsonb,
+    claimed_at timestamptz NOT NULL
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000,
+        autovacuum_vacuum_cost_delay = 0);
+
+CREATE TABLE taskflow.done (
+    job_id uuid NOT NULL,
+    namespace uuid NOT NULL,
+    queue text NOT NULL,
+    kind text NOT NULL,
+    state text NOT NULL CHECK (state IN ('completed', 'failed', 'cancelled')),
+    failure_reason text,
+    attempt integer NOT NULL,
+    failures smallint NOT NULL,
+    result jsonb,
+    error jsonb,
+    started_at timestamptz,
+    finished_at timestamptz NOT NULL
+) PARTITION BY RANGE (finished_at);
+-- Also the way to one job: three probes, one per state, spare the busiest append a second index.
+CREATE UNIQUE INDEX done_job ON taskflow.done (namespace, state, job_id DESC, finished_at);
+
+CREATE TABLE taskflow.attempt_log (
+    job_id uuid NOT NULL,
+    namespace uuid NOT NULL,
+    attempt integer NOT NULL,
+    outcome text NOT NULL,
+    error jsonb,
+    started_at timestamptz,
+    finished_at timestamptz NOT NULL,
+    retry_at timestamptz
+) PARTITION BY RANGE (finished_at);
+CREATE INDEX attempt_log_job ON taskflow.attempt_log (job_id, attempt);
+
+CREATE SEQUENCE taskflow.job_log_seq;
+CREATE TABLE taskflow.job_log (
+    job_id uuid NOT NULL,
+    namespace uuid NOT NULL,
+    seq bigint NOT NULL DEFAULT nextval('taskflow.job_log_seq'),
+    attempt integer NOT NULL,
+    level text NOT NULL,
+    message text NOT NULL,
+    at timestamptz NOT NULL
+) PARTITION BY RANGE (at);
+CREATE INDEX job_log_job ON taskflow.job_log (job_id, seq);
+
+-- Workers -------------------------------------------------------------------------------------------------------
+
+-- One row per supervisor. heartbeat_at is in no index, so that a beat is a HOT update.
+CREATE TABLE taskflow.worker (
+    id uuid PRIMARY KEY,
+    host text NOT NULL,
+    pid integer NOT NULL,
+    queues text[] NOT NULL,
+    kinds text[] NOT NULL,
+    concurrency integer NOT NULL,
+    started_at timestamptz NOT NULL,
+    heartbeat_at timestamptz NOT NULL
+) WITH (fillfactor = 50);
+
+-- Every schema that a kind ever had; the one published last validates new payloads.
+CREATE TABLE taskflow.kind (
+    name text NOT NULL,
+    schema_hash text NOT NULL,
+    queue text NOT NULL,
+    schema jsonb NOT NULL,
+    priority smallint NOT NULL,
+    retries smallint NOT NULL,
+    timeout_ms integer NOT NULL,
+    published_at timestamptz NOT NULL,
+    PRIMARY KEY (name, schema_hash)
+);
+
+CREATE TABLE taskflow.leader (
+    name text PRIMARY KEY,
+    holder uuid NOT NULL,
+    term bigint NOT NULL,
+    elected_at timestamptz NOT NULL,
+    expires_at timestamptz NOT NULL
+) WITH (fillfactor = 50);
+
+-- Partitions ----------------------------------------------------------------------------------------------------
+
+-- Make the daily partitions (UTC) from first_day on, where they are missing; returns how many were made.
+-- CREATE TABLE LIKE and ATTACH take SHARE UPDATE EXCLUSIVE on the parent, which no submit waits for;
+-- CREATE TABLE … PARTITION OF would take ACCESS EXCLUSIVE. The caller holds an advisory lock.
+CREATE FUNCTION taskflow.make_partitions(first_day date, days integer) RETURNS integer
+LANGUAGE plpgsql AS $$
+DECLARE
+    parent text;
+    part text;
+    day date;
+    low text;
+    high text;
+    made integer := 0;
+BEGIN
+    FOREACH parent IN ARRAY ARRAY['job', 'done', 'attempt_log', 'job_log'] LOOP
+        FOR step IN 0 .. days - 1 LOOP
+            day := first_day + step;
+            part := format('%s_%s', parent, to_char(day, 'YYYYMMDD'));
+            CONTINUE WHEN to_regclass(format('taskflow.%I', part)) IS NOT NULL;
+            IF parent = 'job' THEN
+                low := taskflow.uuid_v7_floor(day::timestamp AT TIME ZONE 'UTC')::text;
+                high := taskflow.uuid_v7_floor((day + 1)::timestamp AT TIME ZONE 'UTC')::text;
+            ELSE
+                low := (day::timestamp AT TIME ZONE 'UTC')::text;
+                high := ((day + 1)::timestamp AT TIME ZONE 'UTC')::text;
+            END IF;
+            EXECUTE format('CREATE TABLE taskflow.%I (LIKE taskflow.%I INCLUDING ALL)', part, parent);
+            EXECUTE format('ALTER TABLE taskflow.%I ATTACH PARTITION taskflow.%I FOR VALUES FROM (%L) TO (%L)',
+                           parent, part, low, high);
+            made := made + 1;
+        END LOOP;
+    END LOOP;
+    RETURN made;
+END
+$$;
+
+SELECT taskflow.make_partitions((now() AT TIME ZONE 'UTC')::date - 1, 9);

@@ -1,0 +1,202 @@
+"""
+What is allowed and what happens next: pure functions over `engine.job`'s values, no clock, no connection.
+
+Checks of a submit raise one `Invalid` that names every bad field and its limit, with the field names of the JSON API.
+"""
+
+import random
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import TypeAlias
+
+import msgspec
+
+from taskflow.engine.job import (
+    MAX_DELAY_S,
+    MAX_NAME_LENGTH,
+    MAX_PAYLOAD_BYTES,
+    MAX_PRIORITY,
+    MAX_RESULT_BYTES,
+    MAX_RETRIES,
+    MAX_TAGS,
+    MAX_TIMEOUT_S,
+    Claim,
+    FailureReason,
+    JobError,
+    NewJob,
+    Outcome,
+    OutcomeKind,
+    State,
+)
+from taskflow.kernel.backoff import backoff_s
+from taskflow.kernel.errors import FieldError, Invalid, PayloadTooLarge
+from taskflow.kernel.json import JSONObject, JSONValue, find_unstorable
+
+MAX_ERROR_CHARS = 2000
+MAX_TRACEBACK_CHARS = 8000
+MIN_TIMEOUT_S = 0.001
+
+_NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_.:/-]{{0,{MAX_NAME_LENGTH - 1}}}")
+
+# failures so far → seconds until the next attempt
+Backoff: TypeAlias = "Callable[[int], float]"
+
+
+def default_backoff(failures: int) -> float:
+    """`2 ** failures` seconds and up to 999 ms more, at most an hour (acceptance S2-19)."""
+    return backoff_s(failures, rng=_RNG)
+
+
+_RNG = random.Random()  # noqa: S311 -- spreads retries, guards nothing
+
+
+def check_new_job(job: NewJob) -> None:
+    """
+    Raise unless *job* can be stored as it is.
+
+    Raises:
+        Invalid: with one `FieldError` per bad field.
+        PayloadTooLarge: the payload's JSON is over `MAX_PAYLOAD_BYTES`.
+    """
+    errors = [*_name_errors("/taskType", job.kind), *_name_errors("/queue", job.queue)]
+    if not 0 <= job.priority <= MAX_PRIORITY:
+        errors.append(FieldError("/priority", "out_of_range", f"must be from 0 to {MAX_PRIORITY}, got {job.priority}"))
+    if not 0 <= job.retries <= MAX_RETRIES:
+        errors.append(FieldError("/retries", "out_of_range", f"must be from 0 to {MAX_RETRIES}, got {job.retries}"))
+    if not MIN_TIMEOUT_S <= job.timeout_s <= MAX_TIMEOUT_S:
+        limits = f"must be from {MIN_TIMEOUT_S * 1000:g} to {MAX_TIMEOUT_S * 1000:.0f} ms"
+        errors.append(FieldError("/timeout", "out_of_range", f"{limits}, got {job.timeout_s * 1000:g}"))
+    errors += _time_errors(job)
+    if len(job.tags) > MAX_TAGS:
+        errors.append(FieldError("/tags", "too_many", f"at most {MAX_TAGS} tags, got {len(job.tags)}"))
+    for index, tag in enumerate(job.tags):
+        if not 1 <= len(tag) <= MAX_NAME_LENGTH or not tag.isprintable():
+            detail = f"must be 1 to {MAX_NAME_LENGTH} printable characters"
+            errors.append(FieldError(f"/tags/{index}", "invalid_tag", detail))
+    if found := find_unstorable(job.payload):
+        errors.append(FieldError(f"/payload{found[0]}", "unstorable", found[1]))
+    if errors:
+        raise Invalid("the job has invalid fields", errors=errors)
+    encode_payload(job.payload)
+
+
+def encode_payload(payload: JSONObject) -> str:
+    """Return the JSON text of a payload. Raises PayloadTooLarge over `MAX_PAYLOAD_BYTES`."""
+    text = msgspec.json.encode(payload)
+    if len(text) > MAX_PAYLOAD_BYTES:
+        raise PayloadTooLarge(f"the payload is {len(text)} bytes of JSON, the limit is {MAX_PAYLOAD_BYTES}")
+    return text.decode()
+
+
+def succeeded(claim: Claim, result: "JSONValue | msgspec.Struct", duration_s: float) -> Outcome:
+    """
+    The handler returned. Its result is checked here, so that a bad one is the attempt's error and not a lost flush.
+
+    A result that is not JSON, that `jsonb` cannot hold or that is over `MAX_RESULT_BYTES` fails the job for good:
+    running the handler again would only repeat its work.
+    """
+    try:
+        text = msgspec.json.encode(result)
+        reason = _result_fault(text)
+    except (TypeError, ValueError, RecursionError) as error:
+        text, reason = b"", f"is not JSON: {error}"
+    if reason is not None:
+        return failed_for_good(claim, JobError("InvalidResult", f"the handler's result {reason}"), duration_s)
+    return Outcome(
+        claim, OutcomeKind.COMPLETED, State.COMPLETED, claim.failures, result=text.decode(), duration_s=duration_s
+    )
+
+
+def failed(
+    claim: Claim,
+    kind: OutcomeKind,
+    error: JobError,
+    duration_s: float,
+    *,
+    backoff: Backoff = default_backoff,
+    retry_after_s: float | None = None,
+) -> Outcome:
+    """
+    The attempt failed by *kind* error or timeout: charge it, and retry unless that exhausts the job's retries.
+
+    *retry_after_s* is what the failed system or the handler asked for; it replaces the backoff.
+    """
+    failures = claim.failures + 1
+    if failures > claim.retries:
+        return Outcome(
+            claim, kind, State.FAILED, failures, error=_cut(error),
+            failure_reason=FailureReason.EXHAUSTED, duration_s=duration_s,
+        )  # fmt: skip
+    wait_s = backoff(failures) if retry_after_s is None else retry_after_s
+    return Outcome(
+        claim, kind, State.RETRYING, failures, error=_cut(error),
+        wait_s=min(max(wait_s, 0.0), MAX_DELAY_S), duration_s=duration_s,
+    )  # fmt: skip
+
+
+def failed_for_good(claim: Claim, error: JobError, duration_s: float) -> Outcome:
+    """The handler's own verdict, or something no retry can mend."""
+    return Outcome(
+        claim, OutcomeKind.ERROR, State.FAILED, claim.failures + 1, error=_cut(error),
+        failure_reason=FailureReason.PERMANENT, duration_s=duration_s,
+    )  # fmt: skip
+
+
+def snoozed(claim: Claim, wait_s: float, duration_s: float) -> Outcome:
+    """The handler wants to run again later; nothing is charged."""
+    return Outcome(
+        claim, OutcomeKind.SNOOZED, State.SCHEDULED, claim.failures,
+        wait_s=min(max(wait_s, 0.0), MAX_DELAY_S), duration_s=duration_s,
+    )  # fmt: skip
+
+
+def cancelled(claim: Claim, duration_s: float | None) -> Outcome:
+    """The attempt was stopped because somebody asked for it, or the handler said so."""
+    return Outcome(claim, OutcomeKind.CANCELLED, State.CANCELLED, claim.failures, duration_s=duration_s)
+
+
+def handed_back(claim: Claim, duration_s: float | None = None) -> Outcome:
+    """The worker cannot (go on to) run it now: somebody else shall, and nothing is charged."""
+    return Outcome(claim, OutcomeKind.HANDED_BACK, State.PENDING, claim.failures, duration_s=duration_s)
+
+
+def _cut(error: JobError) -> JobError:
+    """Bound an error's texts, and drop what PostgreSQL text cannot hold."""
+    traceback = error.traceback
+    return replace(
+        error,
+        type=_storable(error.type)[:MAX_NAME_LENGTH],
+        message=_storable(error.message)[:MAX_ERROR_CHARS],
+        traceback=_storable(traceback)[-MAX_TRACEBACK_CHARS:] if traceback else None,
+    )
+
+
+def _storable(text: str) -> str:
+    return text.replace("\x00", "\\u0000").encode("utf-8", "backslashreplace").decode()
+
+
+def _result_fault(text: bytes) -> str | None:
+    if len(text) > MAX_RESULT_BYTES:
+        return f"is {len(text)} bytes of JSON, the limit is {MAX_RESULT_BYTES}"
+    if b"\\u0000" in text and (found := find_unstorable(msgspec.json.decode(text))):
+        return f"at {found[0]!r} {found[1]}"
+    return None
+
+
+def _name_errors(pointer: str, name: str) -> list[FieldError]:
+    if _NAME.fullmatch(name):
+        return []
+    detail = f"must be 1 to {MAX_NAME_LENGTH} characters of A-Z a-z 0-9 _ . : / - and begin with a letter or digit"
+    return [FieldError(pointer, "invalid_name", detail)]
+
+
+def _time_errors(job: NewJob) -> list[FieldError]:
+    if job.run_at is not None and job.run_after is not None:
+        return [FieldError("/runAt", "exclusive", "give runAt or delay, not both")]
+    if job.run_at is not None and job.run_at.tzinfo is None:
+        return [FieldError("/runAt", "no_time_zone", "must have a time zone, such as Z")]
+    if job.run_after is not None and not timedelta(0) <= job.run_after <= timedelta(seconds=MAX_DELAY_S):
+        return [FieldError("/delay", "out_of_range", f"must be from 0 to {MAX_DELAY_S * 1000:.0f} ms")]
+    return []

@@ -1,0 +1,42 @@
+-- Take up to :limit ready jobs for one worker process, under one lease with one open bit per job.
+-- Queues are served in the order given (callers rotate it); inside one: priority, then time, then id.
+-- Locks: the taken ready rows; rows that others hold are skipped. Index: ready_claim, per queue.
+-- ctid = ANY(ARRAY(…)) makes the choice once, before the delete: a join could run it again and take more than :limit.
+-- A worker whose row is gone was declared dead and gets nothing.
+WITH taken AS MATERIALIZED (
+    DELETE FROM taskflow.ready
+    WHERE ctid = ANY(ARRAY(
+        SELECT candidate.ctid
+        FROM unnest(:queues::text[]) AS lane(queue)
+        CROSS JOIN LATERAL (
+            SELECT r.ctid
+            FROM taskflow.ready r
+            WHERE r.queue = lane.queue AND r.kind = ANY(:kinds::text[])
+            ORDER BY r.priority DESC, r.run_at, r.job_id
+            LIMIT :limit
+            FOR UPDATE SKIP LOCKED
+        ) AS candidate
+        WHERE EXISTS (SELECT FROM taskflow.worker w WHERE w.id = :worker_id::uuid)
+        LIMIT :limit
+    ))
+    RETURNING job_id, namespace, queue, kind, priority, run_at, attempt + 1 AS attempt, failures
+), placed AS MATERIALIZED (
+    SELECT t.*, (row_number() OVER (ORDER BY t.priority DESC, t.run_at, t.job_id) - 1)::integer AS position
+    FROM taken t
+), leased AS (
+    INSERT INTO taskflow.lease (id, worker_id, incarnation, job_ids, attempts, failures, open, claimed_at)
+    SELECT
+        :lease_id::uuid, :worker_id::uuid, :incarnation::integer,
+        array_agg(job_id ORDER BY position), array_agg(attempt ORDER BY position),
+        array_agg(failures ORDER BY position), repeat('1', count(*)::integer)::bit varying,
+        coalesce(:now::timestamptz, statement_timestamp())
+    FROM placed
+    HAVING count(*) > 0
+)
+SELECT
+    p.position, p.job_id, p.attempt, p.failures, p.namespace, p.kind, p.queue, p.priority,
+    j.payload, j.retries, j.timeout_ms, nullif(j.headers, '{}') AS headers,
+    extract(epoch FROM coalesce(:now::timestamptz, statement_timestamp()) - p.run_at)::double precision AS queue_wait_s
+FROM placed p
+JOIN taskflow.job j ON j.id = p.job_id
+ORDER BY p.position;

@@ -1,0 +1,2 @@
+-- A supervisor lives on. No row: it was declared dead, and what it held was given to others.
+UPDATE taskflow.worker SET heartbeat_at = coalesce(:now::timestamptz, now()) WHERE id = :worker_id RETURNING true;

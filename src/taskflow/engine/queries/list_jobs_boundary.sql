@@ -1,0 +1,7 @@
+-- The last id that a scan of :scan rows looks at, or NULL if it reaches the end: where a short page goes on.
+SELECT j.id
+FROM taskflow.job j
+WHERE j.namespace = :namespace AND j.id < :before AND j.id >= :floor
+ORDER BY j.id DESC
+OFFSET :scan - 1
+LIMIT 1;

@@ -1,0 +1,48 @@
+-- Whole jobs with their present state, newest first. One snapshot: a live job is in exactly one place.
+-- Indexes: job's primary key; ready_claim by the body's place, ready_moved; deferred's key; done_job; attempt_log_job.
+-- Leases are scanned: there are as many as batches in flight.
+WITH held AS MATERIALIZED (
+    SELECT u.job_id, u.attempt, u.failures, l.claimed_at, (l.cancels ->> (u.ord - 1)::text)::timestamptz AS cancel_at
+    FROM taskflow.lease l
+    CROSS JOIN unnest(l.job_ids, l.attempts, l.failures) WITH ORDINALITY AS u(job_id, attempt, failures, ord)
+    WHERE l.job_ids && :job_ids::uuid[]
+      AND u.job_id = ANY(:job_ids::uuid[])
+      AND get_bit(l.open, u.ord::integer - 1) = 1
+)
+SELECT
+    j.id, j.namespace, j.queue, j.kind, j.payload, j.priority, j.retries, j.timeout_ms, j.tags, j.headers, j.created_at,
+    CASE
+        WHEN r.job_id IS NOT NULL THEN 'pending'
+        WHEN f.job_id IS NOT NULL THEN f.state
+        WHEN h.job_id IS NOT NULL THEN 'active'
+        ELSE d.state
+    END AS state,
+    coalesce(r.attempt, f.attempt, h.attempt, d.attempt) AS attempt,
+    coalesce(r.failures, f.failures, h.failures, d.failures) AS failures,
+    coalesce(r.run_at, f.run_at) AS run_at,
+    coalesce(h.claimed_at, d.started_at, a.started_at) AS started_at,
+    d.finished_at, h.cancel_at, d.result, d.failure_reason,
+    CASE WHEN d.state IS DISTINCT FROM 'completed' THEN coalesce(d.error, a.error) END AS error
+FROM taskflow.job j
+LEFT JOIN LATERAL (
+    SELECT * FROM taskflow.ready x
+    WHERE (x.queue = j.queue AND x.priority = j.priority AND x.run_at = j.created_at AND x.job_id = j.id)
+       OR (x.moved AND x.job_id = j.id)
+    LIMIT 1
+) r ON true
+LEFT JOIN taskflow.deferred f ON f.job_id = j.id
+LEFT JOIN held h ON h.job_id = j.id
+LEFT JOIN LATERAL (
+    SELECT * FROM taskflow.done x
+    WHERE x.namespace = j.namespace AND x.state = ANY('{completed,failed,cancelled}'::text[]) AND x.job_id = j.id
+      AND x.finished_at >= j.created_at - interval '1 hour'
+    LIMIT 1
+) d ON true
+LEFT JOIN LATERAL (
+    SELECT x.started_at, x.error FROM taskflow.attempt_log x
+    WHERE x.job_id = j.id AND x.finished_at >= j.created_at - interval '1 hour' AND x.outcome IN ('error', 'timeout')
+    ORDER BY x.attempt DESC
+    LIMIT 1
+) a ON true
+WHERE j.id = ANY(:job_ids::uuid[]) AND (:namespace::uuid IS NULL OR j.namespace = :namespace)
+ORDER BY j.id DESC;

@@ -1,0 +1,6 @@
+-- A supervisor says that it lives.
+INSERT INTO taskflow.worker (id, host, pid, queues, kinds, concurrency, started_at, heartbeat_at)
+VALUES (
+    :worker_id, :host, :pid, :queues, '{}', :concurrency,
+    coalesce(:now::timestamptz, now()), coalesce(:now::timestamptz, now())
+);

@@ -1,0 +1,2 @@
+-- Stop leading at once, so that the next leader need not wait for the term to lapse.
+UPDATE taskflow.leader SET expires_at = coalesce(:now::timestamptz, now()) WHERE name = :name AND holder = :holder;

@@ -1,0 +1,29 @@
+-- Take back whole leases: each job still open becomes ready again (or cancelled, if that was asked for), uncharged.
+-- Whoever deletes the lease row does it; a flush that comes later finds no row and is refused.
+-- Locks: the lease rows. Returns the queues that got jobs.
+WITH gone AS (
+    DELETE FROM taskflow.lease l
+    WHERE l.id = ANY(:lease_ids::uuid[])
+    RETURNING l.id, l.job_ids, l.attempts, l.failures, l.open, l.cancels, l.claimed_at
+), back AS MATERIALIZED (
+    SELECT
+        j.id AS job_id, j.namespace, j.queue, j.kind, j.priority, u.attempt, u.failures, gone.claimed_at,
+        coalesce(gone.cancels ? (u.ord - 1)::text, false) AS cancelled,
+        coalesce(:now::timestamptz, statement_timestamp()) AS at
+    FROM gone
+    CROSS JOIN unnest(gone.job_ids, gone.attempts, gone.failures)
+        WITH ORDINALITY AS u(job_id, attempt, failures, ord)
+    JOIN taskflow.job j ON j.id = u.job_id
+    WHERE get_bit(gone.open, u.ord::integer - 1) = 1
+), again AS (
+    INSERT INTO taskflow.ready (job_id, namespace, queue, kind, priority, run_at, attempt, failures, moved)
+    SELECT job_id, namespace, queue, kind, priority, claimed_at, attempt, failures, true FROM back WHERE NOT cancelled
+), ended AS (
+    INSERT INTO taskflow.done
+        (job_id, namespace, queue, kind, state, attempt, failures, started_at, finished_at)
+    SELECT job_id, namespace, queue, kind, 'cancelled', attempt, failures, claimed_at, at FROM back WHERE cancelled
+), history AS (
+    INSERT INTO taskflow.attempt_log (job_id, namespace, attempt, outcome, started_at, finished_at)
+    SELECT job_id, namespace, attempt, :outcome::text, claimed_at, at FROM back
+)
+SELECT queue, count(*)::integer AS jobs FROM back GROUP BY queue ORDER BY queue;

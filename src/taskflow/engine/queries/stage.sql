@@ -1,0 +1,18 @@
+-- Make due jobs ready, at most :limit, soonest first. Locks: their deferred rows; rows that others hold are skipped.
+-- Index: deferred_due. Returns the queues that got jobs.
+WITH due AS (
+    DELETE FROM taskflow.deferred
+    WHERE job_id = ANY(ARRAY(
+        SELECT d.job_id
+        FROM taskflow.deferred d
+        WHERE d.run_at <= coalesce(:now::timestamptz, now())
+        ORDER BY d.run_at, d.job_id
+        LIMIT :limit
+        FOR UPDATE SKIP LOCKED
+    ))
+    RETURNING job_id, namespace, queue, kind, priority, run_at, attempt, failures
+), now_ready AS (
+    INSERT INTO taskflow.ready (job_id, namespace, queue, kind, priority, run_at, attempt, failures, moved)
+    SELECT job_id, namespace, queue, kind, priority, run_at, attempt, failures, true FROM due
+)
+SELECT queue, count(*)::integer AS jobs FROM due GROUP BY queue ORDER BY queue;
