@@ -12,8 +12,10 @@ The tree of errors: one class per thing a caller would handle differently.
 Surprises are exceptions; outcomes of attempts are values (`engine.job.Outcome`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+from taskflow.kernel.json import JSONValue
 
 
 class TaskFlowError(Exception):
@@ -33,7 +35,12 @@ class FieldError:
 
 
 class DomainError(TaskFlowError):
-    """The request cannot be carried out."""
+    """
+    The request cannot be carried out.
+
+    Args:
+        extra: further facts that a program may read, such as the state that stood in the way.
+    """
 
     status = 400
     code = "bad_request"
@@ -45,12 +52,14 @@ class DomainError(TaskFlowError):
         code: str | None = None,
         errors: Sequence[FieldError] = (),
         retry_after_s: float | None = None,
+        extra: Mapping[str, JSONValue] | None = None,
     ) -> None:
         super().__init__(detail)
         self.detail = str(self)
         self.code = code or type(self).code
         self.errors = tuple(errors)
         self.retry_after_s = retry_after_s
+        self.extra = dict(extra or {})
 
 
 class Unauthenticated(DomainError):
