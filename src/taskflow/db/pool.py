@@ -137,10 +137,19 @@ class Database:
 
 
 def session_settings(application_name: str) -> dict[str, str]:
-    """What every session of ours says: who it is, and that it never holds a snapshot idly."""
+    """
+    Return what every session of ours says: who it is, and how its statements are planned.
+
+    Our hot tables empty and fill within a second, so statistics are always wrong about them: left alone, the planner
+    now and then sorts a million ready rows to claim one (28 ms against 0.4 ms, measured). Every statement is written
+    for one index, named in its header; these settings make the planner take it, and plan once per connection.
+    """
     return {
         "application_name": application_name,
         "timezone": "UTC",
         "idle_in_transaction_session_timeout": "60s",
         "jit": "off",
+        "plan_cache_mode": "force_generic_plan",
+        "enable_seqscan": "off",
+        "enable_bitmapscan": "off",
     }

@@ -26,8 +26,9 @@ SELECT
 FROM taskflow.job j
 LEFT JOIN LATERAL (
     SELECT * FROM taskflow.ready x
-    WHERE (x.queue = j.queue AND x.priority = j.priority AND x.run_at = j.created_at AND x.job_id = j.id)
-       OR (x.moved AND x.job_id = j.id)
+    WHERE x.queue = j.queue AND x.priority = j.priority AND x.run_at = j.created_at AND x.job_id = j.id AND NOT x.moved
+    UNION ALL
+    SELECT * FROM taskflow.ready x WHERE x.moved AND x.job_id = j.id
     LIMIT 1
 ) r ON true
 LEFT JOIN taskflow.deferred f ON f.job_id = j.id
