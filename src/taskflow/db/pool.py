@@ -25,7 +25,7 @@ COMMAND_TIMEOUT_S = 30.0  # a half-open socket ends here at the latest
 IDLE_LIFETIME_S = 300.0
 
 # What a connection raises when the server, the network or a failover took it: try again on another one.
-CONNECTION_ERRORS: tuple[type[BaseException], ...] = (
+CONNECTION_ERRORS: tuple[type[Exception], ...] = (
     OSError,
     asyncio.TimeoutError,
     asyncpg.PostgresConnectionError,
