@@ -39,7 +39,7 @@ class DomainError(TaskFlowError):
     The request cannot be carried out.
 
     Args:
-        extra: further facts that a program may read, such as the state that stood in the way.
+        facts: what a program may read besides, such as the state that stood in the way.
     """
 
     status = 400
@@ -52,14 +52,14 @@ class DomainError(TaskFlowError):
         code: str | None = None,
         errors: Sequence[FieldError] = (),
         retry_after_s: float | None = None,
-        extra: Mapping[str, JSONValue] | None = None,
+        facts: Mapping[str, JSONValue] | None = None,
     ) -> None:
         super().__init__(detail)
         self.detail = str(self)
         self.code = code or type(self).code
         self.errors = tuple(errors)
         self.retry_after_s = retry_after_s
-        self.extra = dict(extra or {})
+        self.facts = dict(facts or {})
 
 
 class Unauthenticated(DomainError):
@@ -128,6 +128,10 @@ class LeaseLost(EngineError):
 
 class AlreadyFinal(EngineError):
     """The job has ended and cannot be changed."""
+
+    def __init__(self, message: str | None = None, *, state: str) -> None:
+        super().__init__(message)
+        self.state = state
 
 
 class UnknownKind(EngineError):
