@@ -1,0 +1,1 @@
+"""The HTTP toolkit: problems, bodies, cursors, idempotency keys, the edge. It knows no resource."""

@@ -1,0 +1,137 @@
+"""
+Reading requests: a JSON body in one pass, query parameters by name.
+
+JSON is taken strictly: UTF-8 without a byte order mark, finite numbers, bounded nesting. When a key occurs twice the
+last one counts, for the checks and for what is stored alike, so the two cannot be told different things.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from typing import TypeVar
+from urllib.parse import parse_qsl
+
+import msgspec
+from pydantic import BaseModel, ValidationError
+from starlette.requests import Request
+
+from taskflow.http.problem import BodyTimeout, NotJson, WrongMediaType
+from taskflow.kernel.errors import FieldError, Invalid
+from taskflow.kernel.json import JSONValue
+
+BODY_TIMEOUT_S = 30.0
+MAX_QUERY_FIELDS = 50
+
+_Model = TypeVar("_Model", bound=BaseModel)
+_decode = msgspec.json.Decoder().decode
+
+# Pydantic's words for what is wrong → ours, which stay the same when Pydantic's change.
+_CODES = {
+    "missing": "required",
+    "extra_forbidden": "unknown_field",
+    "greater_than_equal": "out_of_range",
+    "less_than_equal": "out_of_range",
+    "string_too_short": "wrong_length",
+    "string_too_long": "wrong_length",
+    "too_long": "too_many",
+    "literal_error": "unknown_value",
+    "enum": "unknown_value",
+}
+
+
+async def read_body(request: Request) -> bytes:
+    """Return the whole body, which the edge bounds. Raises BodyTimeout after `BODY_TIMEOUT_S`."""
+    receive = request.receive
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            message = await receive()
+            body: bytes = message.get("body", b"")
+            if not message.get("more_body", False):
+                return body
+            chunks = [body]
+            while message.get("more_body", False):
+                message = await receive()
+                chunks.append(message.get("body", b""))
+            return b"".join(chunks)
+    except TimeoutError:
+        raise BodyTimeout(f"the request's body did not arrive within {BODY_TIMEOUT_S:g} s") from None
+
+
+def check_json_type(headers: Mapping[str, str]) -> None:
+    """Raise WrongMediaType unless the headers announce plain JSON in UTF-8."""
+    given = headers.get("content-type", "")
+    if given != "application/json":
+        media_type, _, parameters = given.partition(";")
+        media_type = media_type.strip().lower()
+        if media_type != "application/json" and not (
+            media_type.startswith("application/") and media_type.endswith("+json")
+        ):
+            raise WrongMediaType(f"send JSON with 'Content-Type: application/json', got {given[:100]!r}")
+        charset = parameters.strip().lower().removeprefix("charset=").strip('"')
+        if charset not in {"", "utf-8", "utf8"}:
+            raise WrongMediaType(f"JSON is sent in UTF-8, got {parameters.strip()[:100]!r}")
+    if (encoding := headers.get("content-encoding", "identity")) != "identity":
+        raise WrongMediaType(f"send the body uncompressed, got 'Content-Encoding: {encoding[:100]}'")
+
+
+def parse_json(body: bytes) -> JSONValue:
+    """Decode *body*. Raises NotJson with what is wrong and where."""
+    if not body:
+        raise NotJson("the body is empty; send JSON")
+    try:
+        value: JSONValue = _decode(body)
+    except UnicodeDecodeError:
+        raise NotJson("the body is not UTF-8") from None
+    except RecursionError:
+        raise NotJson("the JSON is nested too deeply") from None
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise NotJson(f"the body is not JSON: {error}") from None
+    return value
+
+
+def field_errors(error: ValidationError, *, body: bool = True) -> list[FieldError]:
+    """Return Pydantic's findings in our words; *body* says whether fields are JSON Pointers or parameter names."""
+    found = []
+    for item in error.errors(include_url=False, include_context=False, include_input=False):
+        code = item["type"]
+        if code.endswith(("_type", "_parsing")):
+            code = "wrong_type"
+        place = [str(step) for step in item["loc"]]
+        if body:
+            pointer = "".join(f"/{step.replace('~', '~0').replace('/', '~1')}" for step in place)
+        else:
+            pointer = place[0] if place else ""
+        found.append(FieldError(pointer, _CODES.get(code, code), _sentence(item["msg"])))
+    return found
+
+
+def read_query(request: Request, model: type[_Model]) -> _Model:
+    """
+    Return the query parameters as *model*.
+
+    Raises:
+        Invalid: naming every parameter that is unknown, given twice or wrong.
+    """
+    text = request.scope["query_string"].decode("ascii", "replace")
+    errors = []
+    values: dict[str, str] = {}
+    try:
+        pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=MAX_QUERY_FIELDS, errors="strict")
+    except UnicodeDecodeError:
+        raise Invalid("the query is not UTF-8", code="bad_query") from None
+    except ValueError:
+        raise Invalid(f"the query has over {MAX_QUERY_FIELDS} parameters", code="bad_query") from None
+    for name, value in pairs:
+        if name in values:
+            errors.append(FieldError(name, "given_twice", "is given more than once"))
+        values[name] = value
+    try:
+        parsed = model.model_validate(values)
+    except ValidationError as error:
+        errors += field_errors(error, body=False)
+    if errors:
+        raise Invalid("the query has invalid parameters", errors=errors)
+    return parsed
+
+
+def _sentence(message: str) -> str:
+    return message[:1].lower() + message[1:] if not message[:2].isupper() else message

@@ -1,0 +1,29 @@
+"""What is known about the request being answered; it rides in the ASGI scope."""
+
+from collections.abc import MutableMapping
+from dataclasses import dataclass
+from typing import Any
+
+SCOPE_KEY = "taskflow.call"
+
+
+@dataclass(slots=True)
+class Call:
+    """
+    One request, for its log line, its metrics and its answers.
+
+    Args:
+        request_id: taken from `X-Request-Id` or made; at most 128 visible ASCII characters.
+        route: the template of the route that took it, such as `/api/v1/jobs/{jobId}`.
+        principal: id of the key that asked, once known.
+    """
+
+    request_id: str
+    route: str = "unmatched"
+    principal: str | None = None
+
+    @staticmethod
+    def of(scope: MutableMapping[str, Any]) -> "Call":
+        """Return the call of *scope*; the edge has put it there."""
+        call: Call = scope[SCOPE_KEY]
+        return call

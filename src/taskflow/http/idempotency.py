@@ -1,0 +1,191 @@
+"""
+Idempotency-Key: a write that is sent twice happens once, and both get the same answer.
+
+    begin ── claim the key ─┬─ new ──────> write, keep the answer, commit ──> answer
+                            ├─ a twin is at work ──> wait for its end (≤ WAIT_S), else 409 with Retry-After
+                            └─ known ────> same request: its answer again · another one: 422
+
+The claim, the write and the answer are one transaction, so there is no state in which one of them exists alone:
+a crash or an error on any line leaves neither write nor key, and the next try starts afresh; a commit whose
+acknowledgement got lost is found by the retry. PostgreSQL decides between two at once, by the row of the primary key:
+the second claim waits until the first transaction has ended, then sees its row, or none if it rolled back.
+
+Only answers of writes that happened are kept. A refusal (a 409, a 422) changed nothing and is worked out again.
+"""
+
+import asyncio
+import hashlib
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from uuid import UUID
+
+import asyncpg
+import msgspec
+from starlette.responses import Response
+
+from taskflow.db.pool import CONNECTION_ERRORS, Database
+from taskflow.db.query import Connection, load_queries
+from taskflow.http.problem import BadHeader
+from taskflow.kernel.errors import Conflict, FieldError, Invalid, Unavailable
+from taskflow.telemetry.log import get_logger
+
+HEADER = "Idempotency-Key"
+REPLAYED_HEADER = "Idempotency-Replayed"
+MAX_KEY_LENGTH = 255
+KEPT = timedelta(hours=24)
+WAIT_S = 5.0
+RETRY_AFTER_S = 1.0
+PRUNE_INTERVAL_S = 300.0
+PRUNE_BATCH = 1000
+
+QUERIES = load_queries(Path(__file__).parent / "queries")
+
+_OUTAGES: tuple[type[Exception], ...] = (*CONNECTION_ERRORS, asyncpg.PostgresError, Unavailable)
+
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer before it is sent: JSON bytes, the status, and the headers that belong to it."""
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def response(self, *, replayed: bool = False) -> Response:
+        headers = {**self.headers, REPLAYED_HEADER: "true"} if replayed else dict(self.headers)
+        return Response(self.body, status_code=self.status, headers=headers, media_type="application/json")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """
+    What makes two requests the same: who asked, by which key, for what.
+
+    Args:
+        principal_id, namespace: of the caller; two callers may use the same key.
+        route: method and template of the route, the same for its aliases.
+        key: as the client chose it; 1 to 255 visible ASCII characters.
+        fingerprint: SHA-256 of what else must be equal.
+    """
+
+    principal_id: UUID
+    namespace: UUID
+    route: str
+    key: str
+    fingerprint: bytes
+
+
+def read_key(headers: Mapping[str, str]) -> str | None:
+    """Return the request's key, or None. Raises BadHeader for one that cannot be."""
+    key = headers.get("idempotency-key")
+    if key is None:
+        return None
+    if not 0 < len(key) <= MAX_KEY_LENGTH or not all("!" <= char <= "~" for char in key):
+        detail = f"must be 1 to {MAX_KEY_LENGTH} visible ASCII characters"
+        raise BadHeader(f"{HEADER} {detail}", code="bad_idempotency_key", errors=[FieldError(HEADER, "bad", detail)])
+    return key
+
+
+def refuse_key(headers: Mapping[str, str]) -> None:
+    """Raise BadHeader if the request has a key: for routes whose answers carry secrets, which are never kept."""
+    if "idempotency-key" in headers:
+        detail = f"this route does not take {HEADER}: its answer is shown once and not kept"
+        raise BadHeader(detail, code="idempotency_not_offered")
+
+
+def fingerprint(*parts: bytes) -> bytes:
+    """Return a hash that is equal for equal *parts* only."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "big"))
+        digest.update(part)
+    return digest.digest()
+
+
+class Idempotency:
+    """Runs writes once per key."""
+
+    def __init__(self, database: Database, *, now: Callable[[], datetime | None] = lambda: None) -> None:
+        self._database = database
+        self._now = now
+
+    async def once(self, request: Request, write: Callable[[Connection], Awaitable[Answer]]) -> tuple[Answer, bool]:
+        """
+        Run *write* in a transaction unless *request* was answered before; return its answer and whether it is a replay.
+
+        *write* uses the connection it is given for everything, and no other. What it raises rolls everything back.
+
+        Raises:
+            Conflict: a twin has been at work for longer than `WAIT_S`; try again after `RETRY_AFTER_S`.
+            Invalid: the key was used for another request.
+        """
+        names = {"principal_id": request.principal_id, "route": request.route, "key": request.key}
+        async with self._database.transaction() as connection:
+            if not await self._claim(connection, request, names):
+                return await self._replay(connection, request, names), True
+            answer = await write(connection)
+            await QUERIES["keep_idempotent_answer"].execute(
+                connection,
+                status=answer.status,
+                headers=msgspec.json.encode(answer.headers).decode(),
+                body=answer.body,
+                **names,
+            )
+        return answer, False
+
+    async def prune(self) -> int:
+        """Delete one batch of keys whose 24 h are over and return how many that were."""
+        async with self._database.acquire() as connection:
+            done = await QUERIES["prune_idempotency_keys"].execute(
+                connection, now=self._now(), kept=KEPT, limit=PRUNE_BATCH
+            )
+        return int(done.rpartition(" ")[2])
+
+    async def run(self) -> None:
+        """Prune now and then, for ever. Several processes may: rows that one holds are skipped by the others."""
+        while True:
+            await asyncio.sleep(PRUNE_INTERVAL_S * random.uniform(0.5, 1.5))  # noqa: S311 -- spreads load
+            try:
+                while await self.prune() == PRUNE_BATCH:
+                    pass
+            except _OUTAGES as error:
+                _log.warning("taskflow.idempotency.prune.exception", error=type(error).__name__)
+
+    async def _claim(self, connection: Connection, request: Request, names: Mapping[str, object]) -> bool:
+        await connection.execute(f"SET LOCAL lock_timeout = {int(WAIT_S * 1000)}")
+        try:
+            claimed = await QUERIES["claim_idempotency_key"].fetchval(
+                connection,
+                namespace=request.namespace,
+                fingerprint=request.fingerprint,
+                kept=KEPT,
+                now=self._now(),
+                **names,
+            )
+        except asyncpg.LockNotAvailableError:
+            detail = f"a request with this {HEADER} is still at work; try again shortly"
+            raise Conflict(detail, code="idempotency_in_progress", retry_after_s=RETRY_AFTER_S) from None
+        await connection.execute("SET LOCAL lock_timeout = DEFAULT")
+        return claimed is not None
+
+    @staticmethod
+    async def _replay(connection: Connection, request: Request, names: Mapping[str, object]) -> Answer:
+        # A new statement sees what the twin has committed meanwhile.
+        row = await QUERIES["get_idempotent_answer"].fetchrow(connection, **names)
+        if row is None:  # pruned between the two statements
+            detail = f"the answer kept for this {HEADER} has just expired; try again"
+            raise Conflict(detail, code="idempotency_in_progress", retry_after_s=RETRY_AFTER_S)
+        if row["fingerprint"] != request.fingerprint:
+            detail = f"this {HEADER} was used for another request; use a new one"
+            raise Invalid(
+                detail,
+                code="idempotency_key_reused",
+                errors=[FieldError(HEADER, "reused", "belongs to another request")],
+            )
+        headers = msgspec.json.decode(row["headers"], type=dict[str, str])
+        return Answer(row["status"], row["body"], headers)
