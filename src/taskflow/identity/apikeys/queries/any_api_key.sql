@@ -1,0 +1,2 @@
+-- Say whether there is any key, of any namespace. Locks: none.
+SELECT EXISTS (SELECT FROM taskflow.api_key);
