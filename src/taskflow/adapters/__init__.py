@@ -1,0 +1,1 @@
+"""Systems outside, each behind a small protocol."""

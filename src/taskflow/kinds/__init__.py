@@ -1,0 +1,19 @@
+"""
+The built-in kinds: their names, other names they answer to, and the types of their payloads and results. No code that
+runs them, so that anyone may enqueue them.
+"""
+
+from collections.abc import Mapping
+
+from taskflow.kinds import email
+
+QUEUE = "builtin"
+BUILTIN = frozenset({email.NAME})
+ALIASES: Mapping[str, str] = dict.fromkeys(email.ALIASES, email.NAME)
+
+__all__ = ["ALIASES", "BUILTIN", "QUEUE", "canonical"]
+
+
+def canonical(kind: str) -> str:
+    """Return the name that *kind* is stored under."""
+    return ALIASES.get(kind, kind)
