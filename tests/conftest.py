@@ -13,12 +13,12 @@ from pathlib import Path
 import asyncpg
 import psycopg
 import pytest
+
 from taskflow.db.embedded import TEST_SETTINGS, EmbeddedPostgres
 from taskflow.db.migrate import migrate
 from taskflow.db.pool import Database, session_settings
 from taskflow.db.query import Connection
 from taskflow.engine.store import Store
-
 from tests.support.clock import FakeClock
 
 TEMPLATE = "taskflow_template"

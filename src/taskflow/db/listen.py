@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 import asyncpg
 
-from taskflow.db.pool import CONNECT_TIMEOUT_S, CONNECTION_ERRORS, session_settings
+from taskflow.db.pool import CONNECT_TIMEOUT_S, DATABASE_ERRORS, session_settings
 from taskflow.kernel.backoff import reconnect_waits_s
 from taskflow.telemetry.log import get_logger
 
@@ -36,7 +36,7 @@ class Listener:
                 connection = await asyncpg.connect(
                     self._url, timeout=CONNECT_TIMEOUT_S, server_settings=session_settings(self._application_name)
                 )
-            except (*CONNECTION_ERRORS, asyncpg.PostgresError):
+            except DATABASE_ERRORS:
                 await asyncio.sleep(next(waits_s))
                 continue
             try:
@@ -47,7 +47,7 @@ class Listener:
                     callback("")
                 waits_s = reconnect_waits_s()
                 await self._watch(connection)
-            except (*CONNECTION_ERRORS, asyncpg.PostgresError) as error:
+            except DATABASE_ERRORS as error:
                 _log.warning("taskflow.listener.lost", error=type(error).__name__)
             finally:
                 self.connected.clear()

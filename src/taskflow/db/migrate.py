@@ -12,7 +12,7 @@ from taskflow.kernel.errors import SetupError
 
 HERE = Path(__file__).parent / "migrations"
 HEAD = "0002"  # a test compares this with the chain on disk
-MIN_SERVER_VERSION = 150000
+MIN_SERVER_MAJOR = 15
 LOCK_KEY = 7_236_410_001  # session advisory lock: one migrator at a time
 
 
@@ -39,7 +39,7 @@ def migrate(url: str) -> list[str]:
     engine = create_engine(_sqlalchemy_url(url), poolclass=pool.NullPool, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         version = connection.dialect.server_version_info or (0,)
-        if version[0] * 10000 < MIN_SERVER_VERSION:
+        if int(version[0]) < MIN_SERVER_MAJOR:
             raise SetupError(f"TaskFlow needs PostgreSQL 15 or newer, this server is {version[0]}")
         connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": LOCK_KEY})
         try:

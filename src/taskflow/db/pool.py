@@ -9,10 +9,11 @@ process never needs a restart because its database had one.
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import asyncpg
+from asyncpg.pool import PoolConnectionProxy
 
 from taskflow.db.query import Connection
 from taskflow.kernel.backoff import reconnect_waits_s
@@ -38,8 +39,19 @@ CONNECTION_ERRORS: tuple[type[Exception], ...] = (
     asyncpg.ReadOnlySQLTransactionError,
     asyncpg.IdleInTransactionSessionTimeoutError,
 )
+# The same as seen through `Database`, which gives up with `Unavailable`.
+OUTAGE_ERRORS: tuple[type[Exception], ...] = (*CONNECTION_ERRORS, Unavailable)
+# Whatever a statement can meet: for loops that must go on.
+DATABASE_ERRORS: tuple[type[Exception], ...] = (*OUTAGE_ERRORS, asyncpg.PostgresError)
 
 _log = get_logger(__name__)
+
+
+class _Session(asyncpg.Connection[asyncpg.Record]):
+    """A pooled connection without a reset between borrowers: that is a query, and nobody here changes a session."""
+
+    def get_reset_query(self) -> str:
+        return ""
 
 
 class Database:
@@ -82,7 +94,7 @@ class Database:
             return
         try:
             await asyncio.wait_for(pool.close(), timeout=1.0)
-        except (*CONNECTION_ERRORS, asyncpg.PostgresError):
+        except DATABASE_ERRORS:
             pool.terminate()
 
     @asynccontextmanager
@@ -97,10 +109,8 @@ class Database:
         try:
             yield connection
         finally:
-            try:
+            with suppress(*CONNECTION_ERRORS):  # it died in the body's hands; the pool has dropped it
                 await asyncio.shield(pool.release(connection))
-            except CONNECTION_ERRORS:
-                pass  # it died in the body's hands; the pool has dropped it
 
     @asynccontextmanager
     async def transaction(self, **options: Any) -> AsyncIterator[Connection]:
@@ -113,6 +123,7 @@ class Database:
             if self._pool is None:
                 self._pool = await asyncpg.create_pool(
                     self.url,
+                    connection_class=_Session,
                     min_size=self._min_size,
                     max_size=self._max_size,
                     max_inactive_connection_lifetime=IDLE_LIFETIME_S,
@@ -122,7 +133,7 @@ class Database:
                 )
             return self._pool
 
-    async def _checkout(self) -> "tuple[asyncpg.Pool[asyncpg.Record], Connection]":
+    async def _checkout(self) -> "tuple[asyncpg.Pool[asyncpg.Record], PoolConnectionProxy[asyncpg.Record]]":
         deadline = time.monotonic() + self._patience_s
         for wait_s in reconnect_waits_s():
             try:

@@ -1,8 +1,8 @@
 """
 SQL lives in files, one statement each, with `:named` parameters; this loads them for asyncpg.
 
-A file's name is the query's name. Names are turned into `$1…$n` in order of first use, once, at import; a call must give
-exactly the names that the statement uses, so that a forgotten or misspelt one fails at the first test.
+A file's name is the query's name. Names are turned into `$1…$n` in order of first use, once, at import; a call must
+give exactly the names that the statement uses, so that a forgotten or misspelt one fails at the first test.
 (Why not aiosql: its methods are made at run time and typed `Any`; this is forty lines and `mypy --strict` sees it.)
 """
 

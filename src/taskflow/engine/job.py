@@ -198,12 +198,12 @@ class LogLine:
 
 @dataclass(frozen=True, slots=True)
 class NewLogLine:
-    """A line on its way to the store: *age_s* is how long ago it was written, by the worker's monotonic clock."""
+    """A line on its way to the store; *written_s* is the monotonic clock of the process that wrote it."""
 
     claim: "Claim"
     level: str
     message: str
-    age_s: float
+    written_s: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ returned, never assumed.
 Time is the database's. *now* exists for tests, which move it: None, as in production, means its clock.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -41,6 +41,7 @@ from taskflow.engine.job import (
 from taskflow.engine.policy import encode_payload
 
 LEASE_S = 15.0  # a worker that has not proved life for this long is dead
+VACUUMED = ("ready", "lease", "deferred")  # the tables on the claim path
 SCAN_ROWS = 10_000  # rows that one page of a filtered list looks at
 DEPTH_ROWS = 10_000  # ready rows that are counted for queue depths
 MAX_ID = UUID(int=(1 << 128) - 1)
@@ -93,11 +94,9 @@ class QueueDepth:
 
 @dataclass(frozen=True, slots=True)
 class DeadEntries:
-    """Dead rows on the claim path, and the oldest snapshot (as text) that keeps them from being removed."""
+    """Dead rows per table of the claim path, and the oldest snapshot (as text) that keeps them from going."""
 
-    ready: int
-    lease: int
-    deferred: int
+    rows: Mapping[str, int]
     oldest_xmin: str | None
 
 
@@ -107,7 +106,7 @@ class Store:
     def __init__(self, now: Callable[[], datetime | None] = lambda: None) -> None:
         self._now = now
 
-    # Submitting ------------------------------------------------------------------------------------------------
+    # Submitting -----------------------------------------------------------------------------------------------------
 
     async def enqueue(self, connection: Connection, jobs: Sequence[NewJob]) -> list[Enqueued]:
         """Store *jobs* (checked before) and answer in their order. Durable when the caller's transaction commits."""
@@ -136,7 +135,7 @@ class Store:
             for row in rows
         ]
 
-    # Claiming and ending attempts --------------------------------------------------------------------------------
+    # Claiming and ending attempts -----------------------------------------------------------------------------------
 
     async def claim(
         self,
@@ -263,8 +262,13 @@ class Store:
         settled = {(row["lease_id"], row["position"]) for row in rows}
         return [outcome for outcome in refused if (outcome.claim.lease_id, outcome.claim.position) not in settled]
 
-    async def write_logs(self, connection: Connection, lines: Sequence[NewLogLine]) -> None:
-        """Append lines in order; those of a claim that was taken back are dropped."""
+    async def write_logs(self, connection: Connection, lines: Sequence[NewLogLine], *, written_at_s: float) -> None:
+        """
+        Append lines in order; those of a claim that was taken back are dropped.
+
+        Args:
+            written_at_s: the present value of the monotonic clock that the lines were stamped with.
+        """
         if not lines:
             return
         await _Q["write_logs"].execute(
@@ -277,10 +281,10 @@ class Store:
             attempts=[line.claim.attempt for line in lines],
             levels=[line.level for line in lines],
             messages=[line.message for line in lines],
-            ages_s=[line.age_s for line in lines],
+            ages_s=[written_at_s - line.written_s for line in lines],
         )
 
-    # Taking back -------------------------------------------------------------------------------------------------
+    # Taking back ----------------------------------------------------------------------------------------------------
 
     async def return_leases(
         self, connection: Connection, lease_ids: Sequence[LeaseId], outcome: OutcomeKind
@@ -291,9 +295,7 @@ class Store:
         rows = await _Q["return_leases"].fetch(connection, now=self._now(), lease_ids=lease_ids, outcome=outcome)
         return {row["queue"]: row["jobs"] for row in rows}
 
-    async def list_own_leases(
-        self, connection: Connection, *, worker_id: WorkerId, incarnation: int
-    ) -> list[OwnLease]:
+    async def list_own_leases(self, connection: Connection, *, worker_id: WorkerId, incarnation: int) -> list[OwnLease]:
         rows = await _Q["list_own_leases"].fetch(connection, worker_id=worker_id, incarnation=incarnation)
         return [
             OwnLease(
@@ -317,7 +319,7 @@ class Store:
         """Forget workers silent for `LEASE_S`; their leases become orphans."""
         return [row["id"] for row in await _Q["bury_workers"].fetch(connection, now=self._now(), lease_s=LEASE_S)]
 
-    # Due, cancel, replay -----------------------------------------------------------------------------------------
+    # Due, cancel, replay --------------------------------------------------------------------------------------------
 
     async def stage(self, connection: Connection, *, limit: int) -> dict[str, int]:
         """Make due jobs ready; return how many per queue."""
@@ -367,7 +369,7 @@ class Store:
         )
         return queue is not None
 
-    # Reading -------------------------------------------------------------------------------------------------------
+    # Reading --------------------------------------------------------------------------------------------------------
 
     async def read_jobs(
         self, connection: Connection, job_ids: Sequence[JobId], *, namespace: UUID | None = None
@@ -426,9 +428,7 @@ class Store:
             for row in rows
         ]
 
-    async def list_logs(
-        self, connection: Connection, body: JobBody, *, after_seq: int, limit: int
-    ) -> list[LogLine]:
+    async def list_logs(self, connection: Connection, body: JobBody, *, after_seq: int, limit: int) -> list[LogLine]:
         rows = await _Q["list_logs"].fetch(
             connection, job_id=body.id, created_at=body.created_at, after_seq=after_seq, limit=limit
         )
@@ -441,10 +441,17 @@ class Store:
             for row in rows
         ]
 
-    # Workers and kinds -----------------------------------------------------------------------------------------------
+    # Workers and kinds ----------------------------------------------------------------------------------------------
 
     async def register_worker(
-        self, connection: Connection, *, worker_id: WorkerId, host: str, pid: int, queues: Sequence[str], concurrency: int
+        self,
+        connection: Connection,
+        *,
+        worker_id: WorkerId,
+        host: str,
+        pid: int,
+        queues: Sequence[str],
+        concurrency: int,
     ) -> None:
         await _Q["register_worker"].execute(
             connection, now=self._now(), worker_id=worker_id, host=host, pid=pid, queues=queues, concurrency=concurrency
@@ -461,10 +468,8 @@ class Store:
         rows = await _Q["list_workers"].fetch(connection, now=self._now(), lease_s=LEASE_S)
         return [WorkerInfo(**row) for row in rows]
 
-    async def publish_kinds(
-        self, connection: Connection, worker_id: WorkerId, queues: Sequence[str], kinds: Sequence[tuple[KindInfo, str]]
-    ) -> None:
-        """Say what a worker's processes can run: each kind with the hash of its schema."""
+    async def publish_kinds(self, connection: Connection, kinds: Sequence[tuple[KindInfo, str]]) -> None:
+        """Make kinds known, each with the hash of its schema; what is known already is left as it is."""
         await _Q["publish_kinds"].execute(
             connection,
             now=self._now(),
@@ -476,9 +481,10 @@ class Store:
             retries=[kind.retries for kind, _ in kinds],
             timeouts_ms=[round(kind.timeout_s * 1000) for kind, _ in kinds],
         )
-        await _Q["set_worker_kinds"].execute(
-            connection, worker_id=worker_id, kinds=sorted(kind.kind for kind, _ in kinds), queues=queues
-        )
+
+    async def set_worker_kinds(self, connection: Connection, worker_id: WorkerId, kinds: Sequence[str]) -> None:
+        """Say what a worker's processes can run."""
+        await _Q["set_worker_kinds"].execute(connection, worker_id=worker_id, kinds=kinds)
 
     async def list_kinds(self, connection: Connection) -> list[KindInfo]:
         return [
@@ -493,7 +499,7 @@ class Store:
             for row in await _Q["list_kinds"].fetch(connection)
         ]
 
-    # Leading ---------------------------------------------------------------------------------------------------------
+    # Leading --------------------------------------------------------------------------------------------------------
 
     async def lead(self, connection: Connection, name: str, holder: WorkerId, *, term_s: float) -> Term | None:
         """Become or stay the leader; None while somebody else is."""
@@ -515,7 +521,15 @@ class Store:
         row = await _Q["dead_entries"].fetchrow(connection)
         if row is None:
             raise AssertionError("a SELECT without FROM returns a row")
-        return DeadEntries(**row)
+        return DeadEntries({table: row[table] for table in VACUUMED}, row["oldest_xmin"])
+
+    async def vacuum(self, connection: Connection, table: str) -> None:
+        """Remove dead rows of one of `VACUUMED`; not in a transaction. A table that somebody locks is left out."""
+        await _Q[f"vacuum_{table}"].execute(connection)
+
+    async def has_dead(self, connection: Connection) -> bool:
+        """Say whether there is anything to rescue."""
+        return bool(await _Q["has_dead"].fetchval(connection, now=self._now(), lease_s=LEASE_S))
 
 
 def new_lease_id() -> LeaseId:

@@ -28,7 +28,9 @@ def backoff_s(failures: int, *, cap_s: float = 3600.0, jitter_s: float = 0.999, 
     return wait_s + rng.uniform(0.0, jitter_s)
 
 
-def reconnect_waits_s(*, first_s: float = 0.05, cap_s: float = 2.0, rng: random.Random | None = None) -> Iterator[float]:
+def reconnect_waits_s(
+    *, first_s: float = 0.05, cap_s: float = 2.0, rng: random.Random | None = None
+) -> Iterator[float]:
     """Yield waits for ever: doubling from *first_s* to *cap_s*, each shortened by up to half at random."""
     rng = rng or random.Random()  # noqa: S311 -- spreads load, guards nothing
     wait_s = first_s

@@ -1,9 +1,10 @@
 """JSON values as types, and the two checks that PostgreSQL's `jsonb` needs beyond valid JSON."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
-JSONValue: TypeAlias = "None | bool | int | float | str | Sequence[JSONValue] | Mapping[str, JSONValue]"
+JSONValue: TypeAlias = "bool | int | float | str | Sequence[JSONValue] | Mapping[str, JSONValue] | None"
 JSONObject: TypeAlias = "Mapping[str, JSONValue]"
 
 MAX_DEPTH = 64  # nesting levels; every consumer of a payload can afford a recursion of that depth
@@ -30,7 +31,7 @@ def find_unstorable(value: JSONValue, pointer: str = "", depth: int = 0) -> tupl
             if found := find_unstorable(item, f"{pointer}/{index}", depth + 1):
                 return found
         return None
-    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):  # noqa: PLR0124
+    if isinstance(value, float) and not math.isfinite(value):
         return pointer, "is not a finite number"
     return None
 

@@ -1,2 +1,3 @@
--- What a worker's processes can run.
-UPDATE taskflow.worker SET kinds = :kinds, queues = :queues WHERE id = :worker_id;
+-- What a worker's processes can run; written again if its row was made anew, and only then. Locks: the worker's row.
+UPDATE taskflow.worker SET kinds = :kinds
+WHERE id = :worker_id AND kinds IS DISTINCT FROM :kinds::text[];

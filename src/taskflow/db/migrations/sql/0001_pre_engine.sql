@@ -167,7 +167,7 @@ CREATE TABLE taskflow.leader (
 
 -- Make the daily partitions (UTC) from first_day on, where they are missing; returns how many were made.
 -- CREATE TABLE LIKE and ATTACH take SHARE UPDATE EXCLUSIVE on the parent, which no submit waits for;
--- CREATE TABLE … PARTITION OF would take ACCESS EXCLUSIVE. The caller holds an advisory lock.
+-- CREATE TABLE … PARTITION OF would take ACCESS EXCLUSIVE. Two at once take turns by an advisory lock.
 CREATE FUNCTION taskflow.make_partitions(first_day date, days integer) RETURNS integer
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -178,6 +178,7 @@ DECLARE
     high text;
     made integer := 0;
 BEGIN
+    PERFORM pg_advisory_xact_lock(723641, 0);
     FOREACH parent IN ARRAY ARRAY['job', 'done', 'attempt_log', 'job_log'] LOOP
         FOR step IN 0 .. days - 1 LOOP
             day := first_day + step;

@@ -1,0 +1,257 @@
+"""
+The engine as its users see it: submit, look, cancel, replay. Workers use `store` directly.
+
+`async with Engine(database) as engine:` starts two small tasks, one that groups concurrent submits into one commit
+and one that sends wake-ups. Without them everything still works: a submit is its own commit, and workers find it by
+their poll.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
+from datetime import datetime
+from typing import Self
+from uuid import UUID
+
+from taskflow.db.pool import DATABASE_ERRORS, Database
+from taskflow.db.query import Connection
+from taskflow.engine.job import (
+    MAX_BATCH,
+    Attempt,
+    Cancellation,
+    Enqueued,
+    Job,
+    JobFilter,
+    JobId,
+    JobPage,
+    KindInfo,
+    LogLine,
+    NewJob,
+    State,
+    WorkerInfo,
+)
+from taskflow.engine.notifier import Notifier
+from taskflow.engine.policy import check_new_job
+from taskflow.engine.store import JobBody, QueueDepth, Store
+from taskflow.engine.submitter import Submitter
+from taskflow.kernel.errors import AlreadyFinal, Conflict, FieldError, Invalid, NotFound, Unavailable
+from taskflow.telemetry.metrics import JOBS_ENQUEUED
+
+_CANCEL_TRIES = 20  # a job that changes its place between two looks this often is not to be believed
+
+
+class Engine:
+    """
+    See the module.
+
+    Args:
+        now: the clock of the statements; tests move it. None from it means the database's own, as in production.
+    """
+
+    def __init__(self, database: Database, *, now: Callable[[], datetime | None] = lambda: None) -> None:
+        self._database = database
+        self._store = Store(now)
+        self._notifier = Notifier(database)
+        self._submitter = Submitter(database, self._store, self._notifier)
+        self._services: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Start grouping submits and sending wake-ups. Starting twice is fine."""
+        if self._services is None:
+            with suppress(*DATABASE_ERRORS):
+                async with self._database.acquire() as connection:
+                    await self._store.make_partitions(connection, days=1)
+            self._services = asyncio.create_task(self._run(), name="taskflow-engine")
+
+    async def stop(self) -> None:
+        """Stop: submits that are waiting are refused. Stopping twice, or before starting, is fine."""
+        services, self._services = self._services, None
+        if services is not None:
+            services.cancel()
+            with suppress(asyncio.CancelledError):
+                await services
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def _run(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._submitter.run(), name="taskflow-submitter")
+            group.create_task(self._notifier.run(), name="taskflow-notifier")
+
+    # Submitting -----------------------------------------------------------------------------------------------------
+
+    async def enqueue(self, job: NewJob, *, connection: Connection | None = None) -> Enqueued:
+        """
+        Submit one job; durable on return, or, with *connection*, when its transaction commits.
+
+        With *connection* call `wake` after the commit, or let the workers' poll find it within a second.
+
+        Raises:
+            Invalid, PayloadTooLarge: nothing was stored.
+            Unavailable: the database is away, or too much is waiting for it.
+        """
+        check_new_job(job)
+        if connection is not None:
+            [enqueued] = await self._store.enqueue(connection, [job])
+        elif self._services is not None:
+            enqueued = await self._submitter.submit(job)
+        else:
+            async with self._database.acquire() as own:
+                [enqueued] = await self._store.enqueue(own, [job])
+        JOBS_ENQUEUED.labels(job.queue, job.kind).inc()
+        return enqueued
+
+    async def enqueue_many(self, jobs: Sequence[NewJob], *, connection: Connection | None = None) -> list[Enqueued]:
+        """
+        Submit up to `MAX_BATCH` jobs, all or none, answered in their order.
+
+        Raises:
+            Invalid: as for `enqueue`, the pointers beginning with the index of the job.
+        """
+        if len(jobs) > MAX_BATCH:
+            detail = f"at most {MAX_BATCH} jobs in one batch, got {len(jobs)}"
+            raise Invalid(detail, errors=[FieldError("", "too_many", detail)])
+        for index, job in enumerate(jobs):
+            try:
+                check_new_job(job)
+            except Invalid as error:
+                named = [FieldError(f"/{index}{e.pointer}", e.code, e.detail) for e in error.errors]
+                raise Invalid(f"job {index} has invalid fields", errors=named) from error
+        if not jobs:
+            return []
+        if connection is not None:
+            stored = await self._store.enqueue(connection, jobs)
+        else:
+            async with self._database.acquire() as own:
+                stored = await self._store.enqueue(own, jobs)
+            self.wake({job.queue for job in jobs})
+        for job in jobs:
+            JOBS_ENQUEUED.labels(job.queue, job.kind).inc()
+        return stored
+
+    def wake(self, queues: Iterable[str]) -> None:
+        """Tell workers of jobs that the caller's own transaction has just committed. Returns at once."""
+        self._notifier.wake(queues)
+
+    # Looking --------------------------------------------------------------------------------------------------------
+
+    async def get_job(
+        self, job_id: JobId, *, namespace: UUID | None = None, connection: Connection | None = None
+    ) -> Job:
+        """Return a job with its present state. Raises NotFound."""
+        async with self._lend(connection) as lent:
+            found = await self._store.read_jobs(lent, [job_id], namespace=namespace)
+        if not found:
+            raise NotFound(f"there is no job {str(job_id)!r}")
+        return found[0]
+
+    async def list_jobs(
+        self, namespace: UUID, chosen: JobFilter, *, limit: int, before: JobId | None = None
+    ) -> JobPage:
+        """Return a page of jobs, newest first, below *before*; ids and states are of one snapshot."""
+        async with self._database.transaction(isolation="repeatable_read", readonly=True) as connection:
+            ids, next_before = await self._store.list_ids(connection, namespace, chosen, limit=limit, before=before)
+            return JobPage(await self._store.read_jobs(connection, ids), next_before)
+
+    async def list_attempts(self, job_id: JobId, *, namespace: UUID | None = None) -> list[Attempt]:
+        """Return the attempts of a job that have ended, oldest first. Raises NotFound."""
+        async with self._database.acquire() as connection:
+            return await self._store.list_attempts(connection, await self._body(connection, job_id, namespace))
+
+    async def list_logs(
+        self, job_id: JobId, *, after_seq: int = 0, limit: int, namespace: UUID | None = None
+    ) -> list[LogLine]:
+        """Return lines that the job's handler wrote, in order. Raises NotFound."""
+        async with self._database.acquire() as connection:
+            body = await self._body(connection, job_id, namespace)
+            return await self._store.list_logs(connection, body, after_seq=after_seq, limit=limit)
+
+    async def list_kinds(self) -> list[KindInfo]:
+        """Return the kinds that workers have published, each with its newest schema."""
+        async with self._database.acquire() as connection:
+            return await self._store.list_kinds(connection)
+
+    async def list_workers(self) -> list[WorkerInfo]:
+        async with self._database.acquire() as connection:
+            return await self._store.list_workers(connection)
+
+    async def queue_depths(self) -> list[QueueDepth]:
+        """Return ready jobs per queue and kind, counted over a bounded number of rows."""
+        async with self._database.acquire() as connection:
+            return await self._store.queue_depths(connection)
+
+    # Changing -------------------------------------------------------------------------------------------------------
+
+    async def cancel(
+        self, job_id: JobId, *, namespace: UUID | None = None, connection: Connection | None = None
+    ) -> Cancellation:
+        """
+        Cancel a job: at once if nobody runs it, else ask its worker to stop it.
+
+        Each step is one statement that takes the job from where it is; between two of them it may have moved on, so
+        the round is made again until one of them finds it. With *connection*, call `announce_cancel` after the commit.
+
+        Raises:
+            NotFound: no such job in *namespace*.
+            AlreadyFinal: it has ended; `state` says how.
+        """
+        async with self._lend(connection) as lent:
+            body = await self._body(lent, job_id, namespace)
+            for _ in range(_CANCEL_TRIES):
+                if await self._store.cancel_waiting(lent, body):
+                    return Cancellation(job_id, State.CANCELLED)
+                if requested_at := await self._store.request_cancel(lent, job_id):
+                    if connection is None:
+                        self.announce_cancel(job_id)
+                    return Cancellation(job_id, State.ACTIVE, requested_at)
+                if state := await self._store.find_end(lent, body):
+                    raise AlreadyFinal(f"the job is {state} already", state=str(state))
+        raise Unavailable("the job is changing too quickly to be cancelled; try again", retry_after_s=1.0)
+
+    def announce_cancel(self, job_id: JobId) -> None:
+        """Tell the worker of a cancel that the caller's own transaction has just committed. Returns at once."""
+        self._notifier.cancel(job_id)
+
+    async def replay(
+        self, job_id: JobId, *, namespace: UUID | None = None, connection: Connection | None = None
+    ) -> Job:
+        """
+        Run a failed job again: its history is kept, its failures are forgiven.
+
+        With *connection*, call `wake` after the commit.
+
+        Raises:
+            NotFound: no such job in *namespace*.
+            Conflict: it has not failed; `facts["state"]` says what it is.
+        """
+        async with self._lend(connection) as lent:
+            body = await self._body(lent, job_id, namespace)
+            if await self._store.replay(lent, body):
+                if connection is None:
+                    self.wake([body.queue])
+            else:
+                [job] = await self._store.read_jobs(lent, [job_id])
+                detail = f"only a failed job can be retried, this one is {job.state}"
+                raise Conflict(detail, code="not_failed", facts={"state": str(job.state)})
+            [job] = await self._store.read_jobs(lent, [job_id])
+        return job
+
+    @asynccontextmanager
+    async def _lend(self, connection: Connection | None) -> AsyncIterator[Connection]:
+        """Lend the caller's connection, or one of our own."""
+        if connection is not None:
+            yield connection
+        else:
+            async with self._database.acquire() as own:
+                yield own
+
+    async def _body(self, connection: Connection, job_id: JobId, namespace: UUID | None) -> JobBody:
+        body = await self._store.find_body(connection, job_id, namespace)
+        if body is None:
+            raise NotFound(f"there is no job {str(job_id)!r}")
+        return body

@@ -1,0 +1,149 @@
+"""
+Writes down what attempts came to: everything that gathered while the last flush was on its way goes in the next.
+
+No timer: an idle worker writes at once, a busy one in large batches. When the connection is lost the batch is kept
+and sent again; PostgreSQL's fence makes that safe, and a refused outcome that an earlier try had written after all is
+told from one that was lost by looking (`find_unsettled`). The buffer is bounded by the worker, which claims no more
+while it is full.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+import asyncpg
+
+from taskflow.db.pool import OUTAGE_ERRORS, Database
+from taskflow.db.query import Connection
+from taskflow.engine.job import LeaseId, NewLogLine, Outcome, OutcomeKind, State
+from taskflow.engine.store import Store
+from taskflow.kernel.backoff import reconnect_waits_s
+from taskflow.telemetry.log import get_logger
+from taskflow.telemetry.metrics import FLUSH_BATCH_JOBS, LEASES_LOST
+
+MAX_BATCH_OUTCOMES = 512
+MAX_BATCH_LINES = 2000
+LINES_PAUSE_S = 0.25  # lines alone are written this often; with an outcome they go first
+RETRY_CAP_S = 1.0
+
+_log = get_logger(__name__)
+
+
+class Completer:
+    """Collects outcomes and log lines; `run` writes them until it is cancelled, `drain` waits until all is written."""
+
+    def __init__(self, database: Database, store: Store) -> None:
+        self._database = database
+        self._store = store
+        self._outcomes: list[Outcome] = []
+        self._lines: list[NewLogLine] = []
+        self._in_flight: Sequence[Outcome] = ()
+        self._due = asyncio.Event()
+        self._clean = asyncio.Event()
+        self._clean.set()
+        self._lines_timer: asyncio.TimerHandle | None = None
+
+    def __len__(self) -> int:
+        """Outcomes that are not written yet."""
+        return len(self._outcomes) + len(self._in_flight)
+
+    def add(self, outcome: Outcome) -> None:
+        self._outcomes.append(outcome)
+        self._clean.clear()
+        self._due.set()
+
+    def add_line(self, line: NewLogLine) -> None:
+        self._lines.append(line)
+        self._clean.clear()
+        if self._lines_timer is None and not self._due.is_set():
+            self._lines_timer = asyncio.get_running_loop().call_later(LINES_PAUSE_S, self._due.set)
+
+    @property
+    def lease_ids(self) -> set[LeaseId]:
+        """Leases that unwritten outcomes belong to."""
+        return {outcome.claim.lease_id for outcome in (*self._outcomes, *self._in_flight)}
+
+    async def drain(self) -> None:
+        """Wait until everything is written."""
+        self._due.set()
+        await self._clean.wait()
+
+    async def run(self) -> None:
+        while True:
+            await self._due.wait()
+            self._due.clear()
+            if self._lines_timer is not None:
+                self._lines_timer.cancel()
+                self._lines_timer = None
+            while self._outcomes or self._lines:
+                await self._flush()
+            self._clean.set()
+
+    async def _flush(self) -> None:
+        """Write one batch, however long it takes the database to come back."""
+        # Lines first: a line is taken only while its attempt is open.
+        lines, self._lines = self._lines[:MAX_BATCH_LINES], self._lines[MAX_BATCH_LINES:]
+        if not self._lines:
+            self._in_flight, self._outcomes = (
+                self._outcomes[:MAX_BATCH_OUTCOMES],
+                self._outcomes[MAX_BATCH_OUTCOMES:],
+            )
+        again = False
+        for wait_s in reconnect_waits_s(cap_s=RETRY_CAP_S):
+            try:
+                async with self._database.acquire() as connection:
+                    await self._store.write_logs(connection, lines, written_at_s=time.monotonic())
+                    lines = []
+                    await self._write(connection, self._in_flight, again=again)
+                break
+            except OUTAGE_ERRORS as error:
+                again = True
+                _log.warning("taskflow.flush.retry", error=type(error).__name__, jobs=len(self._in_flight))
+            except asyncpg.PostgresError as error:
+                if "no partition" not in str(error):
+                    await self._isolate(error)
+                    break
+                await self._make_partitions()
+            await asyncio.sleep(wait_s)
+        self._in_flight = ()
+
+    async def _write(self, connection: Connection, outcomes: Sequence[Outcome], *, again: bool) -> None:
+        completed = [outcome for outcome in outcomes if outcome.state is State.COMPLETED]
+        others = [outcome for outcome in outcomes if outcome.state is not State.COMPLETED]
+        refused = await self._store.complete(connection, completed)
+        refused += await self._store.finish(connection, others)
+        if again:
+            refused = await self._store.find_unsettled(connection, refused)
+        if outcomes:
+            FLUSH_BATCH_JOBS.observe(len(outcomes))
+        for outcome in refused:
+            if outcome.kind is OutcomeKind.HANDED_BACK:
+                continue  # it was taken back already: that is what we wanted
+            LEASES_LOST.inc()
+            _log.warning(
+                "taskflow.lease.lost",
+                job_id=str(outcome.claim.job_id),
+                attempt=outcome.claim.attempt,
+                outcome=str(outcome.kind),
+            )
+
+    async def _isolate(self, error: asyncpg.PostgresError) -> None:
+        """
+        PostgreSQL refuses a statement for what is in it: find the outcome that it chokes on, write the others.
+
+        Checks before (`policy`) leave nothing known that can come here; if something does, one job's outcome is lost
+        and said so, its attempt stays open until its worker ends, and every neighbour's outcome is kept.
+        """
+        _log.error("taskflow.flush.refused", error=str(error), jobs=len(self._in_flight))
+        for outcome in self._in_flight:
+            try:
+                async with self._database.acquire() as connection:
+                    await self._write(connection, [outcome], again=True)
+            except OUTAGE_ERRORS:
+                self._outcomes.append(outcome)
+            except asyncpg.PostgresError as cause:
+                _log.error("taskflow.outcome.refused", job_id=str(outcome.claim.job_id), error=str(cause))
+
+    async def _make_partitions(self) -> None:
+        async with self._database.acquire() as connection:
+            await self._store.make_partitions(connection, days=1)

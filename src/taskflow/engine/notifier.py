@@ -1,0 +1,52 @@
+"""
+Wake-ups: one NOTIFY after commit, on a connection of its own, shared by everything that asked meanwhile.
+
+Never inside a caller's transaction: commits that notify take turns on one lock of the whole server (3.4 times fewer
+submits per second on ten connections, measured). A wake-up that is lost costs a poll interval, never a job, so a
+failed one is dropped.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from contextlib import suppress
+
+from taskflow.db.pool import DATABASE_ERRORS, Database
+from taskflow.engine.job import JobId
+
+WAKE_CHANNEL = "taskflow_wake"  # payload: a queue
+CANCEL_CHANNEL = "taskflow_cancel"  # payload: a job id
+PAUSE_S = 0.002  # between two rounds: a burst of submits is one wake-up
+
+_NOTIFY = "SELECT pg_notify(channel, payload) FROM unnest($1::text[], $2::text[]) AS n(channel, payload)"
+
+
+class Notifier:
+    """Collects wake-ups from this process; `run` sends them."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._waiting: dict[tuple[str, str], None] = {}
+        self._asked = asyncio.Event()
+
+    def wake(self, queues: Iterable[str]) -> None:
+        """Tell workers that *queues* have ready jobs. Returns at once."""
+        for queue in queues:
+            self._waiting[WAKE_CHANNEL, queue] = None
+        self._asked.set()
+
+    def cancel(self, job_id: JobId) -> None:
+        """Tell the worker that runs *job_id* to look for a cancel."""
+        self._waiting[CANCEL_CHANNEL, str(job_id)] = None
+        self._asked.set()
+
+    async def run(self) -> None:
+        while True:
+            await self._asked.wait()
+            self._asked.clear()
+            waiting, self._waiting = self._waiting, {}
+            with suppress(*DATABASE_ERRORS):
+                async with self._database.acquire() as connection:
+                    await connection.execute(
+                        _NOTIFY, [channel for channel, _ in waiting], [payload for _, payload in waiting]
+                    )
+            await asyncio.sleep(PAUSE_S)

@@ -1,0 +1,3 @@
+-- Remove dead lease rows and their index entries. Locks: SHARE UPDATE EXCLUSIVE, or nothing at all if that is taken.
+-- No truncation: giving the last pages back would need ACCESS EXCLUSIVE, and they fill again within the second.
+VACUUM (TRUNCATE false, INDEX_CLEANUP on, SKIP_LOCKED) taskflow.lease;
