@@ -27,8 +27,9 @@ from types import MappingProxyType
 
 from taskflow.db.server_program import LINUX, ServerProgram, bindir, find_program
 from taskflow.kernel.errors import SetupError
+from taskflow.kernel.files import sync_directory, write_private
 
-__all__ = ["QUEUE_SETTINGS", "TEST_SETTINGS", "EmbeddedPostgres", "bindir"]
+__all__ = ["QUEUE_SETTINGS", "TEST_SETTINGS", "EmbeddedPostgres", "bindir", "find_running"]
 
 HOST = "127.0.0.1"
 ROLE = "taskflow"
@@ -71,6 +72,18 @@ TEST_SETTINGS: Mapping[str, str] = MappingProxyType(
         "full_page_writes": "off",
     }
 )
+
+
+def find_running(directory: Path) -> str | None:
+    """Return the URL of the server that runs on *directory* under someone else's supervision; None if none does."""
+    found = _read_pid_file(directory)
+    if found is None or not found.ready or not _serves(found.pid, directory):
+        return None
+    try:
+        password = directory.with_name(f"{directory.name}.password").read_text().strip()
+    except OSError:
+        return None
+    return _url(password, found.port)
 
 
 class EmbeddedPostgres:
@@ -124,7 +137,8 @@ class EmbeddedPostgres:
     @property
     def url(self) -> str:
         """Where clients connect, password included; known after `initialise`."""
-        return f"postgresql://{ROLE}:{self._password}@{HOST}:{self._port}/{DATABASE}"
+        assert self._password is not None, "initialise first"
+        return _url(self._password, self._port)
 
     def initialise(self) -> None:
         """
@@ -289,7 +303,7 @@ class EmbeddedPostgres:
         self._single_user(program, data, f"CREATE DATABASE {DATABASE}")
         data.rename(self.directory)
         if durable:
-            _sync(self.directory.parent)
+            sync_directory(self.directory.parent)
         shutil.rmtree(scratch)
 
     def _single_user(self, program: ServerProgram, data: Path, statement: str) -> None:
@@ -327,7 +341,7 @@ class EmbeddedPostgres:
                 self._password = path.read_text().strip()
             except FileNotFoundError:
                 self._password = secrets.token_urlsafe(32)
-                _write_private(path, f"{self._password}\n")
+                write_private(path, f"{self._password}\n")
                 return False
         return True
 
@@ -342,7 +356,7 @@ class EmbeddedPostgres:
             self._port = int(kept)
             return
         self._port = _pick_port()
-        _write_private(path, f"{self._port}\n")
+        write_private(path, f"{self._port}\n")
 
     @contextmanager
     def _open_log(self) -> Iterator[int]:
@@ -411,16 +425,21 @@ class EmbeddedPostgres:
 @dataclass(frozen=True, slots=True)
 class _PidFile:
     pid: int
+    port: int
     ready: bool
 
 
 def _read_pid_file(directory: Path) -> _PidFile | None:
-    """Read `postmaster.pid`: the pid in line 1, "ready" in line 8 once connections are taken."""
+    """Read `postmaster.pid`: the pid in line 1, the port in line 4, "ready" in line 8 once connections are taken."""
     try:
         lines = (directory / "postmaster.pid").read_text().splitlines()
-        return _PidFile(abs(int(lines[0])), len(lines) >= 8 and lines[7].strip() == "ready")
+        return _PidFile(abs(int(lines[0])), int(lines[3]), len(lines) >= 8 and lines[7].strip() == "ready")
     except (OSError, ValueError, IndexError):
         return None
+
+
+def _url(password: str, port: int) -> str:
+    return f"postgresql://{ROLE}:{password}@{HOST}:{port}/{DATABASE}"
 
 
 def _is_alive(pid: int) -> bool:
@@ -470,23 +489,3 @@ def _pick_port() -> int:
         if _is_free(port):
             return port
     raise SetupError(f"no free port between {PORT_FIRST} and {PORT_LAST} on {HOST}")
-
-
-def _write_private(path: Path, text: str) -> None:
-    """Replace *path* whole, 0600, durably."""
-    scratch = path.with_name(f".{path.name}.new")
-    scratch.unlink(missing_ok=True)
-    with os.fdopen(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    scratch.rename(path)
-    _sync(path.parent)
-
-
-def _sync(directory: Path) -> None:
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

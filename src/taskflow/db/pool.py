@@ -47,7 +47,7 @@ DATABASE_ERRORS: tuple[type[Exception], ...] = (*OUTAGE_ERRORS, asyncpg.Postgres
 _log = get_logger(__name__)
 
 
-class _Session(asyncpg.Connection):  # type: ignore[type-arg]  # generic in the stubs only
+class _Session(asyncpg.Connection):
     """A pooled connection without a reset between borrowers: that is a query, and nobody here changes a session."""
 
     def get_reset_query(self) -> str:

@@ -247,7 +247,8 @@ def _verdict(slot: _Slot, error: BaseException, kind: Kind[Any]) -> Outcome:
 
 
 def _describe(error: BaseException, *, with_traceback: bool) -> JobError:
-    trace = "".join(traceback.format_exception(error)) if with_traceback else None
+    own = error.__traceback__.tb_next if error.__traceback__ else None  # the first frame is ours, not the handler's
+    trace = "".join(traceback.format_exception(type(error), error, own)) if with_traceback else None
     return JobError(type(error).__name__, str(error), trace)
 
 
