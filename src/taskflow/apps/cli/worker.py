@@ -1,0 +1,52 @@
+"""`taskflow worker`."""
+
+from pathlib import Path
+from typing import Annotated
+from uuid import UUID
+
+import typer
+
+from taskflow.apps.settings import Settings
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(worker)
+
+
+def worker(
+    queues: Annotated[
+        str | None, typer.Option(help="Queues to serve, separated by commas. [default: those of the built-in kinds]")
+    ] = None,
+    concurrency: Annotated[int | None, typer.Option(help="Jobs at the same time, per process. [default: 5]")] = None,
+    processes: Annotated[int | None, typer.Option(help="Worker processes; about one per core. [default: 1]")] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Data directory of a running `taskflow up`, where no database URL is set.")
+    ] = None,
+    metrics_port: Annotated[
+        int | None, typer.Option(help="First loopback port for metrics, one per process. [default: none]")
+    ] = None,
+    supervised_by: Annotated[UUID | None, typer.Option(hidden=True)] = None,
+    incarnation: Annotated[int, typer.Option(hidden=True)] = 0,
+    control_fd: Annotated[int, typer.Option(hidden=True)] = -1,
+) -> None:
+    """
+    Run worker processes on a database that exists.
+
+    Jobs of a process that dies go to others at once; those of a machine that vanishes within half a minute. Ctrl-C
+    lets running jobs end; a second one hands them back at once.
+
+    Examples:
+
+        taskflow worker --concurrency 20
+
+        TASKFLOW_DATABASE_URL=postgresql://me@db.example.org/taskflow taskflow worker --processes 4 --queues builtin
+    """
+    settings = Settings.from_env(
+        queues=queues, worker_concurrency=concurrency, workers=processes, data_dir=data_dir, metrics_port=metrics_port
+    )
+    from taskflow.apps.worker import run_fleet, run_worker
+
+    if supervised_by is None:
+        run_fleet(settings, typer.echo)
+    else:
+        run_worker(settings, supervised_by=supervised_by, incarnation=incarnation, control_fd=control_fd)

@@ -1,0 +1,82 @@
+"""
+The control channel, as a child process holds it: proof of life to the supervisor, heartbeats from it, its end.
+
+The supervisor may vanish without a word (SIGKILL). Then the channel ends: the child is told, and whatever it does or
+fails to do after that, it is gone `grace_s` later. That last word belongs to a thread, because the event loop may be
+blocked by a handler; the thread sleeps in `poll` and costs nothing.
+"""
+
+import asyncio
+import os
+import select
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+ALIVE = b"a"
+HEARTBEAT = b"h"
+ALIVE_EVERY_S = 1.0
+EXIT_ORPHANED = 75  # EX_TEMPFAIL: nobody is there to read it
+
+_HANG_UP = getattr(select, "POLLRDHUP", select.POLLHUP)
+
+
+class ControlChannel:
+    """
+    The child's end.
+
+    Args:
+        fd: its file descriptor, owned from now on.
+        on_heartbeat: called for each heartbeat that the supervisor made.
+        on_orphaned: called once when the supervisor is gone; the process ends *grace_s* later in any case.
+    """
+
+    def __init__(
+        self,
+        fd: int,
+        *,
+        on_heartbeat: Callable[[], None] = lambda: None,
+        on_orphaned: Callable[[], None],
+        grace_s: float,
+    ) -> None:
+        self._socket = socket.socket(fileno=fd)
+        self._socket.setblocking(False)
+        self._on_heartbeat = on_heartbeat
+        self._on_orphaned = on_orphaned
+        self._grace_s = grace_s
+
+    async def run(self) -> None:
+        """Prove life every second until cancelled."""
+        loop = asyncio.get_running_loop()
+        threading.Thread(target=_end_after, args=(os.dup(self._socket.fileno()), self._grace_s), daemon=True).start()
+        loop.add_reader(self._socket, self._read)
+        try:
+            while True:
+                with suppress(OSError):  # full: the supervisor is busy; broken: the reader learns it
+                    self._socket.send(ALIVE)
+                await asyncio.sleep(ALIVE_EVERY_S)
+        finally:
+            loop.remove_reader(self._socket)
+
+    def _read(self) -> None:
+        try:
+            heard = self._socket.recv(4096)
+        except BlockingIOError:
+            return
+        except OSError:
+            heard = b""
+        if heard:
+            self._on_heartbeat()
+        else:
+            asyncio.get_running_loop().remove_reader(self._socket)
+            self._on_orphaned()
+
+
+def _end_after(fd: int, grace_s: float) -> None:
+    poll = select.poll()
+    poll.register(fd, _HANG_UP)
+    poll.poll()
+    time.sleep(grace_s)
+    os._exit(EXIT_ORPHANED)

@@ -1,0 +1,349 @@
+"""
+Settings: everything that TaskFlow takes from its environment, in one table. Nothing else reads the environment.
+
+A command line option beats its variable; `TASKFLOW_X` beats the short name `X` that other systems use. A bare
+`DATABASE_URL` is never read: it may belong to a stranger, whose database we would migrate.
+
+`SETTINGS` is what the reference page is checked against.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from taskflow.kernel.errors import SetupError
+
+MIN_SECRET_BYTES = 32
+MAX_WORKERS = 64
+MAX_CONCURRENCY = 10_000
+MAX_TIMEOUT_MS = 24 * 3600 * 1000
+MAX_RETRIES = 10
+
+
+class Environment(StrEnum):
+    """What the deployment is for: development shows and allows more (`forceFail`, a kept secret, text logs)."""
+
+    DEVELOPMENT = "development"
+    PRODUCTION = "production"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One row of the table: *parse* gives the value of a text, or raises ValueError saying what it must be."""
+
+    field: str
+    names: tuple[str, ...]
+    default: str
+    parse: Callable[[str], object]
+    meaning: str
+    secret: bool = False
+
+
+def _whole(least: int, most: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not text.isascii() or not text.isdecimal() or not least <= int(text) <= most:
+            raise ValueError(f"must be a whole number from {least} to {most}")
+        return int(text)
+
+    return parse
+
+
+def _milliseconds(least: int, most: int) -> Callable[[str], float]:
+    whole = _whole(least, most)
+    return lambda text: whole(text) / 1000
+
+
+def _one_of(*choices: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in choices:
+            raise ValueError(f"must be {' or '.join(choices)}")
+        return text
+
+    return parse
+
+
+def _url(*schemes: str) -> Callable[[str], str | None]:
+    def parse(text: str) -> str | None:
+        if not text:
+            return None
+        if urlsplit(text).scheme not in schemes or not urlsplit(text).netloc:
+            raise ValueError(f"must start with {' or '.join(f'{scheme}://' for scheme in schemes)} and name a host")
+        return text
+
+    return parse
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _origins(text: str) -> tuple[str, ...]:
+    origins = _names(text)
+    for origin in origins:
+        parts = urlsplit(origin)
+        if origin != "*" and (parts.scheme not in {"http", "https"} or origin != f"{parts.scheme}://{parts.netloc}"):
+            raise ValueError(
+                f"must be origins like https://app.example.org, separated by commas; {origin!r} is not one"
+            )
+    return origins
+
+
+def _secret(text: str) -> str | None:
+    if text and len(text.encode()) < MIN_SECRET_BYTES:
+        raise ValueError(f"must have at least {MIN_SECRET_BYTES} bytes")
+    return text or None
+
+
+def _text(text: str) -> str:
+    if not text:
+        raise ValueError("must not be empty")
+    return text
+
+
+def _address(text: str) -> str:
+    name, _, host = text.rpartition("@")
+    if not name or not host or not text.isprintable() or any(char in text for char in " <>"):
+        raise ValueError("must be a bare mail address, name@host")
+    return text
+
+
+def _directory(text: str) -> Path:
+    return Path(_text(text)).expanduser().absolute()
+
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting(
+        "environment",
+        ("TASKFLOW_ENV",),
+        "",  # development when `up` binds loopback, else production
+        lambda text: Environment(_one_of("development", "production")(text)) if text else None,
+        "`development` or `production`; by default development when `up` listens on loopback, else production",
+    ),
+    Setting(
+        "data_dir",
+        ("TASKFLOW_DATA_DIR",),
+        "",  # depends on the user
+        lambda text: _directory(text) if text else None,
+        "where `up` keeps everything; by default `taskflow` in the user's data directory, root's `/var/lib/taskflow`",
+    ),
+    Setting(
+        "database_url",
+        ("TASKFLOW_DATABASE_URL",),
+        "",
+        _url("postgresql", "postgres"),
+        "a PostgreSQL 15 or newer to use in place of the embedded one",
+        secret=True,
+    ),
+    Setting(
+        "direct_url",
+        ("TASKFLOW_DIRECT_URL",),
+        "",
+        _url("postgresql", "postgres"),
+        "the same database past a transaction-mode pooler, for LISTEN; by default the database URL",
+        secret=True,
+    ),
+    Setting(
+        "secret_key",
+        ("TASKFLOW_SECRET_KEY",),
+        "",
+        _secret,
+        "root secret, 32 bytes or more; by default made and kept as `secret.key` in the data directory; must be given "
+        "in production with an own database",
+        secret=True,
+    ),
+    Setting("host", ("TASKFLOW_HOST",), "127.0.0.1", _text, "address that the API listens on"),
+    Setting(
+        "port",
+        ("TASKFLOW_PORT", "PORT"),
+        "3000",
+        _whole(0, 65535),
+        "port that the API listens on; 0 takes a free one",
+    ),
+    Setting("workers", ("TASKFLOW_WORKERS",), "1", _whole(0, MAX_WORKERS), "worker processes of `up` and `worker`"),
+    Setting(
+        "worker_concurrency",
+        ("TASKFLOW_WORKER_CONCURRENCY", "WORKER_CONCURRENCY"),
+        "5",
+        _whole(1, MAX_CONCURRENCY),
+        "jobs that one worker process runs at the same time",
+    ),
+    Setting(
+        "queues",
+        ("TASKFLOW_QUEUES",),
+        "",
+        _names,
+        "queues that workers serve, separated by commas; by default all of theirs",
+    ),
+    Setting(
+        "job_timeout_s",
+        ("TASKFLOW_JOB_TIMEOUT_MS", "JOB_TIMEOUT_MS"),
+        "30000",
+        _milliseconds(1, MAX_TIMEOUT_MS),
+        "how long an attempt may take where the submit does not say, in milliseconds",
+    ),
+    Setting(
+        "max_retries",
+        ("TASKFLOW_MAX_RETRIES", "MAX_RETRIES"),
+        "3",
+        _whole(0, MAX_RETRIES),
+        "retries after the first attempt where the submit does not say; 10 at most",
+    ),
+    Setting(
+        "cors_origins",
+        ("TASKFLOW_CORS_ORIGIN", "CORS_ORIGIN"),
+        "",
+        _origins,
+        "web origins that may call the API from a browser, separated by commas, or `*`",
+    ),
+    Setting(
+        "smtp_url",
+        ("TASKFLOW_SMTP_URL", "SMTP_URL"),
+        "",
+        _url("smtp", "smtps"),
+        "mail server, `smtp://user:password@host:587`; without one, mails become files below the data directory",
+        secret=True,
+    ),
+    Setting(
+        "mail_from",
+        ("TASKFLOW_MAIL_FROM",),
+        "taskflow@localhost",
+        _address,
+        "address that mails come from",
+    ),
+    Setting(
+        "log_format",
+        ("TASKFLOW_LOG_FORMAT",),
+        "",  # depends on the environment
+        lambda text: _one_of("json", "text")(text) if text else None,
+        "`json` or `text`; by default text in development, else json",
+    ),
+    Setting(
+        "log_level",
+        ("TASKFLOW_LOG_LEVEL",),
+        "info",
+        _one_of("debug", "info", "warning", "error"),
+        "least level that is logged: `debug`, `info`, `warning` or `error`",
+    ),
+    Setting(
+        "metrics_port",
+        ("TASKFLOW_METRICS_PORT",),
+        "0",
+        _whole(0, 65535 - MAX_WORKERS),
+        "first of the loopback ports on which worker processes show their metrics, one each; 0 shows none",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a process was told, checked. Fields as in `SETTINGS`; durations in seconds."""
+
+    environment: Environment
+    data_dir: Path
+    database_url: str | None = field(repr=False)
+    direct_url: str | None = field(repr=False)
+    secret_key: str | None = field(repr=False)
+    host: str
+    port: int
+    workers: int
+    worker_concurrency: int
+    queues: tuple[str, ...]
+    job_timeout_s: float
+    max_retries: int
+    cors_origins: tuple[str, ...]
+    smtp_url: str | None = field(repr=False)
+    mail_from: str
+    log_format: Literal["json", "text"]
+    log_level: str
+    metrics_port: int
+    inherited: Mapping[str, str] = field(repr=False)  # the whole environment, for child processes
+
+    @classmethod
+    def from_env(
+        cls, environ: Mapping[str, str] | None = None, *, command: str = "", **options: str | int | Path | None
+    ) -> "Settings":
+        """
+        Read the environment.
+
+        Args:
+            environ: None means this process' own.
+            command: `up` makes development the default on loopback.
+            options: values of command line options by field name; None means the option was not given.
+
+        Raises:
+            SetupError: naming every wrong setting, each with what it must be.
+        """
+        source = dict(os.environ if environ is None else environ)
+        values: dict[str, Any] = {}
+        wrong: list[str] = []
+        for setting in SETTINGS:
+            name, text = _find(setting, source, options.get(setting.field))
+            try:
+                values[setting.field] = setting.parse(text.strip())
+            except ValueError as error:
+                shown = "" if setting.secret else f", got {text!r}"
+                wrong.append(f"{name} {error}{shown}")
+        if wrong:
+            raise SetupError(f"wrong settings: {'; '.join(wrong)}" if len(wrong) > 1 else wrong[0])
+        if values["environment"] is None:
+            local = command == "up" and is_loopback(values["host"])
+            values["environment"] = Environment.DEVELOPMENT if local else Environment.PRODUCTION
+        values["data_dir"] = values["data_dir"] or _default_data_dir(source)
+        values["log_format"] = values["log_format"] or (
+            "text" if values["environment"] is Environment.DEVELOPMENT else "json"
+        )
+        return cls(**values, inherited=source)
+
+    @property
+    def is_development(self) -> bool:
+        return self.environment is Environment.DEVELOPMENT
+
+    def child_environ(self, **changes: str) -> dict[str, str]:
+        """Return the environment of a child process that shall read the same settings, *changes* (by field) apart."""
+        environ = {
+            **self.inherited,
+            "TASKFLOW_ENV": self.environment.value,
+            "TASKFLOW_DATA_DIR": str(self.data_dir),
+            "TASKFLOW_HOST": self.host,
+            "TASKFLOW_PORT": str(self.port),
+            "TASKFLOW_WORKER_CONCURRENCY": str(self.worker_concurrency),
+            "TASKFLOW_QUEUES": ",".join(self.queues),
+            "TASKFLOW_LOG_FORMAT": self.log_format,
+        }
+        known = {setting.field: setting.names[0] for setting in SETTINGS}
+        return {**environ, **{known[name]: value for name, value in changes.items()}}
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether *host* is reached from this machine alone."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _find(setting: Setting, environ: Mapping[str, str], option: str | int | Path | None) -> tuple[str, str]:
+    """Return where the value comes from and its text; an empty variable counts as not set."""
+    if option is not None:
+        return f"--{setting.field.replace('_', '-')}", str(option)
+    for name in setting.names:
+        if environ.get(name, "").strip():
+            return name, environ[name]
+    return setting.names[0], setting.default
+
+
+def _default_data_dir(environ: Mapping[str, str]) -> Path:
+    if os.geteuid() == 0:
+        return Path("/var/lib/taskflow")
+    base = environ.get("XDG_DATA_HOME", "")
+    if base and Path(base).is_absolute():
+        return Path(base) / "taskflow"
+    home = environ.get("HOME", "")
+    if not home:
+        raise SetupError("no home directory is known: say where to keep data with --data-dir")
+    return Path(home) / ".local/share/taskflow"

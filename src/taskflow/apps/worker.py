@@ -1,0 +1,197 @@
+"""
+Workers: the fleet of worker processes below a supervisor, and what one of them is made of.
+
+`WorkerFleet` is the supervisor's side, shared by `taskflow up` and `taskflow worker`: one `WorkerSupervision` proves to
+the database that they live, its heartbeats go on to each process over the control channel, and a process that dies has
+its jobs returned at once. `run_worker` is the process itself.
+"""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import taskflow.kinds
+from taskflow.apps.control import ControlChannel
+from taskflow.apps.data_dir import DataDirectory
+from taskflow.apps.settings import Settings
+from taskflow.apps.supervisor import Child, ChildSpec, Supervisor, first_sign, spawn_python, stop_signals
+from taskflow.engine.job import WorkerId
+from taskflow.engine.supervision import SupervisorInfo, WorkerSupervision
+from taskflow.kernel.errors import SetupError
+
+if TYPE_CHECKING:
+    from taskflow.engine.registry import Registry
+
+GRACE_S = 10.0
+ORPHAN_GRACE_S = 2.0  # attempts may run on so long once the supervisor is gone
+ORPHAN_END_S = 15.0
+
+
+class WorkerFleet:
+    """
+    The worker processes of one supervisor.
+
+    Args:
+        environ: of the processes; names the database and everything else they are told.
+    """
+
+    def __init__(self, supervisor: Supervisor, settings: Settings, url: str, environ: Mapping[str, str]) -> None:
+        self.children: list[Child] = []
+        self._supervisor = supervisor
+        self._settings = settings
+        self._environ = environ
+        info = SupervisorInfo(
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            queues=queues_of(settings),
+            concurrency=settings.workers * settings.worker_concurrency,
+        )
+        self._supervision = WorkerSupervision(url, info, on_beat=self._pass_on)
+        self._running: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Start supervision and processes; they claim as soon as the database knows them."""
+        self._running = self._supervisor.create_task(self._supervision.run(), name="worker supervision")
+        for number in range(1, self._settings.workers + 1):
+            name = "worker" if self._settings.workers == 1 else f"worker {number}"
+            spec = ChildSpec(name, self._spawner(number), after_exit=self._supervision.child_died)
+            self.children.append(self._supervisor.start(spec))
+
+    async def stop(self) -> None:
+        """Drain the processes; heartbeats go on until the last is gone, then what is left is handed back."""
+        await self._supervisor.stop(self.children)
+        if self._running is not None:
+            self._running.cancel()
+            await asyncio.wait([self._running])
+        await self._supervision.stop()
+
+    def _pass_on(self) -> None:
+        for child in self.children:
+            child.send_heartbeat()
+
+    def _spawner(self, number: int) -> Callable[[int, int], "subprocess.Popen[bytes]"]:
+        metrics_port = self._settings.metrics_port + number - 1 if self._settings.metrics_port else 0
+
+        def spawn(incarnation: int, control: int) -> "subprocess.Popen[bytes]":
+            words = ["worker", "--supervised-by", str(self._supervision.worker_id), "--incarnation", str(incarnation)]
+            words += ["--control-fd", str(control)]
+            if metrics_port:
+                words += ["--metrics-port", str(metrics_port)]
+            return spawn_python(words, environ=self._environ, pass_fds=[control])
+
+        return spawn
+
+
+def queues_of(settings: Settings) -> tuple[str, ...]:
+    """Return the queues that this deployment's workers serve: those named, else that of the built-in kinds."""
+    return settings.queues or (taskflow.kinds.QUEUE,)
+
+
+def run_fleet(settings: Settings, say: Callable[[str], None]) -> None:
+    """
+    Run `taskflow worker`: a supervisor and its worker processes, until SIGINT or SIGTERM; a second one stops now.
+
+    Raises:
+        SetupError: no database is known, or the processes do not start.
+    """
+    url = settings.database_url or DataDirectory(settings.data_dir).get_database_url()
+    if settings.workers < 1:
+        raise SetupError("--processes must be 1 or more")
+
+    async def run() -> None:
+        stop = asyncio.Event()
+        async with Supervisor(say) as supervisor:
+            with stop_signals(stop, supervisor.hurry, say):
+                fleet = WorkerFleet(supervisor, settings, url, settings.child_environ(database_url=url))
+                try:
+                    fleet.start()
+                    starting = asyncio.gather(*(first_sign(child) for child in fleet.children))
+                    stopping = asyncio.ensure_future(stop.wait())
+                    either: list[asyncio.Future[Any]] = [starting, stopping]
+                    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+                    if starting.done():
+                        await starting
+                        processes = f"{settings.workers} process{'' if settings.workers == 1 else 'es'}"
+                        jobs = f"{settings.worker_concurrency} jobs each"
+                        say(f"working on queues {', '.join(queues_of(settings))}: {processes}, {jobs}; Ctrl-C drains")
+                        await stopping
+                    starting.cancel()
+                finally:
+                    await fleet.stop()
+
+    asyncio.run(run())
+
+
+def run_worker(settings: Settings, *, supervised_by: UUID, incarnation: int, control_fd: int) -> None:
+    """
+    Run one worker process of a supervisor until it is told to stop, by SIGTERM or by the supervisor's end.
+
+    Raises:
+        SetupError: a setting of a handler is wrong.
+    """
+    # Imported here: the supervisor, which shares this module, runs no handlers.
+    import uvloop
+
+    from taskflow.engine.worker import EXIT_STUCK, Worker
+    from taskflow.telemetry import log, metrics
+
+    log.configure(settings.log_format, level=settings.log_level)
+    assert settings.database_url is not None, "given by the supervisor"
+    worker = Worker(
+        settings.database_url,
+        _builtin_registry(settings),
+        worker_id=WorkerId(supervised_by),
+        incarnation=incarnation,
+        queues=queues_of(settings),
+        concurrency=settings.worker_concurrency,
+        grace_s=GRACE_S,
+    )
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+
+        def orphaned() -> None:
+            worker.request_stop()
+            loop.call_later(ORPHAN_GRACE_S, worker.request_stop)
+
+        control = ControlChannel(control_fd, on_heartbeat=worker.beat, on_orphaned=orphaned, grace_s=ORPHAN_END_S)
+        loop.add_signal_handler(signal.SIGTERM, worker.request_stop)
+        proving = asyncio.create_task(control.run(), name="control channel")
+        try:
+            await worker.run()
+        finally:
+            proving.cancel()
+        if worker.is_stuck:
+            os._exit(EXIT_STUCK)  # a handler will not end: nothing that waits for it would
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor's business
+    with ExitStack() as stack:
+        if settings.metrics_port:
+            try:
+                server = metrics.serve(settings.metrics_port)
+            except OSError as error:
+                raise SetupError(f"cannot show metrics on port {settings.metrics_port}: {error.strerror}") from error
+            stack.callback(server.shutdown)
+        uvloop.run(run())
+
+
+def _builtin_registry(settings: Settings) -> "Registry":
+    """Return the built-in kinds, wired to the adapters that the settings name."""
+    from taskflow.adapters.mail import FileSender, SmtpSender
+    from taskflow.engine.registry import Registry
+    from taskflow.handlers import email
+
+    registry = Registry()
+    sender = (
+        SmtpSender(settings.smtp_url, sender=settings.mail_from)
+        if settings.smtp_url
+        else FileSender(DataDirectory(settings.data_dir).mail, sender=settings.mail_from)
+    )
+    email.register(registry, sender, retries=settings.max_retries, timeout_s=settings.job_timeout_s)
+    return registry
