@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
 from taskflow.http.problem import BodyTimeout, NotJson, WrongMediaType
+from taskflow.http.validation import field_errors
 from taskflow.kernel.errors import FieldError, Invalid
 from taskflow.kernel.json import JSONValue
 
@@ -23,19 +24,6 @@ MAX_QUERY_FIELDS = 50
 
 _Model = TypeVar("_Model", bound=BaseModel)
 _decode = msgspec.json.Decoder().decode
-
-# Pydantic's words for what is wrong → ours, which stay the same when Pydantic's change.
-_CODES = {
-    "missing": "required",
-    "extra_forbidden": "unknown_field",
-    "greater_than_equal": "out_of_range",
-    "less_than_equal": "out_of_range",
-    "string_too_short": "wrong_length",
-    "string_too_long": "wrong_length",
-    "too_long": "too_many",
-    "literal_error": "unknown_value",
-    "enum": "unknown_value",
-}
 
 
 async def read_body(request: Request) -> bytes:
@@ -88,22 +76,6 @@ def parse_json(body: bytes) -> JSONValue:
     return value
 
 
-def field_errors(error: ValidationError, *, body: bool = True) -> list[FieldError]:
-    """Return Pydantic's findings in our words; *body* says whether fields are JSON Pointers or parameter names."""
-    found = []
-    for item in error.errors(include_url=False, include_context=False, include_input=False):
-        code = item["type"]
-        if code.endswith(("_type", "_parsing")):
-            code = "wrong_type"
-        place = [str(step) for step in item["loc"]]
-        if body:
-            pointer = "".join(f"/{step.replace('~', '~0').replace('/', '~1')}" for step in place)
-        else:
-            pointer = place[0] if place else ""
-        found.append(FieldError(pointer, _CODES.get(code, code), _sentence(item["msg"])))
-    return found
-
-
 def read_query(request: Request, model: type[_Model]) -> _Model:
     """
     Return the query parameters as *model*.
@@ -131,7 +103,3 @@ def read_query(request: Request, model: type[_Model]) -> _Model:
     if errors:
         raise Invalid("the query has invalid parameters", errors=errors)
     return parsed
-
-
-def _sentence(message: str) -> str:
-    return message[:1].lower() + message[1:] if not message[:2].isupper() else message

@@ -16,9 +16,11 @@ class Call:
         request_id: taken from `X-Request-Id` or made; at most 128 visible ASCII characters.
         route: the template of the route that took it, such as `/api/v1/jobs/{jobId}`.
         principal: id of the key that asked, once known.
+        headers: the request's, names in lower case; of one sent twice, the last.
     """
 
     request_id: str
+    headers: dict[str, str]
     route: str = "unmatched"
     principal: str | None = None
 

@@ -42,7 +42,7 @@ _API_HEADERS = {  # set unless the answer says otherwise
     b"content-security-policy": b"default-src 'none'; frame-ancestors 'none'",
 }
 _METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD"})
-_VISIBLE = frozenset(range(0x21, 0x7F))
+_VISIBLE = frozenset(map(chr, range(0x21, 0x7F)))
 _QUIET_ROUTES = frozenset({"/live", "/ready", "/health", "/metrics"})  # asked every few seconds: logged at debug
 
 
@@ -127,16 +127,14 @@ class _Exchange:
         self.method: str = scope["method"]
         self._expects_continue = False
         self._body_done = True
-        request_id = ""
-        for name, value in scope["headers"]:
-            if name == b"x-request-id":
-                if 0 < len(value) <= MAX_REQUEST_ID_LENGTH and _VISIBLE.issuperset(value):
-                    request_id = value.decode()
-            elif name == b"transfer-encoding" or (name == b"content-length" and value != b"0"):
-                self._body_done = False
-            elif name == b"expect":
-                self._expects_continue = value.lower() == b"100-continue"
-        self.call = Call(request_id or str(uuid4()))
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        if "transfer-encoding" in headers or headers.get("content-length", "0") != "0":
+            self._body_done = False
+            self._expects_continue = headers.get("expect", "").lower() == "100-continue"
+        request_id = headers.get("x-request-id", "")
+        if not 0 < len(request_id) <= MAX_REQUEST_ID_LENGTH or not _VISIBLE.issuperset(request_id):
+            request_id = str(uuid4())
+        self.call = Call(request_id, headers)
         self._head = self.method == "HEAD"
         # HEAD is GET without the body: routes need not know. A copy, because the server reads its own scope.
         self.scope = {**scope, "method": "GET"} if self._head else scope

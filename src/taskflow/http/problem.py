@@ -15,6 +15,7 @@ from msgspec import Meta
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
 from taskflow.db.pool import CONNECTION_ERRORS
 from taskflow.http.call import Call
@@ -119,10 +120,7 @@ def as_domain_error(error: Exception) -> DomainError:
         case HTTPException(status_code=404):
             return _Plain(404, "no_such_route", "there is nothing at this path")
         case HTTPException(status_code=405):
-            allowed = (error.headers or {}).get("Allow", "")
-            return _Plain(
-                405, "method_not_allowed", f"this path takes {allowed}" if allowed else "not with this method"
-            )
+            return _Plain(405, "method_not_allowed", "this path does not take that method; Allow names those it takes")
         case HTTPException():
             return _Plain(error.status_code, "bad_request", HTTPStatus(error.status_code).phrase)
         case _:
@@ -157,7 +155,17 @@ def _field_problem(error: FieldError) -> FieldProblem:
 async def answer_expected(request: Request, error: Exception) -> Response:
     """Answer an error of ours, or one of routing."""
     headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
+    if "Allow" in headers:  # routing names the first route's method only
+        headers["Allow"] = ", ".join(_allowed_methods(request))
     return problem_response(as_domain_error(error), Call.of(request.scope), path=request.url.path, headers=headers)
+
+
+def _allowed_methods(request: Request) -> list[str]:
+    found: set[str] = set()
+    for route in request.app.routes:
+        if isinstance(route, Route) and route.path_regex.match(request.url.path):
+            found |= route.methods or set()
+    return sorted(found | ({"HEAD"} if "GET" in found else set()))
 
 
 async def answer_outage(request: Request, error: Exception) -> Response:

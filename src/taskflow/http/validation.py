@@ -1,0 +1,38 @@
+"""Pydantic's findings in our words."""
+
+from pydantic import ValidationError
+
+from taskflow.kernel.errors import FieldError
+
+# Pydantic's words for what is wrong → ours, which stay the same when Pydantic's change.
+_CODES = {
+    "missing": "required",
+    "extra_forbidden": "unknown_field",
+    "greater_than_equal": "out_of_range",
+    "less_than_equal": "out_of_range",
+    "string_too_short": "wrong_length",
+    "string_too_long": "wrong_length",
+    "too_long": "too_many",
+    "literal_error": "unknown_value",
+    "enum": "unknown_value",
+}
+
+
+def field_errors(error: ValidationError, *, body: bool = True) -> list[FieldError]:
+    """Return Pydantic's findings in our words; *body* says whether fields are JSON Pointers or parameter names."""
+    found = []
+    for item in error.errors(include_url=False, include_context=False, include_input=False):
+        code = item["type"]
+        if code.endswith(("_type", "_parsing")):
+            code = "wrong_type"
+        place = [str(step) for step in item["loc"]]
+        if body:
+            pointer = "".join(f"/{step.replace('~', '~0').replace('/', '~1')}" for step in place)
+        else:
+            pointer = place[0] if place else ""
+        found.append(FieldError(pointer, _CODES.get(code, code), _sentence(item["msg"])))
+    return found
+
+
+def _sentence(message: str) -> str:
+    return message[:1].lower() + message[1:] if not message[:2].isupper() else message
