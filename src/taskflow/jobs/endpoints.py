@@ -1,0 +1,410 @@
+"""The routes of jobs: they read requests and write answers; what happens in between is `jobs.service`."""
+
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from typing import Any
+from urllib.parse import quote
+from uuid import UUID
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from taskflow import kinds
+from taskflow.db.query import Connection
+from taskflow.engine.job import JobFilter, JobId, State
+from taskflow.http import idempotency, operation
+from taskflow.http.body import check_json_type, parse_json, read_body, read_query
+from taskflow.http.call import Call
+from taskflow.http.idempotency import Answer, Idempotency
+from taskflow.http.operation import Operation
+from taskflow.http.paging import Cursors, next_link
+from taskflow.identity.access import Permission, Principal
+from taskflow.identity.guard import Guard
+from taskflow.jobs.schemas import (
+    JobPageView,
+    JobView,
+    KindPageView,
+    ListJobs,
+    ListLogs,
+    LogPageView,
+    NoQuery,
+    SubmitJob,
+    view_of_job,
+    view_of_kind,
+    view_of_line,
+    view_of_new,
+)
+from taskflow.jobs.service import Jobs, job_id_of
+from taskflow.kernel.errors import DomainError, PayloadTooLarge
+
+PREFIX = "/api/v1"
+ALIAS_PREFIX = "/api"  # the same without a version, for clients that were there before it
+MAX_PAGE_BYTES = 4 * 1024 * 1024  # a page ends early when it has grown to this
+
+_encode = msgspec.json.Encoder().encode
+
+
+class JobEndpoints:
+    """Handlers of the routes that `operations` lists."""
+
+    def __init__(self, jobs: Jobs, guard: Guard, once: Idempotency, cursors: Cursors) -> None:
+        self._jobs = jobs
+        self._guard = guard
+        self._once = once
+        self._cursors = cursors
+
+    async def submit(self, request: Request) -> Response:
+        principal = await self._guard.admit(request, Permission.WRITE_JOBS)
+        call = Call.of(request.scope)
+        check_json_type(call.headers)
+        key = idempotency.read_key(call.headers)
+        body = await read_body(request)
+        data = parse_json(body)
+        headers = {"request_id": call.request_id}
+        if key is None:
+            job = await self._jobs.prepare(principal, data, headers)
+            return _created(view_of_new(job, await self._jobs.submit(job))).response()
+        # An answer that was kept is given again whatever has become of the kind meanwhile, so a refusal has to wait.
+        refusal: DomainError | PayloadTooLarge | None = None
+        try:
+            job = await self._jobs.prepare(principal, data, headers)
+        except (DomainError, PayloadTooLarge) as error:
+            refusal = error
+
+        async def write(connection: Connection) -> Answer:
+            if refusal is not None:
+                raise refusal
+            return _created(view_of_new(job, await self._jobs.submit(job, connection=connection)))
+
+        return await self._write_once(
+            request, principal, key, body, write, after=lambda _answer: self._jobs.wake(job.queue)
+        )
+
+    async def list_jobs(self, request: Request) -> Response:
+        principal = await self._guard.admit(request, Permission.READ_JOBS)
+        query = read_query(request, ListJobs)
+        chosen = JobFilter(
+            kind=None if query.taskType is None else kinds.canonical(query.taskType),
+            state=query.status,
+            queue=query.queue,
+            tag=query.tag,
+            created_from=query.created_from,
+            created_to=query.created_to,
+        )
+        binding = ("jobs", principal.namespace, chosen, query.sort)
+        before = None
+        if query.cursor is not None:
+            before = JobId(UUID(bytes=self._cursors.open(query.cursor, *binding)))
+        page = await self._jobs.list_jobs(principal, chosen, limit=query.limit, before=before)
+        items, position = [], page.next_before
+        size_bytes = 0
+        for job in page.items:
+            item = _encode(view_of_job(job))
+            items.append(msgspec.Raw(item))
+            size_bytes += len(item)
+            if size_bytes >= MAX_PAGE_BYTES and job is not page.items[-1]:
+                position = job.id
+                break
+        cursor = None if position is None else self._cursors.seal(position.bytes, *binding)
+        return _page(request, items, cursor)
+
+    async def get_job(self, request: Request) -> Response:
+        principal = await self._guard.admit(request, Permission.READ_JOBS)
+        read_query(request, NoQuery)
+        job, attempts = await self._jobs.get_job_with_attempts(principal, _job_id(request))
+        return Answer(200, _encode(view_of_job(job, attempts))).response()
+
+    async def list_logs(self, request: Request) -> Response:
+        principal = await self._guard.admit(request, Permission.READ_JOBS)
+        query = read_query(request, ListLogs)
+        job_id = _job_id(request)
+        binding = ("logs", principal.namespace, job_id)
+        after_seq = 0
+        if query.cursor is not None:
+            after_seq = int.from_bytes(self._cursors.open(query.cursor, *binding), "big")
+        lines = await self._jobs.list_logs(principal, job_id, after_seq=after_seq, limit=query.limit + 1)
+        more = len(lines) > query.limit
+        lines = lines[: query.limit]
+        cursor = self._cursors.seal(lines[-1].seq.to_bytes(8, "big"), *binding) if more else None
+        return _page(request, [view_of_line(line) for line in lines], cursor)
+
+    async def cancel(self, request: Request) -> Response:
+        principal = await self._guard.admit(request, Permission.WRITE_JOBS)
+        job_id = _job_id(request)
+
+        async def write(connection: Connection | None) -> Answer:
+            cancellation = await self._jobs.cancel(principal, job_id, connection=connection)
+            job = await self._jobs.get_job(principal, job_id, connection=connection)
+            return Answer(200 if cancellation.state is State.CANCELLED else 202, _encode(view_of_job(job)))
+
+        def announce(answer: Answer) -> None:
+            if answer.status == 202:
+                self._jobs.announce_cancel(job_id)
+
+        return await self._act(request, principal, write, after=announce)
+
+    async def retry(self, request: Request) -> Response:
+        principal = await self._guard.admit(request, Permission.WRITE_JOBS)
+        job_id = _job_id(request)
+        queues: list[str] = []
+
+        async def write(connection: Connection | None) -> Answer:
+            job = await self._jobs.replay(principal, job_id, connection=connection)
+            queues.append(job.queue)
+            return Answer(200, _encode(view_of_job(job)))
+
+        def wake(_answer: Answer) -> None:
+            for queue in queues:
+                self._jobs.wake(queue)
+
+        return await self._act(request, principal, write, after=wake)
+
+    async def list_kinds(self, request: Request) -> Response:
+        await self._guard.admit(request, Permission.READ_JOBS)
+        read_query(request, NoQuery)
+        page = KindPageView([view_of_kind(kind) for kind in await self._jobs.list_kinds()])
+        return Answer(200, _encode(page)).response()
+
+    async def _act(
+        self,
+        request: Request,
+        principal: Principal,
+        write: Callable[[Connection | None], Awaitable[Answer]],
+        *,
+        after: Callable[[Answer], None],
+    ) -> Response:
+        """Carry out an action without a body, once if the request has a key."""
+        read_query(request, NoQuery)
+        key = idempotency.read_key(Call.of(request.scope).headers) if request.method == "POST" else None
+        if key is None:
+            return (await write(None)).response()
+        return await self._write_once(request, principal, key, b"", write, after=after)
+
+    async def _write_once(
+        self,
+        request: Request,
+        principal: Principal,
+        key: str,
+        body: bytes,
+        write: Callable[[Connection], Awaitable[Answer]],
+        *,
+        after: Callable[[Answer], None],
+    ) -> Response:
+        route = Call.of(request.scope).route
+        asked = idempotency.Request(
+            principal_id=principal.id,
+            namespace=principal.namespace,
+            route=f"{request.method} {route}",
+            key=key,
+            fingerprint=idempotency.fingerprint(_job_path(request).encode(), body),
+        )
+        answer, replayed = await self._once.once(asked, write)
+        if not replayed:
+            after(answer)
+        return answer.response(replayed=replayed)
+
+
+def _created(view: JobView) -> Answer:
+    return Answer(201, _encode(view), {"Location": f"{PREFIX}/jobs/{view.job_id}"})
+
+
+def _page(request: Request, items: list[Any], cursor: str | None) -> Response:
+    headers = {}
+    if cursor is not None:
+        headers["Link"] = next_link(quote(request.scope["path"]), dict(request.query_params), cursor)
+    return Answer(200, _encode({"items": items, "nextCursor": cursor}), headers).response()
+
+
+def _job_id(request: Request) -> JobId:
+    return job_id_of(request.path_params["jobId"])
+
+
+def _job_path(request: Request) -> str:
+    """What a route's parameters say: the same under its alias."""
+    return str(request.path_params.get("jobId", ""))
+
+
+# What OpenAPI says ---------------------------------------------------------------------------------------------------
+
+_EXAMPLE_ID = "019ab0f2-6b3e-7c41-9d5a-3f6f0c9d2e11"
+_EXAMPLE_JOB: Mapping[str, Any] = {
+    "jobId": _EXAMPLE_ID,
+    "taskType": "send_email",
+    "queue": "builtin",
+    "status": "pending",
+    "priority": 5,
+    "payload": {"to": "ada@example.com", "subject": "Hello", "body": "It works."},
+    "retries": 3,
+    "timeout": 30000,
+    "tags": [],
+    "attempt": 0,
+    "failures": 0,
+    "createdAt": "2026-11-23T09:30:00.123456Z",
+    "runAt": "2026-11-23T09:30:00.123456Z",
+    "startedAt": None,
+    "finishedAt": None,
+    "nextRetryAt": None,
+    "cancelRequestedAt": None,
+    "result": None,
+    "error": None,
+    "errorType": None,
+    "failureReason": None,
+}
+_EXAMPLE_DONE = {
+    **_EXAMPLE_JOB,
+    "status": "completed",
+    "attempt": 1,
+    "startedAt": "2026-11-23T09:30:00.125Z",
+    "finishedAt": "2026-11-23T09:30:00.161Z",
+    "result": {
+        "emailId": f"email_{_EXAMPLE_ID}",
+        "sentAt": "2026-11-23T09:30:00.127Z",
+        "delivery": "smtp",
+        "messageId": f"<email_{_EXAMPLE_ID}@example.com>",
+        "path": None,
+        "refused": [],
+    },
+    "attempts": [],
+}
+_EXAMPLE_SUBMITS = {
+    "mail": {
+        "taskType": "send_email",
+        "payload": {"to": "ada@example.com", "subject": "Hello", "body": "It works."},
+    },
+    "urgent": {
+        "taskType": "send_email",
+        "payload": {"to": ["ada@example.com", "bob@example.com"], "subject": "Now", "body": "Please look."},
+        "priority": "high",
+        "retries": 5,
+        "timeout": 10000,
+        "tags": ["order-42"],
+    },
+    "later": {
+        "taskType": "send_email",
+        "payload": {"to": "ada@example.com", "subject": "Tomorrow", "body": "As you wished."},
+        "delay": 86400000,
+    },
+}
+_JOB_ID = {"jobId": "Of the job."}
+_NO_JOB = "No such job in the key's namespace."
+_LINK = {"Link": 'The next page, `rel="next"`.'}
+
+
+def operations(endpoints: JobEndpoints) -> Iterator[Operation]:
+    """Yield the routes, each also under the alias without a version."""
+    for prefix in (PREFIX, ALIAS_PREFIX):
+
+        def route(method: str, path: str, handler: Any, *, prefix: str = prefix, **said: Any) -> Operation:
+            alias_of = None if prefix == PREFIX else PREFIX + path
+            return Operation(method, prefix + path, handler, tag="jobs", alias_of=alias_of, **said)
+
+        yield route(
+            "POST",
+            "/jobs",
+            endpoints.submit,
+            name="submitJob",
+            summary="Submit a job",
+            description="Answered when the job is stored for good; it ends in exactly one of completed, failed and "
+            "cancelled. The payload is checked against the kind's schema first.",
+            body=SubmitJob,
+            body_examples=_EXAMPLE_SUBMITS,
+            answers={
+                201: operation.Answer(
+                    "The job, stored.", JobView, _EXAMPLE_JOB, {"Location": "Where the job is from now on."}
+                )
+            },
+            problems={
+                422: "With the code `unknown_kind`: no worker offers the kind; `knownKinds` names those there are."
+            },
+            scope="jobs:write",
+            once=True,
+        )
+        yield route(
+            "GET",
+            "/jobs",
+            endpoints.list_jobs,
+            name="listJobs",
+            summary="List jobs",
+            description="Newest first.",
+            query=ListJobs,
+            answers={
+                200: operation.Answer("A page.", JobPageView, {"items": [_EXAMPLE_JOB], "nextCursor": None}, _LINK)
+            },
+            scope="jobs:read",
+        )
+        yield route(
+            "GET",
+            "/jobs/{jobId}",
+            endpoints.get_job,
+            name="getJob",
+            summary="Look at a job",
+            description="With the history of its attempts that did not complete.",
+            query=NoQuery,
+            path_parameters=_JOB_ID,
+            answers={200: operation.Answer("The job.", JobView, _EXAMPLE_DONE)},
+            problems={404: _NO_JOB},
+            scope="jobs:read",
+        )
+        yield route(
+            "GET",
+            "/jobs/{jobId}/logs",
+            endpoints.list_logs,
+            name="listJobLogs",
+            summary="Read a job's log",
+            description="Lines that the handler wrote, oldest first.",
+            query=ListLogs,
+            path_parameters=_JOB_ID,
+            answers={200: operation.Answer("A page.", LogPageView, headers=_LINK)},
+            problems={404: _NO_JOB},
+            scope="jobs:read",
+        )
+        for method, path, name in (
+            ("POST", "/jobs/{jobId}/cancel", "cancelJob"),
+            ("DELETE", "/jobs/{jobId}", "deleteJob"),
+        ):
+            yield route(
+                method,
+                path,
+                endpoints.cancel,
+                name=name,
+                summary="Cancel a job",
+                description="At once where nobody runs it; else its worker is asked to stop it.",
+                query=NoQuery,
+                path_parameters=_JOB_ID,
+                answers={
+                    200: operation.Answer("Cancelled.", JobView, {**_EXAMPLE_JOB, "status": "cancelled"}),
+                    202: operation.Answer(
+                        "Still active; its worker has been asked (`cancelRequestedAt`).",
+                        JobView,
+                        {**_EXAMPLE_JOB, "status": "active", "cancelRequestedAt": "2026-11-23T09:30:01.5Z"},
+                    ),
+                },
+                problems={404: _NO_JOB, 409: "The job has ended; `state` says how."},
+                scope="jobs:write",
+                once=method == "POST",
+            )
+        yield route(
+            "POST",
+            "/jobs/{jobId}/retry",
+            endpoints.retry,
+            name="retryJob",
+            summary="Run a failed job again",
+            description="The same job: its history is kept, its failures are forgiven.",
+            query=NoQuery,
+            path_parameters=_JOB_ID,
+            answers={200: operation.Answer("Pending again.", JobView, _EXAMPLE_JOB)},
+            problems={404: _NO_JOB, 409: "The job has not failed; `state` says what it is."},
+            scope="jobs:write",
+            once=True,
+        )
+        yield route(
+            "GET",
+            "/job-types",
+            endpoints.list_kinds,
+            name="listJobTypes",
+            summary="List the kinds of jobs",
+            description="Those that workers have offered, with the schema of their payloads.",
+            query=NoQuery,
+            answers={200: operation.Answer("All of them.", KindPageView)},
+            scope="jobs:read",
+        )

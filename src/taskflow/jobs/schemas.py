@@ -1,0 +1,367 @@
+"""
+What the jobs API takes and gives. In comes Pydantic, which finds every bad field at once; out go msgspec structs, which
+are encoded in one pass. `JobView` is a job everywhere: in the answer to a submit, alone and in lists.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from taskflow.engine.job import (
+    MAX_DELAY_S,
+    MAX_NAME_LENGTH,
+    MAX_PRIORITY,
+    MAX_RETRIES,
+    MAX_TAGS,
+    MAX_TIMEOUT_S,
+    PRIORITY_HIGH,
+    PRIORITY_LOW,
+    PRIORITY_NORMAL,
+    Attempt,
+    Enqueued,
+    FailureReason,
+    Job,
+    JobError,
+    KindInfo,
+    LogLine,
+    NewJob,
+    OutcomeKind,
+    State,
+)
+from taskflow.http.paging import DEFAULT_LIMIT, MAX_LIMIT, MIN_LIMIT
+from taskflow.telemetry.log import redacted
+
+PRIORITIES = {"low": PRIORITY_LOW, "normal": PRIORITY_NORMAL, "high": PRIORITY_HIGH}
+
+
+def _priority(value: object) -> int | None:
+    if isinstance(value, str) and value in PRIORITIES:
+        return PRIORITIES[value]
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_PRIORITY:
+        return value
+    if value is None:
+        return None
+    raise PydanticCustomError("priority", "must be high, normal, low or a whole number from 0 to 9 (higher first)")
+
+
+def _instant(value: object) -> datetime | None:
+    if value is None:
+        return None
+    if isinstance(value, str):
+        try:
+            at = datetime.fromisoformat(value)
+            if at.tzinfo is not None:
+                return at.astimezone(UTC)
+        except (ValueError, OverflowError):
+            pass
+    raise PydanticCustomError("instant", "must be an ISO 8601 instant with a time zone, such as 2026-11-23T09:30:00Z")
+
+
+def _whole(low: int, high: int, *, unit: str = "") -> Callable[[object], int | None]:
+    def check(value: object) -> int | None:
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise PydanticCustomError("wrong_type", "must be a whole number")
+        if not low <= value <= high:
+            limits = {"low": low, "high": high, "unit": unit}
+            raise PydanticCustomError("out_of_range", "must be from {low} to {high}{unit}", limits)
+        return value
+
+    return check
+
+
+MAX_TIMEOUT_MS = int(MAX_TIMEOUT_S * 1000)
+MAX_DELAY_MS = int(MAX_DELAY_S * 1000)
+
+_Priority = Annotated[
+    int | None,
+    PlainValidator(_priority),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"enum": list(PRIORITIES)},
+                {"type": "integer", "minimum": 0, "maximum": MAX_PRIORITY},
+                {"type": "null"},
+            ]
+        }
+    ),
+]
+_Instant = Annotated[
+    datetime | None, PlainValidator(_instant), WithJsonSchema({"type": ["string", "null"], "format": "date-time"})
+]
+
+
+def _bounded(low: int, high: int, unit: str = "") -> Any:
+    schema = {"type": ["integer", "null"], "minimum": low, "maximum": high}
+    return Annotated[int | None, PlainValidator(_whole(low, high, unit=unit)), WithJsonSchema(schema)]
+
+
+_Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_LENGTH)]
+
+
+class SubmitJob(BaseModel):
+    """A job to be done. `null` means the same as leaving a field out."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, title="SubmitJob")
+
+    taskType: _Name = Field(description="A kind that workers offer; `GET /api/v1/job-types` lists them.")  # noqa: N815
+    payload: dict[str, Any] = Field(
+        default_factory=dict, description="What the kind's schema asks for; at most 256 KiB of JSON."
+    )
+    priority: _Priority = Field(default=None, description="Higher first; by default the kind's.")
+    retries: _bounded(0, MAX_RETRIES) = Field(  # type: ignore[valid-type]
+        default=None, description="Attempts after the first that failed or timed out; by default the kind's."
+    )
+    timeout: _bounded(1, MAX_TIMEOUT_MS, " ms") = Field(  # type: ignore[valid-type]
+        default=None, description="Milliseconds that one attempt may run; by default the kind's."
+    )
+    queue: _Name | None = Field(default=None, description="By default the kind's.")
+    runAt: _Instant = Field(default=None, description="Not before this instant. Not together with `delay`.")  # noqa: N815
+    delay: _bounded(0, MAX_DELAY_MS, " ms") = Field(  # type: ignore[valid-type]
+        default=None, description="Not before this many milliseconds from now."
+    )
+    tags: list[_Name] = Field(default_factory=list, max_length=MAX_TAGS, description="Words to find it by.")
+
+
+def _digits(value: object) -> object:
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10:
+        return int(value)
+    return value
+
+
+_Limit = Annotated[
+    int,
+    PlainValidator(lambda value: _whole(MIN_LIMIT, MAX_LIMIT)(_digits(value))),
+    WithJsonSchema({"type": "integer", "minimum": MIN_LIMIT, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}),
+]
+_Cursor = Annotated[str, WithJsonSchema({"type": "string"})]
+
+
+def _state(value: object) -> State | None:
+    try:
+        return State(str(value))
+    except ValueError:
+        raise PydanticCustomError("unknown_value", "must be one of {known}", {"known": ", ".join(State)}) from None
+
+
+class ListJobs(BaseModel):
+    """How to choose from the jobs, newest first."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    taskType: _Name | None = Field(default=None, json_schema_extra={"type": "string"})  # noqa: N815
+    status: Annotated[State | None, PlainValidator(_state), WithJsonSchema({"type": "string", "enum": list(State)})] = (
+        None
+    )
+    queue: _Name | None = None
+    tag: _Name | None = None
+    created_from: Annotated[
+        datetime | None, PlainValidator(_instant), WithJsonSchema({"type": "string", "format": "date-time"})
+    ] = Field(default=None, alias="from", description="Created at this instant or later.")
+    created_to: Annotated[
+        datetime | None, PlainValidator(_instant), WithJsonSchema({"type": "string", "format": "date-time"})
+    ] = Field(default=None, alias="to", description="Created before this instant.")
+    sort: Literal["-createdAt"] = Field(default="-createdAt", description="Newest first, the only order.")
+    limit: _Limit = Field(default=DEFAULT_LIMIT, description="A page may be shorter and still have a next.")
+    cursor: _Cursor | None = Field(default=None, description="`nextCursor` of the page before.")
+
+
+class ListLogs(BaseModel):
+    """A page of log lines, oldest first."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    limit: _Limit = DEFAULT_LIMIT
+    cursor: _Cursor | None = Field(default=None, description="`nextCursor` of the page before.")
+
+
+class NoQuery(BaseModel):
+    """A route without query parameters."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class AttemptView(msgspec.Struct, frozen=True, rename="camel"):
+    """One attempt that has ended."""
+
+    attempt: int
+    outcome: OutcomeKind
+    started_at: datetime | None
+    finished_at: datetime
+    error: str | None
+    error_type: str | None
+    traceback: str | None
+    next_retry_at: datetime | None
+
+
+class JobView(msgspec.Struct, frozen=True, rename="camel"):
+    """A job. Instants are UTC by the database's clock."""
+
+    job_id: UUID
+    task_type: str
+    queue: str
+    status: State
+    priority: Annotated[int, Meta(ge=0, le=MAX_PRIORITY)]
+    payload: dict[str, Any]
+    retries: Annotated[int, Meta(description="Failures that are tried again.")]
+    timeout: Annotated[int, Meta(description="Milliseconds that one attempt may run.")]
+    tags: Sequence[str]
+    attempt: Annotated[int, Meta(description="Claims so far; never reset.")]
+    failures: Annotated[int, Meta(description="Attempts charged against `retries`.")]
+    created_at: datetime
+    run_at: Annotated[datetime | None, Meta(description="Due since, or due then.")]
+    started_at: Annotated[datetime | None, Meta(description="Of the present or last attempt.")]
+    finished_at: datetime | None
+    next_retry_at: Annotated[datetime | None, Meta(description="While a failed attempt waits for its retry.")]
+    cancel_requested_at: datetime | None
+    result: Any
+    error: Annotated[str | None, Meta(description="Of the last attempt that failed, until the job completes.")]
+    error_type: str | None
+    failure_reason: FailureReason | None
+    attempts: Annotated[
+        list[AttemptView] | UnsetType, Meta(description="Oldest first; only in `GET /api/v1/jobs/{jobId}`.")
+    ] = UNSET
+
+
+class JobPageView(msgspec.Struct, frozen=True, rename="camel"):
+    """A page of jobs, newest first."""
+
+    items: list[JobView]
+    next_cursor: Annotated[str | None, Meta(description="Of the next page; null at the end.")]
+
+
+class LogLineView(msgspec.Struct, frozen=True, rename="camel"):
+    """A line that the handler wrote."""
+
+    seq: Annotated[int, Meta(description="Grows along the lines of a job; has gaps.")]
+    at: datetime
+    attempt: int
+    level: str
+    message: str
+
+
+class LogPageView(msgspec.Struct, frozen=True, rename="camel"):
+    """A page of log lines, oldest first."""
+
+    items: list[LogLineView]
+    next_cursor: Annotated[str | None, Meta(description="Of the next page; null when this one has the last line.")]
+
+
+class KindDefaults(msgspec.Struct, frozen=True, rename="camel"):
+    """What a submit need not say."""
+
+    priority: int
+    retries: int
+    timeout: Annotated[int, Meta(description="Milliseconds.")]
+
+
+class KindView(msgspec.Struct, frozen=True, rename="camel"):
+    """A kind of job that workers offer."""
+
+    task_type: str
+    queue: str
+    schema: Annotated[dict[str, Any], Meta(description="JSON Schema (2020-12) of the payload.")]
+    defaults: KindDefaults
+
+
+class KindPageView(msgspec.Struct, frozen=True, rename="camel"):
+    """All kinds, by name."""
+
+    items: list[KindView]
+
+
+def view_of_new(job: NewJob, enqueued: Enqueued) -> JobView:
+    """Return a job that has just been stored, without reading it again."""
+    return JobView(
+        job_id=enqueued.id,
+        task_type=job.kind,
+        queue=job.queue,
+        status=enqueued.state,
+        priority=job.priority,
+        payload=dict(job.payload),
+        retries=job.retries,
+        timeout=round(job.timeout_s * 1000),
+        tags=job.tags,
+        attempt=0,
+        failures=0,
+        created_at=enqueued.created_at,
+        run_at=enqueued.run_at,
+        started_at=None,
+        finished_at=None,
+        next_retry_at=None,
+        cancel_requested_at=None,
+        result=None,
+        error=None,
+        error_type=None,
+        failure_reason=None,
+    )
+
+
+def view_of_job(job: Job, attempts: Sequence[Attempt] | None = None) -> JobView:
+    """Return how *job* looks from outside; with *attempts*, its history too."""
+    message, error_type, _ = _error(job.error)
+    return JobView(
+        job_id=job.id,
+        task_type=job.kind,
+        queue=job.queue,
+        status=job.state,
+        priority=job.priority,
+        payload=dict(job.payload),
+        retries=job.retries,
+        timeout=round(job.timeout_s * 1000),
+        tags=job.tags,
+        attempt=job.attempt,
+        failures=job.failures,
+        created_at=job.created_at,
+        run_at=job.run_at,
+        started_at=job.started_at,
+        finished_at=job.finished_at,
+        next_retry_at=job.run_at if job.state is State.RETRYING else None,
+        cancel_requested_at=job.cancel_requested_at,
+        result=job.result,
+        error=message,
+        error_type=error_type,
+        failure_reason=job.failure_reason,
+        attempts=UNSET if attempts is None else [_view_of_attempt(attempt) for attempt in attempts],
+    )
+
+
+def view_of_line(line: LogLine) -> LogLineView:
+    return LogLineView(seq=line.seq, at=line.at, attempt=line.attempt, level=line.level, message=line.message)
+
+
+def view_of_kind(kind: KindInfo) -> KindView:
+    return KindView(
+        task_type=kind.kind,
+        queue=kind.queue,
+        schema=dict(kind.schema),
+        defaults=KindDefaults(kind.priority, kind.retries, round(kind.timeout_s * 1000)),
+    )
+
+
+def _view_of_attempt(attempt: Attempt) -> AttemptView:
+    message, error_type, traceback = _error(attempt.error)
+    return AttemptView(
+        attempt=attempt.attempt,
+        outcome=attempt.outcome,
+        started_at=attempt.started_at,
+        finished_at=attempt.finished_at,
+        error=message,
+        error_type=error_type,
+        traceback=traceback,
+        next_retry_at=attempt.retry_at,
+    )
+
+
+def _error(error: JobError | None) -> tuple[str | None, str | None, str | None]:
+    """Message, type and traceback; secrets that found their way into a handler's error stay inside."""
+    if error is None:
+        return None, None, None
+    return redacted(error.message), error.type, redacted(error.traceback) if error.traceback else None

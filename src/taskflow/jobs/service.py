@@ -1,0 +1,181 @@
+"""
+What the API lets callers do with jobs, whatever the transport. It knows principals and namespaces, not requests.
+
+Checks come before anything is stored, and all of them at once: the shape of the submit, the limits of the engine, and
+the payload by the kind's own schema.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from pydantic import ValidationError
+
+from taskflow import kinds
+from taskflow.db.query import Connection
+from taskflow.engine.client import Engine
+from taskflow.engine.job import (
+    Attempt,
+    Cancellation,
+    Enqueued,
+    Job,
+    JobFilter,
+    JobId,
+    JobPage,
+    KindInfo,
+    LogLine,
+    NewJob,
+)
+from taskflow.engine.policy import check_new_job
+from taskflow.http.validation import field_errors
+from taskflow.identity.access import Principal
+from taskflow.jobs.catalogue import Catalogue, Kind
+from taskflow.jobs.schemas import SubmitJob
+from taskflow.kernel.errors import FieldError, Invalid, NotFound
+from taskflow.kernel.json import JSONValue
+
+MAX_KINDS_NAMED = 50  # in the answer to an unknown one
+FORCE_FAIL = "forceFail"
+
+
+class Jobs:
+    """
+    The jobs of every namespace.
+
+    Args:
+        allow_forced_failures: whether `forceFail` may be used in payloads of the built-in kinds; in development only.
+    """
+
+    def __init__(self, engine: Engine, catalogue: Catalogue, *, allow_forced_failures: bool) -> None:
+        self._engine = engine
+        self._catalogue = catalogue
+        self._allow_forced_failures = allow_forced_failures
+
+    # Submitting ------------------------------------------------------------------------------------------------------
+
+    async def prepare(self, principal: Principal, data: JSONValue, headers: Mapping[str, str]) -> NewJob:
+        """
+        Turn a decoded submit into a job that can be stored.
+
+        Args:
+            headers: ride along with the job, unseen by its handler.
+
+        Raises:
+            Invalid: naming every bad field; with the code `unknown_kind`, the kinds there are.
+            PayloadTooLarge: its JSON is over the limit.
+        """
+        try:
+            submit = SubmitJob.model_validate(data)
+        except ValidationError as error:
+            errors = [*field_errors(error), *await self._payload_errors_of(data)]
+            raise Invalid("the job has invalid fields", errors=errors) from None
+        name = kinds.canonical(submit.taskType)
+        kind = await self._catalogue.find(name)
+        if kind is None:
+            raise await self._unknown(submit.taskType)
+        info = kind.info
+        job = NewJob(
+            kind=name,
+            payload=submit.payload,
+            namespace=principal.namespace,
+            queue=info.queue if submit.queue is None else submit.queue,
+            priority=info.priority if submit.priority is None else submit.priority,
+            retries=info.retries if submit.retries is None else submit.retries,
+            timeout_s=info.timeout_s if submit.timeout is None else submit.timeout / 1000,
+            run_at=submit.runAt,
+            run_after=None if submit.delay is None else timedelta(milliseconds=submit.delay),
+            tags=submit.tags,
+            headers=headers,
+        )
+        errors = self._payload_errors(kind, submit.payload)
+        try:
+            check_new_job(job)
+        except Invalid as error:
+            errors = [*error.errors, *errors]
+        if errors:
+            raise Invalid("the job has invalid fields", errors=errors)
+        return job
+
+    async def submit(self, job: NewJob, *, connection: Connection | None = None) -> Enqueued:
+        """Store a prepared job; with *connection*, in its transaction, and then call `wake` after the commit."""
+        return await self._engine.enqueue(job, connection=connection)
+
+    def wake(self, queue: str) -> None:
+        """Tell workers of a job stored or replayed in a transaction that has just committed."""
+        self._engine.wake([queue])
+
+    # Looking ---------------------------------------------------------------------------------------------------------
+
+    async def get_job(self, principal: Principal, job_id: JobId, *, connection: Connection | None = None) -> Job:
+        return await self._engine.get_job(job_id, namespace=principal.namespace, connection=connection)
+
+    async def get_job_with_attempts(self, principal: Principal, job_id: JobId) -> tuple[Job, list[Attempt]]:
+        job = await self._engine.get_job(job_id, namespace=principal.namespace)
+        if not job.attempt:
+            return job, []
+        return job, await self._engine.list_attempts(job_id, namespace=principal.namespace)
+
+    async def list_jobs(self, principal: Principal, chosen: JobFilter, *, limit: int, before: JobId | None) -> JobPage:
+        return await self._engine.list_jobs(principal.namespace, chosen, limit=limit, before=before)
+
+    async def list_logs(self, principal: Principal, job_id: JobId, *, after_seq: int, limit: int) -> list[LogLine]:
+        return await self._engine.list_logs(job_id, after_seq=after_seq, limit=limit, namespace=principal.namespace)
+
+    async def list_kinds(self) -> Sequence[KindInfo]:
+        return await self._catalogue.list_kinds()
+
+    # Changing --------------------------------------------------------------------------------------------------------
+
+    async def cancel(
+        self, principal: Principal, job_id: JobId, *, connection: Connection | None = None
+    ) -> Cancellation:
+        """Cancel, or ask the worker to. With *connection*, call `announce_cancel` after the commit."""
+        return await self._engine.cancel(job_id, namespace=principal.namespace, connection=connection)
+
+    def announce_cancel(self, job_id: JobId) -> None:
+        self._engine.announce_cancel(job_id)
+
+    async def replay(self, principal: Principal, job_id: JobId, *, connection: Connection | None = None) -> Job:
+        """Run a failed job again. With *connection*, call `wake` after the commit."""
+        return await self._engine.replay(job_id, namespace=principal.namespace, connection=connection)
+
+    # Checks ----------------------------------------------------------------------------------------------------------
+
+    async def _payload_errors_of(self, data: JSONValue) -> list[FieldError]:
+        """What can be said of the payload although the submit around it is wrong."""
+        if not isinstance(data, dict):
+            return []
+        name, payload = data.get("taskType"), data.get("payload")
+        if not isinstance(name, str) or not isinstance(payload, dict):
+            return []
+        kind = await self._catalogue.find(kinds.canonical(name))
+        return [] if kind is None else self._payload_errors(kind, payload)
+
+    def _payload_errors(self, kind: Kind, payload: Mapping[str, Any]) -> list[FieldError]:
+        errors = kind.payload_errors(payload)
+        if FORCE_FAIL in payload and not self._allow_forced_failures and kind.info.kind in kinds.BUILTIN:
+            detail = "is for trying things out; this deployment runs in production mode and refuses it"
+            errors.append(FieldError(f"/payload/{FORCE_FAIL}", "development_only", detail))
+        return errors
+
+    async def _unknown(self, name: str) -> Invalid:
+        known = [info.kind for info in await self._catalogue.list_kinds()]
+        named = ", ".join(known[:MAX_KINDS_NAMED]) + (" …" if len(known) > MAX_KINDS_NAMED else "")
+        detail = f"no worker has ever offered {name!r}; known are: {named}" if known else "no worker has started yet"
+        return Invalid(
+            detail,
+            code="unknown_kind",
+            errors=[FieldError("/taskType", "unknown_kind", detail)],
+            facts={"knownKinds": known[:MAX_KINDS_NAMED]},
+        )
+
+
+def job_id_of(text: str) -> JobId:
+    """Return the job id that *text* is. Raises NotFound: what is no id belongs to no job."""
+    try:
+        if len(text) == 36:
+            return JobId(UUID(text))
+    except ValueError:
+        pass
+    raise NotFound(f"there is no job {text[:100]!r}")
