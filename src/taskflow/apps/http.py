@@ -1,0 +1,208 @@
+"""
+The API process: its parts put together, and run.
+
+`create_app` is the ASGI application with everything in it; `run_api` is the process that a supervisor starts with a
+listening socket that it holds itself, so that a restarted API answers at the same address.
+"""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from types import FrameType
+
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+
+import taskflow
+from taskflow.apps.settings import Settings
+from taskflow.db.pool import Database
+from taskflow.engine.client import Engine
+from taskflow.http import health, problem
+from taskflow.http.docs import add_docs
+from taskflow.http.edge import ASGIApp, Edge
+from taskflow.http.idempotency import HEADER, REPLAYED_HEADER, Idempotency
+from taskflow.http.operation import add_operations
+from taskflow.http.paging import Cursors
+from taskflow.http.secret import RootSecret
+from taskflow.identity.access import Access, Permission
+from taskflow.identity.apikeys.service import ApiKeys
+from taskflow.identity.guard import Guard
+from taskflow.jobs import endpoints as jobs_endpoints
+from taskflow.jobs.catalogue import Catalogue
+from taskflow.jobs.service import Jobs
+from taskflow.kernel.errors import SetupError
+from taskflow.telemetry.log import get_logger
+
+MAX_CONNECTIONS = 10  # of the pool
+DRAIN_S = 10  # requests may take so long after SIGTERM
+CORS_MAX_AGE_S = 600
+DESCRIPTION = (
+    "One durable place for work, done by people and by machines. Errors are Problem Details (RFC 9457) with a stable "
+    "`code`; instants are UTC; durations are milliseconds; unknown fields are refused; where a JSON object names a key "
+    "twice, the last one counts."
+)
+TAGS = [
+    {"name": "jobs", "description": "Background work: submit it, look at it, cancel it, run it again."},
+    {"name": "operations", "description": "For those who run TaskFlow."},
+]
+
+_log = get_logger(__name__)
+
+
+def create_app(
+    database: Database,
+    *,
+    secret: bytes,
+    development: bool = False,
+    cors_origins: Sequence[str] = (),
+) -> ASGIApp:
+    """
+    Build the API on *database*, which the application's lifespan opens and closes.
+
+    Args:
+        secret: the deployment's root secret, 32 bytes or more; the same in every API process.
+        development: allow `forceFail`.
+        cors_origins: web origins whose pages may call the API; `*` for all.
+    """
+    engine = Engine(database)
+    once = Idempotency(database)
+    guard = Guard(Access(ApiKeys(database)))
+    jobs = Jobs(engine, Catalogue(engine), allow_forced_failures=development)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        await database.start()
+        await engine.start()
+        pruning = asyncio.create_task(once.run(), name="taskflow-idempotency")
+        _log.info("taskflow.api.start", version=taskflow.__version__, development=development)
+        try:
+            yield
+        finally:
+            _log.info("taskflow.api.stop")
+            pruning.cancel()
+            with suppress(asyncio.CancelledError):
+                await pruning
+            await engine.stop()
+            await database.stop()
+
+    app = FastAPI(
+        title="TaskFlow",
+        version=taskflow.__version__,
+        summary="Jobs, workflows and tasks on PostgreSQL.",
+        description=DESCRIPTION,
+        openapi_tags=TAGS,
+        openapi_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
+        exception_handlers=problem.handlers(),  # type: ignore[arg-type]  # its type knows no subclasses
+    )
+    add_operations(
+        app,
+        [
+            *jobs_endpoints.operations(jobs_endpoints.JobEndpoints(jobs, guard, once, Cursors(RootSecret(secret)))),
+            *health.operations(
+                health.HealthEndpoints(database, engine, lambda request: guard.admit(request, Permission.OPERATE))
+            ),
+        ],
+    )
+    add_docs(app)
+    inner: ASGIApp = app
+    if cors_origins:
+        inner = CORSMiddleware(
+            app,
+            allow_origins=list(cors_origins),
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-Id", HEADER],
+            expose_headers=["Location", "Link", "Retry-After", "X-Request-Id", REPLAYED_HEADER],
+            max_age=CORS_MAX_AGE_S,
+        )
+    return Edge(inner)
+
+
+def run_api(settings: Settings, *, fd: int | None = None, control_fd: int | None = None) -> None:
+    """
+    Run the API until SIGTERM or SIGINT, then answer what is under way for `DRAIN_S` at most; a second signal: now.
+
+    Args:
+        fd: a listening socket to use; without one, `settings.host` and `settings.port` are bound.
+        control_fd: the channel to the supervisor, if there is one.
+
+    Raises:
+        SetupError: no database or secret is known, or the address is taken.
+    """
+    # Imported here: `create_app` runs under any server.
+    import uvicorn
+    import uvloop
+
+    from taskflow.apps.control import ControlChannel
+    from taskflow.telemetry import log
+
+    if settings.database_url is None:
+        raise SetupError("no database: set TASKFLOW_DATABASE_URL, or use `taskflow up`")
+    if settings.secret_key is None:
+        raise SetupError("no root secret: set TASKFLOW_SECRET_KEY to 32 random bytes or more, the same for every API")
+    log.configure(settings.log_format, level=settings.log_level)
+    listener = _listener(settings, fd)
+
+    class Server(uvicorn.Server):
+        """uvicorn's, which also says when it answers, and whom an obeyed signal does not kill afterwards."""
+
+        answers = asyncio.Event()
+
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            self.answers.set()
+
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            self.force_exit = self.should_exit
+            self.should_exit = True
+
+    app = create_app(
+        Database(settings.database_url, max_size=MAX_CONNECTIONS, application_name="taskflow api"),
+        secret=settings.secret_key.encode(),
+        development=settings.is_development,
+        cors_origins=settings.cors_origins,
+    )
+    server = Server(
+        uvicorn.Config(
+            app,
+            loop="uvloop",
+            http="httptools",
+            ws="none",
+            lifespan="on",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            proxy_headers=False,  # whoever calls is who calls; addresses from headers would be anybody's word
+            timeout_graceful_shutdown=DRAIN_S,
+        )
+    )
+
+    async def prove_life(channel: ControlChannel) -> None:
+        await server.answers.wait()  # the first sign of life says that requests are answered
+        await channel.run()
+
+    async def run() -> None:
+        async with asyncio.TaskGroup() as group:
+            control = None
+            if control_fd is not None:
+                channel = ControlChannel(control_fd, on_orphaned=lambda: server.handle_exit(0, None), grace_s=DRAIN_S)
+                control = group.create_task(prove_life(channel), name="control channel")
+            await server.serve(sockets=[listener])
+            if control is not None:
+                control.cancel()
+
+    uvloop.run(run())
+
+
+def _listener(settings: Settings, fd: int | None) -> socket.socket:
+    if fd is not None:
+        return socket.socket(fileno=fd)
+    try:
+        family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+        return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
+    except OSError as error:
+        raise SetupError(
+            f"cannot listen on {settings.host} port {settings.port}: {error.strerror}; choose another with --port"
+        ) from error
