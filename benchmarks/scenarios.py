@@ -1,0 +1,215 @@
+"""
+The workloads. Each gets a fresh database on a server that syncs every commit, and returns named figures.
+
+All submit the same job: a no-op with about 200 bytes of JSON arguments. Rates are jobs per second, times milliseconds.
+"""
+
+import asyncio
+import itertools
+import statistics
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from taskflow.db.pool import Database
+from taskflow.engine.client import Engine
+from taskflow.engine.job import NewJob
+from taskflow.engine.supervision import SupervisorInfo, WorkerSupervision
+
+PADDING = "x" * 160
+BULK = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One measured number: its unit, and what it should reach (None: only reported)."""
+
+    value: float
+    unit: str
+    target: str | None = None
+
+
+Figures = Mapping[str, Figure]
+
+
+async def single(url: str, seconds: float) -> Figures:
+    """One caller, one job at a time: how long until it is durable."""
+    async with _engine(url) as (engine, _):
+        times = []
+        for n in range(200):
+            await engine.enqueue(_noop(n))
+        end = time.perf_counter() + seconds
+        while time.perf_counter() < end:
+            begin = time.perf_counter()
+            await engine.enqueue(_noop(0))
+            times.append((time.perf_counter() - begin) * 1000)
+    return {
+        "single enqueue p50": Figure(statistics.median(times), "ms", "≤ 0.5"),
+        "single enqueue p99": Figure(_percentile(times, 99), "ms"),
+    }
+
+
+async def bulk(url: str, seconds: float) -> Figures:
+    """One caller, a thousand jobs per call."""
+    async with _engine(url) as (engine, _):
+        jobs = [_noop(n) for n in range(BULK)]
+        begin, stored = time.perf_counter(), 0
+        while time.perf_counter() < begin + seconds:
+            await engine.enqueue_many(jobs)
+            stored += BULK
+        return {"bulk enqueue": Figure(stored / (time.perf_counter() - begin), "jobs/s")}
+
+
+async def drain(url: str, seconds: float, *, concurrency: int = 500, rate_guess: float = 45_000) -> Figures:
+    """A full queue, one worker process: the rate of each second while there is work, and whether it stays flat."""
+    async with _engine(url) as (engine, database):
+        total = int(rate_guess * seconds) // BULK * BULK
+        jobs = [_noop(n) for n in range(BULK)]
+        for _ in range(total // BULK):
+            await engine.enqueue_many(jobs)
+        async with database.acquire() as connection:
+            await connection.execute("CHECKPOINT")
+        counts = [0]
+        async with _worker(url, concurrency) as lines:
+            begin = time.perf_counter()
+            async for count in lines:
+                counts.append(count)
+                if count >= total or time.perf_counter() - begin > seconds:
+                    break
+        async with database.acquire() as connection:
+            rows, jobs_done = await connection.fetchrow("SELECT count(*), count(DISTINCT job_id) FROM taskflow.done")
+        if rows != jobs_done:
+            raise AssertionError(f"{rows - jobs_done} jobs are done twice")
+        rates = [after - before for before, after in itertools.pairwise(counts)][1:]  # the first second is start-up
+        if counts[-1] >= total:
+            rates = rates[:-1]
+        fifth = max(1, len(rates) // 5)
+        first, last = statistics.median(rates[:fifth]), statistics.median(rates[-fifth:])
+        return {
+            "drain, median second": Figure(statistics.median(rates), "jobs/s", "≥ 20,000"),
+            "drain, slowest second": Figure(min(rates), "jobs/s"),
+            "drain, last fifth against first": Figure(last / first, "×", "≥ 0.9"),
+            "drain, seconds measured": Figure(len(rates), "s"),
+        }
+
+
+async def steady(url: str, seconds: float, *, callers: int = 10) -> Figures:
+    """Ten concurrent callers of single enqueue, one worker process: jobs that went all the way."""
+    async with _engine(url) as (engine, database), _worker(url, 100):
+        await _warm_up(engine)
+        end = time.perf_counter() + seconds
+
+        async def call() -> int:
+            calls = 0
+            while time.perf_counter() < end:
+                await engine.enqueue(_noop(calls))
+                calls += 1
+            return calls
+
+        begin = time.perf_counter()
+        calls = sum(await asyncio.gather(*(call() for _ in range(callers))))
+        while await _has_ready(database):
+            await asyncio.sleep(0.01)
+        return {"steady, 10 callers, end to end": Figure(calls / (time.perf_counter() - begin), "jobs/s")}
+
+
+async def pickup(url: str, seconds: float) -> Figures:
+    """An idle system: from the return of enqueue (and from its call) until the handler starts."""
+    async with _engine(url) as (engine, database), _worker(url, 10):
+        await _warm_up(engine)
+        called, returned, ids = [], [], []
+        end = time.perf_counter() + seconds
+        while time.perf_counter() < end:
+            called.append(time.monotonic_ns())
+            ids.append((await engine.enqueue(NewJob("pickup", {"n": 0, "padding": PADDING}))).id)
+            returned.append(time.monotonic_ns())
+            await asyncio.sleep(0.02)
+        while await _has_ready(database):
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.5)
+        started = [(await engine.get_job(job_id)).result for job_id in ids]
+        since_return = [(int(str(at)) - since) / 1e6 for at, since in zip(started, returned, strict=True)]
+        since_call = [(int(str(at)) - since) / 1e6 for at, since in zip(started, called, strict=True)]
+        return {
+            "pick-up from return p50": Figure(statistics.median(since_return), "ms", "≤ 2"),
+            "pick-up from return p99": Figure(_percentile(since_return, 99), "ms"),
+            "pick-up from call p50": Figure(statistics.median(since_call), "ms"),
+        }
+
+
+SCENARIOS: Mapping[str, Callable[[str, float], Awaitable[Figures]]] = {
+    "single": single,
+    "bulk": bulk,
+    "pickup": pickup,
+    "steady": steady,
+    "drain": drain,
+}
+
+
+def _noop(n: int) -> NewJob:
+    return NewJob("noop", {"n": n, "padding": PADDING})
+
+
+def _percentile(values: list[float], percent: int) -> float:
+    return statistics.quantiles(values, n=100)[percent - 1]
+
+
+async def _has_ready(database: Database) -> bool:
+    async with database.acquire() as connection:
+        return bool(await connection.fetchval("SELECT EXISTS (SELECT FROM taskflow.ready)"))
+
+
+async def _warm_up(engine: Engine) -> None:
+    for n in range(100):
+        await engine.enqueue(_noop(n))
+    await asyncio.sleep(1.0)
+
+
+@asynccontextmanager
+async def _engine(url: str) -> AsyncIterator[tuple[Engine, Database]]:
+    database = Database(url, application_name="benchmark")
+    await database.start()
+    async with Engine(database) as engine:
+        yield engine, database
+    await database.stop()
+
+
+@asynccontextmanager
+async def _worker(url: str, concurrency: int) -> AsyncIterator[AsyncIterator[int]]:
+    """One worker process, watched over from here; gives its count of started jobs, once a second."""
+    process: asyncio.subprocess.Process | None = None
+
+    def pass_on() -> None:
+        if process is not None and process.stdin is not None:
+            process.stdin.write(b"beat\n")
+
+    supervision = WorkerSupervision(url, SupervisorInfo("benchmark", 0, ["default"], concurrency), on_beat=pass_on)
+    watching = asyncio.create_task(supervision.run())
+    await supervision.wait_registered()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "benchmarks.worker",
+        url,
+        str(supervision.worker_id),
+        str(concurrency),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        yield _counts(process)
+    finally:
+        process.terminate()
+        await process.communicate()
+        watching.cancel()
+        await asyncio.wait([watching])
+        await supervision.stop()
+
+
+async def _counts(process: asyncio.subprocess.Process) -> AsyncIterator[int]:
+    if process.stdout is None:
+        raise AssertionError("the worker was started with a pipe")
+    async for line in process.stdout:
+        yield int(line)
