@@ -148,7 +148,7 @@ class SmtpSender:
             )
         except (aiosmtplib.SMTPException, OSError) as error:
             raise self._external(error) from None
-        return Delivered("smtp", message["Message-ID"], refused=tuple(refused))
+        return Delivered("smtp", message_id(mail, self._sender), refused=tuple(refused))
 
     def _external(self, error: Exception) -> ExternalError:
         where = f"the mail server {self._host}:{self._port}"
@@ -192,7 +192,7 @@ class FileSender:
             await asyncio.to_thread(_write_whole, path, message.as_bytes())
         except OSError as error:
             raise ExternalError(f"the mail could not be written to {path}: {error.strerror}", transient=True) from error
-        return Delivered("file", message["Message-ID"], path=str(path))
+        return Delivered("file", message_id(mail, self._sender), path=str(path))
 
 
 def _write_whole(path: Path, content: bytes) -> None:
