@@ -336,14 +336,7 @@ class Store:
 
     async def cancel_waiting(self, connection: Connection, body: JobBody) -> bool:
         """Cancel a job that is pending, scheduled or retrying; False if it is none of these (any more)."""
-        row = await _Q["cancel_waiting"].fetchrow(
-            connection,
-            now=self._now(),
-            job_id=body.id,
-            queue=body.queue,
-            priority=body.priority,
-            created_at=body.created_at,
-        )
+        row = await _Q["cancel_waiting"].fetchrow(connection, now=self._now(), job_id=body.id)
         return row is not None
 
     async def request_cancel(self, connection: Connection, job_id: JobId) -> datetime | None:

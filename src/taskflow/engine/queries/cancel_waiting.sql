@@ -1,20 +1,15 @@
 -- Cancel a job that nobody holds. Locks: its ready or deferred row; a claim in progress is waited for, then finds it gone.
--- Returns a row if it did. Indexes: ready_claim by the body's place, ready_moved, deferred's primary key.
+-- Returns a row if it did. Indexes: the primary keys of ready and deferred.
 WITH from_ready AS (
     DELETE FROM taskflow.ready r
-    WHERE r.queue = :queue AND r.priority = :priority AND r.run_at = :created_at AND r.job_id = :job_id
-      AND NOT r.moved
-    RETURNING r.job_id, r.namespace, r.queue, r.kind, r.attempt, r.failures
-), from_moved AS (
-    DELETE FROM taskflow.ready r
-    WHERE r.moved AND r.job_id = :job_id
+    WHERE r.job_id = :job_id
     RETURNING r.job_id, r.namespace, r.queue, r.kind, r.attempt, r.failures
 ), from_deferred AS (
     DELETE FROM taskflow.deferred d
     WHERE d.job_id = :job_id
     RETURNING d.job_id, d.namespace, d.queue, d.kind, d.attempt, d.failures
 ), taken AS (
-    SELECT * FROM from_ready UNION ALL SELECT * FROM from_moved UNION ALL SELECT * FROM from_deferred
+    SELECT * FROM from_ready UNION ALL SELECT * FROM from_deferred
 )
 INSERT INTO taskflow.done (job_id, namespace, queue, kind, state, attempt, failures, finished_at)
 SELECT job_id, namespace, queue, kind, 'cancelled', attempt, failures, coalesce(:now::timestamptz, statement_timestamp())

@@ -1,6 +1,5 @@
 -- Store jobs: the body, and where each waits (ready at once, or deferred until run_at). Order of input is order of ids.
 -- Locks: none but the new rows. The caller's transaction decides whether they exist.
--- created_at of a job is also run_at of its ready row, to the microsecond: that is how the row is found by its body.
 WITH given AS MATERIALIZED (
     SELECT
         g.*,
@@ -26,8 +25,8 @@ WITH given AS MATERIALIZED (
         tags::text[], headers::jsonb, created_at
     FROM placed
 ), now_ready AS (
-    INSERT INTO taskflow.ready (job_id, namespace, queue, kind, priority, run_at, attempt, failures, moved)
-    SELECT id, namespace, queue, kind, priority, created_at, 0, 0, false
+    INSERT INTO taskflow.ready (job_id, namespace, queue, kind, priority, run_at, attempt, failures)
+    SELECT id, namespace, queue, kind, priority, created_at, 0, 0
     FROM placed WHERE due_at = created_at
 ), later AS (
     INSERT INTO taskflow.deferred (job_id, namespace, queue, kind, priority, run_at, attempt, failures, state)

@@ -51,8 +51,8 @@ WITH given AS MATERIALIZED (
     FROM won WHERE state IN ('retrying', 'scheduled')
 ), again AS (
     -- Handed back: due since the claim, so that it stands before what came later.
-    INSERT INTO taskflow.ready (job_id, namespace, queue, kind, priority, run_at, attempt, failures, moved)
-    SELECT job_id, namespace, queue, kind, priority, claimed_at, attempt, failures, true
+    INSERT INTO taskflow.ready (job_id, namespace, queue, kind, priority, run_at, attempt, failures)
+    SELECT job_id, namespace, queue, kind, priority, claimed_at, attempt, failures
     FROM won WHERE state = 'pending'
 ), history AS (
     INSERT INTO taskflow.attempt_log

@@ -1,7 +1,7 @@
--- Like list_jobs.sql, of jobs that are pending. Indexes: job_list, then ready_claim or ready_moved for each.
+-- Like list_jobs.sql, of jobs that are pending. Indexes: job_list, then ready's primary key for each.
 SELECT scanned.id
 FROM (
-    SELECT j.id, j.kind, j.queue, j.tags, j.priority, j.created_at
+    SELECT j.id, j.kind, j.queue, j.tags
     FROM taskflow.job j
     WHERE j.namespace = :namespace AND j.id < :before AND j.id >= :floor
     ORDER BY j.id DESC
@@ -10,12 +10,6 @@ FROM (
 WHERE (:kind::text IS NULL OR scanned.kind = :kind)
   AND (:queue::text IS NULL OR scanned.queue = :queue)
   AND (:tag::text IS NULL OR scanned.tags @> ARRAY[:tag::text])
-  AND (EXISTS (
-      SELECT FROM taskflow.ready r
-      WHERE r.queue = scanned.queue AND r.priority = scanned.priority
-        AND r.run_at = scanned.created_at AND r.job_id = scanned.id
-  ) OR EXISTS (
-      SELECT FROM taskflow.ready r WHERE r.moved AND r.job_id = scanned.id
-  ))
+  AND EXISTS (SELECT FROM taskflow.ready r WHERE r.job_id = scanned.id)
 ORDER BY scanned.id DESC
 LIMIT :limit;

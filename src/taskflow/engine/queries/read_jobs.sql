@@ -1,5 +1,5 @@
 -- Whole jobs with their present state, newest first. One snapshot: a live job is in exactly one place.
--- Indexes: job's primary key; ready_claim by the body's place, ready_moved; deferred's key; done_job; attempt_log_job.
+-- Indexes: the primary keys of job, ready and deferred; done_job; attempt_log_job.
 -- Leases are scanned: there are as many as batches in flight.
 WITH held AS MATERIALIZED (
     SELECT u.job_id, u.attempt, u.failures, l.claimed_at, (l.cancels ->> (u.ord - 1)::text)::timestamptz AS cancel_at
@@ -24,13 +24,7 @@ SELECT
     d.finished_at, h.cancel_at, d.result, d.failure_reason,
     CASE WHEN d.state IS DISTINCT FROM 'completed' THEN coalesce(d.error, a.error) END AS error
 FROM taskflow.job j
-LEFT JOIN LATERAL (
-    SELECT * FROM taskflow.ready x
-    WHERE x.queue = j.queue AND x.priority = j.priority AND x.run_at = j.created_at AND x.job_id = j.id AND NOT x.moved
-    UNION ALL
-    SELECT * FROM taskflow.ready x WHERE x.moved AND x.job_id = j.id
-    LIMIT 1
-) r ON true
+LEFT JOIN taskflow.ready r ON r.job_id = j.id
 LEFT JOIN taskflow.deferred f ON f.job_id = j.id
 LEFT JOIN held h ON h.job_id = j.id
 LEFT JOIN LATERAL (

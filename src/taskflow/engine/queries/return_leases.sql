@@ -16,8 +16,8 @@ WITH gone AS (
     JOIN taskflow.job j ON j.id = u.job_id
     WHERE get_bit(gone.open, u.ord::integer - 1) = 1
 ), again AS (
-    INSERT INTO taskflow.ready (job_id, namespace, queue, kind, priority, run_at, attempt, failures, moved)
-    SELECT job_id, namespace, queue, kind, priority, claimed_at, attempt, failures, true FROM back WHERE NOT cancelled
+    INSERT INTO taskflow.ready (job_id, namespace, queue, kind, priority, run_at, attempt, failures)
+    SELECT job_id, namespace, queue, kind, priority, claimed_at, attempt, failures FROM back WHERE NOT cancelled
 ), ended AS (
     INSERT INTO taskflow.done
         (job_id, namespace, queue, kind, state, attempt, failures, started_at, finished_at)

@@ -12,7 +12,7 @@ WITH due AS (
     ))
     RETURNING job_id, namespace, queue, kind, priority, run_at, attempt, failures
 ), now_ready AS (
-    INSERT INTO taskflow.ready (job_id, namespace, queue, kind, priority, run_at, attempt, failures, moved)
-    SELECT job_id, namespace, queue, kind, priority, run_at, attempt, failures, true FROM due
+    INSERT INTO taskflow.ready (job_id, namespace, queue, kind, priority, run_at, attempt, failures)
+    SELECT job_id, namespace, queue, kind, priority, run_at, attempt, failures FROM due
 )
 SELECT queue, count(*)::integer AS jobs FROM due GROUP BY queue ORDER BY queue;

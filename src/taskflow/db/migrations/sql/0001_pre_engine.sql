@@ -44,20 +44,17 @@ CREATE TABLE taskflow.job (
 ) PARTITION BY RANGE (id);
 CREATE INDEX job_list ON taskflow.job (namespace, id DESC);
 
--- moved: the row is not where its job's body says (queue, priority, created_at), so it is found by its own index.
 CREATE TABLE taskflow.ready (
-    job_id uuid NOT NULL,
+    job_id uuid PRIMARY KEY,
     namespace uuid NOT NULL,
     queue text NOT NULL,
     kind text NOT NULL,
     priority smallint NOT NULL,
     run_at timestamptz NOT NULL,
     attempt integer NOT NULL,
-    failures smallint NOT NULL,
-    moved boolean NOT NULL
+    failures smallint NOT NULL
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_delay = 0);
 CREATE INDEX ready_claim ON taskflow.ready (queue, priority DESC, run_at, job_id);
-CREATE INDEX ready_moved ON taskflow.ready (job_id) WHERE moved;
 
 CREATE TABLE taskflow.deferred (
     job_id uuid PRIMARY KEY,
