@@ -1,0 +1,49 @@
+# Everything one does here, and all that CI runs. `make` alone lists it.
+
+PYTHON ?= python3
+ARGS ?=
+BIN := .venv/bin
+LOCK := UV_PYTHON_DOWNLOADS=never $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
+export PYTHON
+
+.DEFAULT_GOAL := help
+.PHONY: help up test test-product test-learn lint bench lock clean
+
+help: ## list these commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+up: ## run everything on this machine; options by ARGS="--port 3100"
+	@.ci/environment runtime
+	@exec $(BIN)/taskflow up $(ARGS)
+
+test: test-product test-learn ## run all tests; some of them by make test-product ARGS="-k claim"
+
+test-product:
+	@.ci/environment dev
+	@$(BIN)/pytest -n 2 $(ARGS)
+
+test-learn:
+	@.ci/environment dev
+	@if [ -d learn/tests ]; then PYTHONPATH=learn/src $(BIN)/pytest learn/tests; fi
+
+lint: ## check style, types, layers, locks and the repository itself
+	@.ci/environment dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python .ci/check.py
+
+bench: ## measure: drain, steady, enqueue, idle pick-up (about three minutes)
+	@.ci/environment dev
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+lock: ## resolve dependencies anew, after a change of pyproject.toml; ARGS="--upgrade" takes newer ones
+	@.ci/environment dev
+	$(LOCK) $(ARGS) pyproject.toml -o requirements.txt
+	$(LOCK) $(ARGS) pyproject.toml --group dev -c requirements.txt -o requirements-dev.txt
+	$(LOCK) $(ARGS) --group pyproject.toml:build -c requirements-dev.txt -o requirements-build.txt
+
+clean: ## remove .venv, caches and builds (no data)
+	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
