@@ -1,0 +1,277 @@
+"""
+What the store promises, as plain Python: `test_store_state_machine` compares PostgreSQL with this after every step.
+
+A job is in one place because it is one object with one state; nothing here knows of tables, bits or locks. The model
+takes the instant from its caller, so that it and the database agree on time to the microsecond.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from taskflow.engine.job import (
+    Attempt,
+    Claim,
+    Enqueued,
+    FailureReason,
+    Job,
+    JobError,
+    JobId,
+    LeaseId,
+    NewJob,
+    Outcome,
+    OutcomeKind,
+    State,
+    WorkerId,
+)
+from taskflow.kernel.json import JSONValue
+
+CHARGED = (OutcomeKind.ERROR, OutcomeKind.TIMEOUT)
+
+
+@dataclass(slots=True, eq=False)
+class ModelLease:
+    """One claimed batch: who holds it, which positions are still open, and which of them should stop."""
+
+    id: LeaseId
+    worker_id: WorkerId
+    incarnation: int
+    jobs: "Sequence[ModelJob]"
+    claimed_at: datetime
+    open: set[int]
+    cancels: dict[int, datetime] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        return len(self.jobs)
+
+
+@dataclass(slots=True, eq=False)
+class ModelJob:
+    """A job and everything that has happened to it."""
+
+    id: JobId
+    new: NewJob
+    created_at: datetime
+    state: State
+    run_at: datetime | None
+    attempt: int = 0
+    failures: int = 0
+    held: tuple[ModelLease, int] | None = None
+    result: JSONValue = None
+    end_error: JobError | None = None
+    end_started_at: datetime | None = None
+    finished_at: datetime | None = None
+    failure_reason: FailureReason | None = None
+    history: list[Attempt] = field(default_factory=list)
+
+    @property
+    def claim_key(self) -> tuple[int, datetime, JobId]:
+        """Priority first, then time, then id."""
+        assert self.run_at is not None
+        return -self.new.priority, self.run_at, self.id
+
+    @property
+    def last_failed(self) -> Attempt | None:
+        return next((attempt for attempt in reversed(self.history) if attempt.outcome in CHARGED), None)
+
+    def view(self) -> Job:
+        """The job as `Store.read_jobs` must show it."""
+        failed = self.last_failed
+        started_at = failed.started_at if failed else None
+        cancel_requested_at = None
+        if self.held is not None:
+            lease, position = self.held
+            started_at, cancel_requested_at = lease.claimed_at, lease.cancels.get(position)
+        error = self.end_error or (failed.error if failed else None)
+        return Job(
+            id=self.id,
+            namespace=self.new.namespace,
+            kind=self.new.kind,
+            queue=self.new.queue,
+            state=self.state,
+            payload=self.new.payload,
+            priority=self.new.priority,
+            retries=self.new.retries,
+            timeout_s=self.new.timeout_s,
+            tags=list(self.new.tags),
+            headers=self.new.headers,
+            attempt=self.attempt,
+            failures=self.failures,
+            created_at=self.created_at,
+            run_at=self.run_at,
+            started_at=self.end_started_at or started_at,
+            finished_at=self.finished_at,
+            cancel_requested_at=cancel_requested_at,
+            result=self.result,
+            error=None if self.state is State.COMPLETED else error,
+            failure_reason=self.failure_reason,
+        )
+
+
+class QueueModel:
+    """The queue. Methods are named after the store's and return what it must return."""
+
+    def __init__(self) -> None:
+        self.jobs: dict[JobId, ModelJob] = {}
+        self.leases: dict[LeaseId, ModelLease] = {}
+        self.beats: dict[WorkerId, datetime] = {}
+        # Which attempts came to what, whoever wrote it: what a flush sent twice finds of itself.
+        self.written: set[tuple[JobId, int, OutcomeKind]] = set()
+
+    def among(self, *states: State) -> list[ModelJob]:
+        return [job for job in self.jobs.values() if job.state in states]
+
+    # What the store does ---------------------------------------------------------------------------------------
+
+    def enqueue(self, news: Sequence[NewJob], answers: Sequence[Enqueued]) -> None:
+        """Take over ids and creation times as the database gave them; where the job waits is decided here."""
+        for new, answer in zip(news, answers, strict=True):
+            asked = new.run_at or answer.created_at + (new.run_after or timedelta(0))
+            state = State.SCHEDULED if asked > answer.created_at else State.PENDING
+            run_at = max(asked, answer.created_at)
+            assert (answer.state, answer.run_at) == (state, run_at)
+            self.jobs[answer.id] = ModelJob(answer.id, new, answer.created_at, state, run_at)
+
+    def claim(
+        self,
+        now: datetime,
+        lease_id: LeaseId,
+        worker_id: WorkerId,
+        incarnation: int,
+        queues: Sequence[str],
+        kinds: Sequence[str],
+        limit: int,
+    ) -> list[ModelJob]:
+        if worker_id not in self.beats:
+            return []
+        chosen: list[ModelJob] = []
+        for queue in queues:
+            lane = [job for job in self.among(State.PENDING) if job.new.queue == queue and job.new.kind in kinds]
+            chosen += sorted(lane, key=lambda job: job.claim_key)[: limit - len(chosen)]
+        chosen.sort(key=lambda job: job.claim_key)
+        if chosen:
+            lease = ModelLease(lease_id, worker_id, incarnation, chosen, now, set(range(len(chosen))))
+            self.leases[lease_id] = lease
+            for position, job in enumerate(chosen):
+                job.state, job.run_at, job.held, job.attempt = State.ACTIVE, None, (lease, position), job.attempt + 1
+        return chosen
+
+    def flush(self, now: datetime, outcomes: Iterable[Outcome]) -> list[Outcome]:
+        """Write down what attempts came to; return the refused."""
+        refused = []
+        for outcome in outcomes:
+            lease = self.leases.get(outcome.claim.lease_id)
+            if lease is None or outcome.claim.position not in lease.open:
+                refused.append(outcome)
+            else:
+                self._end(now, lease, outcome)
+        return refused
+
+    def find_unsettled(self, refused: Iterable[Outcome]) -> list[Outcome]:
+        return [
+            outcome
+            for outcome in refused
+            if (outcome.claim.job_id, outcome.claim.attempt, outcome.kind) not in self.written
+        ]
+
+    def return_leases(self, now: datetime, lease_ids: Iterable[LeaseId], kind: OutcomeKind) -> dict[str, int]:
+        queues: dict[str, int] = {}
+        for lease in [self.leases[lease_id] for lease_id in lease_ids if lease_id in self.leases]:
+            for position in sorted(lease.open):
+                job = self._release(lease, position)
+                queues[job.new.queue] = queues.get(job.new.queue, 0) + 1
+                if position in lease.cancels:
+                    self._to_end(now, job, State.CANCELLED, lease.claimed_at)
+                else:
+                    job.state, job.run_at = State.PENDING, lease.claimed_at
+                self._log(job, Attempt(job.attempt, kind, lease.claimed_at, now))
+        return queues
+
+    def find_orphan_leases(self) -> list[LeaseId]:
+        return sorted(lease.id for lease in self.leases.values() if lease.worker_id not in self.beats)
+
+    def find_child_leases(self, worker_id: WorkerId, incarnation: int | None) -> list[LeaseId]:
+        return sorted(
+            lease.id
+            for lease in self.leases.values()
+            if lease.worker_id == worker_id and incarnation in (None, lease.incarnation)
+        )
+
+    def bury_workers(self, now: datetime, lease_s: float) -> set[WorkerId]:
+        silent = {worker for worker, beat in self.beats.items() if beat < now - timedelta(seconds=lease_s)}
+        for worker in silent:
+            del self.beats[worker]
+        return silent
+
+    def stage(self, now: datetime, limit: int) -> dict[str, int]:
+        waiting = self.among(State.SCHEDULED, State.RETRYING)
+        due = sorted((job for job in waiting if job.run_at and job.run_at <= now), key=lambda job: (job.run_at, job.id))
+        queues: dict[str, int] = {}
+        for job in due[:limit]:
+            job.state = State.PENDING
+            queues[job.new.queue] = queues.get(job.new.queue, 0) + 1
+        return queues
+
+    def cancel_waiting(self, now: datetime, job: ModelJob) -> bool:
+        if job.state not in (State.PENDING, State.SCHEDULED, State.RETRYING):
+            return False
+        self._to_end(now, job, State.CANCELLED, None)
+        return True
+
+    def request_cancel(self, now: datetime, job: ModelJob) -> datetime | None:
+        if job.held is None:
+            return None
+        lease, position = job.held
+        return lease.cancels.setdefault(position, now)
+
+    def replay(self, now: datetime, job: ModelJob) -> bool:
+        if job.state is not State.FAILED:
+            return False
+        job.state, job.run_at, job.failures = State.PENDING, now, 0
+        job.finished_at = job.end_started_at = job.end_error = job.failure_reason = None
+        return True
+
+    # How ---------------------------------------------------------------------------------------------------------
+
+    def _end(self, now: datetime, lease: ModelLease, outcome: Outcome) -> None:
+        job = self._release(lease, outcome.claim.position)
+        duration_s = outcome.duration_s
+        started_at = None if duration_s is None else now - timedelta(seconds=duration_s)
+        retry_at = None
+        state = outcome.state
+        if not state.is_terminal and outcome.claim.position in lease.cancels:
+            state = State.CANCELLED
+        job.failures = outcome.failures
+        if state.is_terminal:
+            self._to_end(now, job, state, started_at)
+            job.end_error = outcome.error
+            job.failure_reason = outcome.failure_reason if state is State.FAILED else None
+            job.result = json.loads(outcome.result) if outcome.result else None
+        elif state is State.PENDING:
+            job.state, job.run_at = state, lease.claimed_at
+        else:
+            job.state = state
+            job.run_at = retry_at = now + timedelta(seconds=outcome.wait_s)
+        self._log(job, Attempt(job.attempt, outcome.kind, started_at, now, outcome.error, retry_at))
+
+    def _release(self, lease: ModelLease, position: int) -> ModelJob:
+        lease.open.remove(position)
+        if not lease.open:
+            del self.leases[lease.id]
+        job = lease.jobs[position]
+        job.held = None
+        return job
+
+    def _to_end(self, now: datetime, job: ModelJob, state: State, started_at: datetime | None) -> None:
+        job.state, job.run_at, job.finished_at, job.end_started_at = state, None, now, started_at
+
+    def _log(self, job: ModelJob, attempt: Attempt) -> None:
+        job.history.append(attempt)
+        self.written.add((job.id, attempt.attempt, attempt.outcome))
+
+
+def claim_of(claims: Sequence[Claim]) -> list[tuple[int, JobId, int, int]]:
+    """What of a claim the model predicts: position, job, attempt and failures."""
+    return [(claim.position, claim.job_id, claim.attempt, claim.failures) for claim in claims]

@@ -1,0 +1,423 @@
+"""
+Random histories of a queue: whatever callers, workers and reapers do, PostgreSQL agrees with the model.
+
+One database and one event loop for the whole run. Time moves with the leader's turns, and by a millisecond with every
+submit, so that ids are ordered and a failing example can be replayed although ids are random.
+"""
+
+import asyncio
+from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any, TypeAlias, TypeVar
+from uuid import NAMESPACE_OID, UUID, uuid5
+
+import asyncpg
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from tests.engine.model import QueueModel, claim_of
+from tests.support.clock import FakeClock
+
+from taskflow.db.pool import session_settings
+from taskflow.db.query import Connection
+from taskflow.engine import policy
+from taskflow.engine.job import (
+    DEFAULT_NAMESPACE,
+    Claim,
+    JobError,
+    JobFilter,
+    JobId,
+    LeaseId,
+    NewJob,
+    NewLogLine,
+    Outcome,
+    OutcomeKind,
+    State,
+    WorkerId,
+)
+from taskflow.engine.store import LEASE_S, Store
+
+settings.register_profile(
+    "store_machine",
+    max_examples=75,
+    stateful_step_count=30,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+
+T = TypeVar("T")
+NAMESPACES = (DEFAULT_NAMESPACE, UUID(int=7))
+QUEUES = ("builtin", "images")
+KINDS = ("mail", "thumbnail", "report")
+PRIORITIES = (0, 2, 5, 8, 9)
+TABLES = ("job", "ready", "deferred", "lease", "done", "attempt_log", "job_log", "worker")
+
+STEPS = (
+    *("enqueue", "claim", "claim", "flush", "flush", "ask", "ask", "log", "look_back"),
+    *("lead", "lead", "supervise"),
+)
+COMMITTED, ROLLED_BACK, ANSWER_LOST = "committed", "rolled back", "answer lost"
+
+PLACE = {
+    State.PENDING: "ready",
+    State.SCHEDULED: "scheduled",
+    State.RETRYING: "retrying",
+    State.ACTIVE: "lease",
+    State.COMPLETED: "completed",
+    State.FAILED: "failed",
+    State.CANCELLED: "cancelled",
+}
+PLACES = """
+    SELECT job_id, 'ready' AS place, attempt, failures FROM taskflow.ready
+    UNION ALL SELECT job_id, state, attempt, failures FROM taskflow.deferred
+    UNION ALL SELECT job_id, state, attempt, failures FROM taskflow.done
+    UNION ALL
+    SELECT u.job_id, 'lease', u.attempt, u.failures
+    FROM taskflow.lease l
+    CROSS JOIN unnest(l.job_ids, l.attempts, l.failures) WITH ORDINALITY AS u(job_id, attempt, failures, ord)
+    WHERE get_bit(l.open, u.ord::integer - 1) = 1
+    ORDER BY job_id, place
+"""
+LEASES = "SELECT id, worker_id, incarnation, open::text FROM taskflow.lease ORDER BY id"
+
+new_jobs = st.builds(
+    NewJob,
+    kind=st.sampled_from(KINDS),
+    payload=st.just({"to": "ada@example.org"}),
+    namespace=st.sampled_from((DEFAULT_NAMESPACE, *NAMESPACES)),
+    queue=st.sampled_from(QUEUES),
+    priority=st.sampled_from(PRIORITIES),
+    retries=st.integers(0, 2),
+    tags=st.sampled_from(((), ("nightly",))),
+)
+# A job, how many seconds from now it should run, and whether that is asked for as an instant or as a delay.
+submits = st.tuples(new_jobs, st.sampled_from([None, None, None, None, -5, 0, 3, 20]), st.booleans())
+Request: TypeAlias = tuple[NewJob, int | None, bool]
+mostly = st.sampled_from([True, True, True, True, False])
+ENDINGS = ("complete", "error", "error", "timeout", "permanent", "snooze", "cancel", "hand back", "hand back late")
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """Subclassed with the run's loop and connection."""
+
+    runner: asyncio.Runner
+    connection: Connection
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock = FakeClock()
+        self.store = Store(self.clock)
+        self.model = QueueModel()
+        self.ids = 0
+        self.claims: list[Claim] = []  # all that were ever given out: workers may be late
+        self.workers: list[WorkerId] = []  # all that ever lived
+        self.attempts: dict[JobId, int] = {}
+        self.logged: dict[JobId, list[str]] = {}
+        self.do(self.connection.execute(f"TRUNCATE {', '.join(f'taskflow.{table}' for table in TABLES)}"))
+
+    def do(self, work: Coroutine[Any, Any, T]) -> T:
+        return self.runner.run(work)
+
+    @contextmanager
+    def transaction(self, *, commit: bool) -> Iterator[None]:
+        block = self.connection.transaction()
+        self.do(block.start())
+        try:
+            yield
+        except BaseException:
+            self.do(block.rollback())  # so that the next example finds a connection that is fit for use
+            raise
+        self.do(block.commit() if commit else block.rollback())
+
+    @rule(data=st.data())
+    def step(self, data: st.DataObject) -> None:
+        """One rule with weights: left to choose among rules, Hypothesis switches some off, such as every claim."""
+        getattr(self, data.draw(st.sampled_from(STEPS), label="step"))(data)
+
+    # Callers ---------------------------------------------------------------------------------------------------------
+
+    @initialize(requests=st.lists(submits, min_size=2, max_size=6))
+    def begin(self, requests: list[Request]) -> None:
+        self.start_worker()
+        self.submit(requests, commit=True)
+
+    def enqueue(self, data: st.DataObject) -> None:
+        requests = data.draw(st.lists(submits, min_size=1, max_size=4), label="requests")
+        self.submit(requests, commit=data.draw(mostly, label="commit"))
+
+    def ask(self, data: st.DataObject) -> None:
+        """Somebody wants a job stopped or run again, whatever its state."""
+        request = data.draw(st.sampled_from(["cancel", "cancel active", "replay", "replay failed"]), label="request")
+        wanted = {"cancel active": State.ACTIVE, "replay failed": State.FAILED}.get(request)
+        among = self.model.among(wanted) if wanted else []
+        job = data.draw(st.sampled_from(among or list(self.model.jobs.values())), label="job")
+        body = self.do(self.store.find_body(self.connection, job.id, job.new.namespace))
+        assert body is not None
+        if request.startswith("replay"):
+            assert self.do(self.store.replay(self.connection, body)) == self.model.replay(self.clock.now, job)
+            return
+        ended = job.state if job.state.is_terminal else None
+        assert self.do(self.store.find_end(self.connection, body)) == ended
+        waited = self.do(self.store.cancel_waiting(self.connection, body))
+        assert waited == self.model.cancel_waiting(self.clock.now, job)
+        if not waited:
+            asked = self.do(self.store.request_cancel(self.connection, job.id))
+            assert asked == self.model.request_cancel(self.clock.now, job)
+
+    # Workers ---------------------------------------------------------------------------------------------------------
+
+    def claim(self, data: st.DataObject) -> None:
+        self.take(data, commit=data.draw(mostly, label="commit"))
+
+    def flush(self, data: st.DataObject) -> None:
+        """End some attempts, of whatever lease, in time or late; a flush whose answer was lost is sent again."""
+        fate = data.draw(st.sampled_from([COMMITTED, COMMITTED, ROLLED_BACK, ANSWER_LOST]), label="fate")
+        if not self.model.leases:
+            self.take(data, commit=True)
+        outcomes = [self.draw_outcome(data, claim) for claim in self.draw_claims(data)]
+        if fate == ROLLED_BACK:
+            with self.transaction(commit=False):
+                self.send(outcomes)
+            return
+        refused = self.send(outcomes)
+        assert refused == in_order(outcomes, self.model.flush(self.clock.now, outcomes))
+        if fate == ANSWER_LOST:
+            refused = self.send(outcomes)
+            assert refused == in_order(outcomes, outcomes)  # nothing is written down twice …
+        unsettled = self.do(self.store.find_unsettled(self.connection, refused))
+        assert unsettled == self.model.find_unsettled(refused)  # … and what was ours is known again
+
+    def log(self, data: st.DataObject) -> None:
+        claims = self.draw_claims(data)
+        lines = [NewLogLine(claim, "info", f"{claim.attempt}/{n}", 0.0) for n, claim in enumerate(claims)]
+        self.do(self.store.write_logs(self.connection, lines, written_at_s=0.0))
+        for line in lines:
+            if self.stands(line.claim):
+                self.logged.setdefault(line.claim.job_id, []).append(line.message)
+
+    def look_back(self, data: st.DataObject) -> None:
+        self.do(self.check_history())
+
+    async def check_history(self) -> None:
+        for job in self.model.jobs.values():
+            body = await self.store.find_body(self.connection, job.id, None)
+            assert body is not None
+            assert await self.store.list_attempts(self.connection, body) == job.history
+            lines = await self.store.list_logs(self.connection, body, after_seq=0, limit=100)
+            assert [line.message for line in lines] == self.logged.get(job.id, [])
+
+    # Supervisors and the leader --------------------------------------------------------------------------------------
+
+    def supervise(self, data: st.DataObject) -> None:
+        event = data.draw(st.sampled_from(["start", "beat", "beat", "stop", "child died", "child died"]), label="event")
+        worker_id = self.draw_worker(data)
+        if event == "start" or not self.model.beats:
+            self.start_worker()
+        elif event == "beat":
+            alive = self.do(self.store.heartbeat(self.connection, worker_id))
+            assert alive == (worker_id in self.model.beats)
+            if alive:
+                self.model.beats[worker_id] = self.clock.now
+        elif event == "stop":
+            self.do(self.store.remove_worker(self.connection, worker_id))
+            self.model.beats.pop(worker_id, None)
+        else:
+            incarnation = data.draw(st.sampled_from([None, 1, 2]), label="incarnation")
+            find = self.store.find_child_leases(self.connection, worker_id=worker_id, incarnation=incarnation)
+            leases = self.do(find)
+            assert leases == self.model.find_child_leases(worker_id, incarnation)
+            self.give_back(leases, data.draw(st.sampled_from([OutcomeKind.LOST, OutcomeKind.HANDED_BACK])))
+
+    def lead(self, data: st.DataObject) -> None:
+        """Time passes, and the leader does one of its duties."""
+        seconds = data.draw(st.sampled_from([0.0, 0.5, 2.0, LEASE_S, LEASE_S + 1, 3600.0]), label="seconds")
+        duty = data.draw(st.sampled_from(["stage", "reap"]), label="duty")
+        limit = data.draw(st.integers(1, 4), label="limit")
+        self.clock.advance(seconds=seconds)
+        now = self.clock.now
+        if data.draw(st.sampled_from([True, True, False]), label="workers beat"):
+            for worker_id in self.model.beats:
+                assert self.do(self.store.heartbeat(self.connection, worker_id))
+                self.model.beats[worker_id] = now
+        if duty == "stage":
+            waits = [job.run_at for job in self.model.among(State.SCHEDULED, State.RETRYING) if job.run_at]
+            next_due_s = (min(waits) - now).total_seconds() if waits else None
+            assert self.do(self.store.next_due_s(self.connection)) == next_due_s
+            assert self.do(self.store.stage(self.connection, limit=limit)) == self.model.stage(now, limit)
+            return
+        buried = self.do(self.store.bury_workers(self.connection))
+        assert set(buried) == self.model.bury_workers(now, LEASE_S)
+        orphans = self.do(self.store.find_orphan_leases(self.connection, limit=limit))
+        assert orphans == self.model.find_orphan_leases()[:limit]
+        self.give_back([*orphans, LeaseId(self.new_id())], OutcomeKind.LOST)
+
+    # Promises --------------------------------------------------------------------------------------------------------
+
+    @invariant()
+    def agrees_with_the_model(self) -> None:
+        self.do(self.check())
+
+    async def check(self) -> None:
+        """Every job in exactly one place, every lease as open as it should be, every read and list complete."""
+        jobs = sorted(self.model.jobs.values(), key=lambda job: job.id, reverse=True)
+        places = [(job.id, PLACE[job.state], job.attempt, job.failures) for job in reversed(jobs)]
+        assert [tuple(row) for row in await self.connection.fetch(PLACES)] == places
+        leases = [
+            (lease.id, lease.worker_id, lease.incarnation, "".join("01"[n in lease.open] for n in range(lease.size)))
+            for lease in sorted(self.model.leases.values(), key=lambda lease: lease.id)
+        ]
+        assert [tuple(row) for row in await self.connection.fetch(LEASES)] == leases
+        read = await self.store.read_jobs(self.connection, [job.id for job in jobs])
+        assert read == [job.view() for job in jobs]
+        for job in read:
+            assert job.attempt >= self.attempts.get(job.id, 0)
+            self.attempts[job.id] = job.attempt
+        for namespace in NAMESPACES:
+            for state in (None, *State):
+                ids = [job.id for job in jobs if job.new.namespace == namespace and state in (None, job.state)]
+                listed = self.store.list_ids(
+                    self.connection, namespace, JobFilter(state=state), limit=1000, before=None
+                )
+                assert await listed == (ids, None)
+
+    # How -------------------------------------------------------------------------------------------------------------
+
+    def submit(self, requests: Sequence[Request], commit: bool) -> None:
+        news = [self.plan(*request) for request in requests]
+        with self.transaction(commit=commit):
+            answers = self.do(self.store.enqueue(self.connection, news))
+        assert [answer.id for answer in answers] == sorted(answer.id for answer in answers)
+        if commit:
+            self.model.enqueue(news, answers)
+        self.clock.advance(seconds=0.001)
+
+    def plan(self, new: NewJob, wait_s: int | None, fixed: bool) -> NewJob:
+        if wait_s is None:
+            return new
+        if fixed:
+            return replace(new, run_at=self.clock.now + timedelta(seconds=wait_s))
+        return replace(new, run_after=timedelta(seconds=max(0, wait_s)))
+
+    def start_worker(self) -> None:
+        worker_id = WorkerId(self.new_id())
+        register = self.store.register_worker(
+            self.connection, worker_id=worker_id, host="here", pid=1, queues=QUEUES, concurrency=4
+        )
+        self.do(register)
+        self.workers.append(worker_id)
+        self.model.beats[worker_id] = self.clock.now
+
+    def take(self, data: st.DataObject, commit: bool) -> None:
+        if not self.model.beats:
+            self.start_worker()
+        worker_id, lease_id = self.draw_worker(data), LeaseId(self.new_id())
+        incarnation = data.draw(st.integers(1, 2), label="incarnation")
+        queues = data.draw(st.permutations(QUEUES), label="queues")[: data.draw(st.sampled_from([2, 2, 1]))]
+        kinds = data.draw(st.sampled_from([KINDS, KINDS, KINDS[:1], KINDS[1:]]), label="kinds")
+        limit = data.draw(st.integers(1, 5), label="limit")
+        with self.transaction(commit=commit):
+            claim = self.store.claim(
+                self.connection,
+                worker_id=worker_id,
+                incarnation=incarnation,
+                queues=queues,
+                kinds=kinds,
+                limit=limit,
+                lease_id=lease_id,
+            )
+            claims = self.do(claim)
+        if not commit:
+            return
+        chosen = self.model.claim(self.clock.now, lease_id, worker_id, incarnation, queues, kinds, limit)
+        assert claim_of(claims) == [(n, job.id, job.attempt, job.failures) for n, job in enumerate(chosen)]
+        assert all(claim.lease_size == len(chosen) for claim in claims)
+        self.claims += claims
+
+    def new_id(self) -> UUID:
+        """Scattered like random ids, but the same when an example is run again."""
+        self.ids += 1
+        return uuid5(NAMESPACE_OID, str(self.ids))
+
+    def draw_worker(self, data: st.DataObject) -> WorkerId:
+        """Mostly one that lives."""
+        alive = [worker for worker in self.workers if worker in self.model.beats] or self.workers
+        return data.draw(st.sampled_from([*alive, *alive, *self.workers]), label="worker")
+
+    def draw_claims(self, data: st.DataObject) -> list[Claim]:
+        """Some claims, most of them such as still stand."""
+        if not self.claims:
+            return []
+        numbers = range(len(self.claims))
+        standing = [n for n in numbers if self.stands(self.claims[n])]
+        chosen = st.sampled_from(standing) | st.sampled_from(numbers) if standing else st.sampled_from(numbers)
+        return [
+            self.claims[n] for n in data.draw(st.lists(chosen, min_size=1, max_size=6, unique=True), label="claims")
+        ]
+
+    def draw_outcome(self, data: st.DataObject, claim: Claim) -> Outcome:
+        error = JobError("ValueError", f"attempt {claim.attempt}")
+        match data.draw(st.sampled_from(ENDINGS), label="ending"):
+            case "complete":
+                return policy.succeeded(claim, {"attempt": claim.attempt}, 0.5)
+            case "error":
+                return policy.failed(claim, OutcomeKind.ERROR, error, 0.5, backoff=lambda failures: 2.0**failures)
+            case "timeout":
+                return policy.failed(claim, OutcomeKind.TIMEOUT, error, 30.0, retry_after_s=0.0)
+            case "permanent":
+                return policy.failed_for_good(claim, error, 0.25)
+            case "snooze":
+                return policy.snoozed(claim, 3.0, 0.5)
+            case "cancel":
+                return policy.cancelled(claim, 0.5)
+            case "hand back":
+                return policy.handed_back(claim)
+            case _:
+                return policy.handed_back(claim, 9.5)
+
+    def stands(self, claim: Claim) -> bool:
+        lease = self.model.leases.get(claim.lease_id)
+        return lease is not None and claim.position in lease.open
+
+    def send(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
+        completed, others = split(outcomes)
+        return [
+            *self.do(self.store.complete(self.connection, completed)),
+            *self.do(self.store.finish(self.connection, others)),
+        ]
+
+    def give_back(self, lease_ids: Sequence[LeaseId], kind: OutcomeKind) -> None:
+        returned = self.do(self.store.return_leases(self.connection, lease_ids, kind))
+        assert returned == self.model.return_leases(self.clock.now, lease_ids, kind)
+
+
+def split(outcomes: Sequence[Outcome]) -> tuple[list[Outcome], list[Outcome]]:
+    """What `complete` takes, and what `finish` takes."""
+    completed = [outcome for outcome in outcomes if outcome.state is State.COMPLETED]
+    return completed, [outcome for outcome in outcomes if outcome.state is not State.COMPLETED]
+
+
+def in_order(sent: Sequence[Outcome], refused: Sequence[Outcome]) -> list[Outcome]:
+    completed, others = split([outcome for outcome in sent if outcome in refused])
+    return completed + others
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.covers("S2-7", "S2-8", "S2-10", "S2-12", "S2-18", "S2-20", "S3-13", "S3-19")
+def test_every_history_of_the_queue_is_one_of_the_model(database_url: str) -> None:
+    """At least once, never lost, one place per job, late workers refused: over random histories."""
+    with asyncio.Runner() as runner:
+        connection = runner.run(asyncpg.connect(database_url, server_settings=session_settings("test")))
+
+        class Machine(StoreMachine):
+            pass
+
+        Machine.runner, Machine.connection = runner, connection
+        try:
+            run_state_machine_as_test(Machine, settings=settings.get_profile("store_machine"))
+        finally:
+            runner.run(connection.close(timeout=5))
