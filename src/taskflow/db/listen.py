@@ -34,7 +34,10 @@ class Listener:
         while True:
             try:
                 connection = await asyncpg.connect(
-                    self._url, timeout=CONNECT_TIMEOUT_S, server_settings=session_settings(self._application_name)
+                    self._url,
+                    timeout=CONNECT_TIMEOUT_S,
+                    command_timeout=PROBE_TIMEOUT_S,  # LISTEN itself may meet a half-open connection
+                    server_settings=session_settings(self._application_name),
                 )
             except DATABASE_ERRORS:
                 await asyncio.sleep(next(waits_s))
@@ -66,4 +69,4 @@ class Listener:
                 async with asyncio.timeout(PROBE_INTERVAL_S):
                     await closed.wait()
             except TimeoutError:
-                await connection.execute("SELECT 1", timeout=PROBE_TIMEOUT_S)
+                await connection.execute("SELECT 1")
