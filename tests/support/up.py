@@ -1,0 +1,166 @@
+"""A real `taskflow up` in a test: started, looked at from outside, killed in parts, stopped."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import httpx
+
+SOURCE = Path(__file__).parents[2] / "src"
+READY = "Ctrl-C drains and stops everything"
+START_S = 60.0
+MAIL = {"taskType": "send_email", "payload": {"to": "ada@example.com", "subject": "Hi", "body": "Hello."}}
+
+
+class Up:
+    """
+    One `taskflow up` on *data*, in a session of its own like a terminal's. Linux: it is looked at through /proc.
+
+    Args:
+        prefix: words before the command, to run it as somebody else.
+        environ: on top of a clean environment.
+    """
+
+    def __init__(
+        self, data: Path, *options: str, prefix: Sequence[str] = (), environ: Mapping[str, str] | None = None
+    ) -> None:
+        self.data = data
+        self.log = data.with_name(f"{data.name}.{time.monotonic_ns()}.log")
+        command = [
+            *prefix,
+            sys.executable,
+            "-m",
+            "taskflow",
+            "up",
+            "--data-dir",
+            str(data),
+            *(options or ["--port", "0"]),
+        ]
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                command,
+                env={"PYTHONPATH": str(SOURCE), "PATH": os.environ["PATH"], **(environ or {})},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    @property
+    def output(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def wait_ready(self) -> "Up":
+        wait_until(lambda: READY in self.output or self.process.poll() is not None, START_S)
+        assert self.process.poll() is None, self.output
+        return self
+
+    def wait_end(self, timeout_s: float = 40.0) -> int:
+        return self.process.wait(timeout_s)
+
+    @property
+    def credentials(self) -> dict[str, str]:
+        found: dict[str, str] = json.loads((self.data / "credentials.json").read_text())
+        return found
+
+    @property
+    def url(self) -> str:
+        return self.credentials["url"]
+
+    def client(self, timeout_s: float = 10.0) -> httpx.Client:
+        """A client with the key, for paths like `/jobs`."""
+        headers = {"Authorization": f"Bearer {self.credentials['apiKey']}"}
+        return httpx.Client(base_url=f"{self.url}/api/v1", headers=headers, timeout=timeout_s)
+
+    def find(self, role: str) -> int | None:
+        """Return the process id of the `api`, `worker` or `postgres`, while it runs below this supervisor."""
+        for pid in processes():
+            words = command_line(pid)
+            named = role in words[2:5] or Path(words[0]).name == role if words else False
+            if named and parent(pid) == self.process.pid:
+                return pid
+        return None
+
+    def kill(self, role: str) -> bool:
+        """Kill -9 the part; False if it is just not there."""
+        pid = self.process.pid if role == "supervisor" else self.find(role)
+        if pid is None:
+            return False
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        if role == "supervisor":
+            self.process.wait(10)
+        return True
+
+    def interrupt(self) -> None:
+        """Press Ctrl-C: the whole foreground group gets it."""
+        os.killpg(self.process.pid, signal.SIGINT)
+
+    def stop(self) -> None:
+        """End it whatever state it is in."""
+        if self.process.poll() is None:
+            self.interrupt()
+            try:
+                self.process.wait(40)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        self.log.unlink(missing_ok=True)
+
+
+def left_over(data: Path) -> list[str]:
+    """Return the command lines of processes that belong to the data directory *data*."""
+    found = []
+    for pid in processes():
+        words = command_line(pid)
+        if words and (str(data) in " ".join(words) or f"TASKFLOW_DATA_DIR={data}" in environment(pid)):
+            found.append(f"{pid}: {' '.join(words)}")
+    return found
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {timeout_s:g} s in vain"
+        time.sleep(0.02)
+
+
+def processes() -> Iterator[int]:
+    for entry in Path("/proc").glob("[0-9]*"):
+        yield int(entry.name)
+
+
+def command_line(pid: int) -> list[str]:
+    return _read(pid, "cmdline").rstrip("\0").split("\0") if _read(pid, "cmdline") else []
+
+
+def environment(pid: int) -> list[str]:
+    return _read(pid, "environ").split("\0")
+
+
+def parent(pid: int) -> int:
+    fields = _read(pid, "stat").rpartition(")")[2].split()
+    return int(fields[1]) if fields else 0
+
+
+def rss_bytes(pid: int) -> int:
+    return int(_read(pid, "statm").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def cpu_s(pid: int) -> float:
+    """Seconds of processor time used so far."""
+    fields = _read(pid, "stat").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _read(pid: int, name: str) -> str:
+    try:
+        return Path(f"/proc/{pid}/{name}").read_text(errors="replace")
+    except OSError:
+        return ""
