@@ -3,14 +3,18 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
 
 POLL_S = 0.005
 
 
-async def eventually(what: str, look: Callable[[], Awaitable[T | None] | T | None], *, within_s: float = 8.0) -> T:
+@overload
+async def eventually(what: str, look: Callable[[], Awaitable[T | None]], *, within_s: float = ...) -> T: ...
+@overload
+async def eventually(what: str, look: Callable[[], T | None], *, within_s: float = ...) -> T: ...
+async def eventually(what: str, look: Callable[[], Any], *, within_s: float = 8.0) -> Any:
     """
     Look until *look* gives something true, and return that.
 

@@ -35,7 +35,7 @@ CONNECTION_ERRORS: tuple[type[Exception], ...] = (
     asyncpg.CannotConnectNowError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
-    asyncpg.TooManyConnectionsError,
+    asyncpg.InsufficientResourcesError,  # disk full, out of memory, too many connections: no statement is at fault
     asyncpg.ReadOnlySQLTransactionError,
     asyncpg.IdleInTransactionSessionTimeoutError,
 )
@@ -145,6 +145,11 @@ class Database:
                     raise Unavailable("the database cannot be reached", retry_after_s=1.0) from error
             await asyncio.sleep(wait_s)
         raise AssertionError("reconnect_waits_s never ends")
+
+
+def is_partition_missing(error: Exception) -> bool:
+    """Say whether a row was refused because nobody made the partition it belongs to (a broken CHECK has a name)."""
+    return isinstance(error, asyncpg.CheckViolationError) and error.constraint_name is None
 
 
 def session_settings(application_name: str) -> dict[str, str]:

@@ -32,11 +32,12 @@ from taskflow.engine.job import (
 )
 from taskflow.engine.notifier import Notifier
 from taskflow.engine.policy import check_new_job
-from taskflow.engine.store import JobBody, QueueDepth, Store
-from taskflow.engine.submitter import Submitter
+from taskflow.engine.store import JobBody, Leadership, QueueDepth, Store
+from taskflow.engine.submitter import Submitter, store_jobs
 from taskflow.kernel.errors import AlreadyFinal, Conflict, FieldError, Invalid, NotFound, Unavailable
 from taskflow.telemetry.metrics import JOBS_ENQUEUED
 
+_FLUSH_S = 1.0  # what the last wake-ups may take; without them workers find the work by their poll
 _CANCEL_TRIES = 20  # a job that changes its place between two looks this often is not to be believed
 
 
@@ -64,12 +65,17 @@ class Engine:
             self._services = asyncio.create_task(self._run(), name="taskflow-engine")
 
     async def stop(self) -> None:
-        """Stop: submits that are waiting are refused. Stopping twice, or before starting, is fine."""
+        """
+        Stop: submits that are waiting are refused, wake-ups are sent. Stopping twice, or before starting, is fine.
+        """
         services, self._services = self._services, None
         if services is not None:
             services.cancel()
             with suppress(asyncio.CancelledError):
                 await services
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_FLUSH_S):
+                    await self._notifier.flush()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -101,8 +107,7 @@ class Engine:
         elif self._services is not None:
             enqueued = await self._submitter.submit(job)
         else:
-            async with self._database.acquire() as own:
-                [enqueued] = await self._store.enqueue(own, [job])
+            [enqueued] = await store_jobs(self._database, self._store, [job])
         JOBS_ENQUEUED.labels(job.queue, job.kind).inc()
         return enqueued
 
@@ -127,8 +132,7 @@ class Engine:
         if connection is not None:
             stored = await self._store.enqueue(connection, jobs)
         else:
-            async with self._database.acquire() as own:
-                stored = await self._store.enqueue(own, jobs)
+            stored = await store_jobs(self._database, self._store, jobs)
             self.wake({job.queue for job in jobs})
         for job in jobs:
             JOBS_ENQUEUED.labels(job.queue, job.kind).inc()
@@ -184,6 +188,16 @@ class Engine:
         """Return ready jobs per queue and kind, counted over a bounded number of rows."""
         async with self._database.acquire() as connection:
             return await self._store.queue_depths(connection)
+
+    async def count_dead_letters(self, namespace: UUID) -> int:
+        """Count failed jobs, over a bounded number of rows."""
+        async with self._database.acquire() as connection:
+            return await self._store.count_dead_letters(connection, namespace)
+
+    async def find_leader(self, name: str) -> Leadership | None:
+        """Return who leads or led last, by the name in `engine.leader`; None if nobody ever did."""
+        async with self._database.acquire() as connection:
+            return await self._store.find_leader(connection, name)
 
     # Changing -------------------------------------------------------------------------------------------------------
 

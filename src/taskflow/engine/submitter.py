@@ -7,11 +7,12 @@ its jobs are tried one by one.
 """
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import asyncpg
 
-from taskflow.db.pool import CONNECTION_ERRORS, Database
+from taskflow.db.pool import CONNECTION_ERRORS, Database, is_partition_missing
 from taskflow.engine.job import Enqueued, NewJob
 from taskflow.engine.notifier import Notifier
 from taskflow.engine.store import Store
@@ -53,63 +54,59 @@ class Submitter:
         return await answer
 
     async def run(self) -> None:
+        batch: list[_Submit] = []
         try:
             while True:
                 await self._arrived.wait()
                 batch, self._waiting = self._waiting[:MAX_ROWS], self._waiting[MAX_ROWS:]
                 if not self._waiting:
                     self._arrived.clear()
-                await self._flush([submit for submit in batch if not submit.answer.done()])
+                await self._flush(batch)
         finally:
-            for submit in self._waiting:
+            for submit in (*batch, *self._waiting):
                 _refuse(submit, Unavailable("the service is shutting down", retry_after_s=1.0))
 
-    async def _flush(self, batch: list[_Submit]) -> None:
+    async def _flush(self, submits: Sequence[_Submit]) -> None:
+        """Store what is still waited for, in one commit, and answer; nothing that a row can do ends the service."""
+        batch = [submit for submit in submits if not submit.answer.done()]
         if not batch:
             return
         try:
-            async with self._database.acquire() as connection:
-                stored = await self._store.enqueue(connection, [submit.job for submit in batch])
-        except CONNECTION_ERRORS:
-            for submit in batch:
-                _refuse(submit, Unavailable("the database went away", retry_after_s=1.0))
+            stored = await store_jobs(self._database, self._store, [submit.job for submit in batch])
         except Unavailable as error:
             for submit in batch:
                 _refuse(submit, error)
-        except asyncpg.PostgresError as error:
-            await self._flush_one_by_one(batch, error)
-        except BaseException:
-            for submit in batch:
-                _refuse(submit, Unavailable("the service is shutting down", retry_after_s=1.0))
-            raise
+        except Exception as error:  # noqa: BLE001 -- PostgreSQL or an encoder refuses a row: its caller shall hear of it
+            if len(batch) == 1:
+                _refuse(batch[0], error)
+            else:
+                for submit in batch:
+                    await self._flush([submit])
         else:
             for submit, enqueued in zip(batch, stored, strict=True):
                 if not submit.answer.done():
                     submit.answer.set_result(enqueued)
             self._notifier.wake({submit.job.queue for submit in batch})
 
-    async def _flush_one_by_one(self, batch: list[_Submit], error: asyncpg.PostgresError) -> None:
-        if "no partition" in str(error):  # nobody made today's: the deployment slept for a week
-            async with self._database.acquire() as connection:
-                await self._store.make_partitions(connection, days=1)
-        elif len(batch) == 1:
-            _refuse(batch[0], error)
-            return
-        for submit in batch:
-            await self._flush_single(submit)
 
-    async def _flush_single(self, submit: _Submit) -> None:
-        try:
-            async with self._database.acquire() as connection:
-                [enqueued] = await self._store.enqueue(connection, [submit.job])
-        except CONNECTION_ERRORS:
-            _refuse(submit, Unavailable("the database went away", retry_after_s=1.0))
-        except (Unavailable, asyncpg.PostgresError) as error:
-            _refuse(submit, error)
-        else:
-            if not submit.answer.done():
-                submit.answer.set_result(enqueued)
-            self._notifier.wake([submit.job.queue])
+async def store_jobs(database: Database, store: Store, jobs: Sequence[NewJob]) -> list[Enqueued]:
+    """
+    Store *jobs* in a commit of their own. Partitions that nobody made (a deployment that slept) are made first.
+
+    Raises:
+        Unavailable: the database is, or went, away.
+    """
+    try:
+        async with database.acquire() as connection:
+            try:
+                return await store.enqueue(connection, jobs)
+            except asyncpg.CheckViolationError as error:
+                if not is_partition_missing(error):
+                    raise
+            await store.make_partitions(connection, days=1)
+            return await store.enqueue(connection, jobs)
+    except CONNECTION_ERRORS as error:
+        raise Unavailable("the database went away; the submit may have happened", retry_after_s=1.0) from error
 
 
 def _refuse(submit: _Submit, error: Exception) -> None:
