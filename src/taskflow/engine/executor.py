@@ -39,12 +39,13 @@ class Stop(Enum):
 class _Slot:
     """One running attempt."""
 
-    __slots__ = ("claim", "context", "expiry", "started_s", "stop", "task")
+    __slots__ = ("begun", "claim", "context", "expiry", "started_s", "stop", "task")
 
     def __init__(self, claim: Claim, context: JobContext) -> None:
         self.claim = claim
         self.context = context
         self.started_s = time.monotonic()
+        self.begun = False  # whether its task has run at all
         self.stop: Stop | None = None
         self.task: asyncio.Task[None] | None = None
         self.expiry: asyncio.TimerHandle | None = None
@@ -97,7 +98,7 @@ class Executor:
         slot = _Slot(claim, JobContext(claim, self._state, self._on_line))
         if (earlier := self._slots.get(claim.job_id)) is not None:
             # The job was taken back from us and claimed by us again while the old attempt still winds down.
-            earlier.stop = Stop.LOST
+            self._stop(earlier, Stop.LOST)
         self._slots[claim.job_id] = slot
         self._idle.clear()
         loop = asyncio.get_running_loop()
@@ -156,15 +157,18 @@ class Executor:
         if slot.expiry is not None:
             slot.expiry.cancel()
         slot.expiry = asyncio.get_running_loop().call_later(self._cancel_grace_s, self._stuck, slot)
-        slot.task.cancel()
+        if slot.begun:  # a task that is cancelled before its first step never runs, not even its clean-up
+            slot.task.cancel()
 
     def _stuck(self, slot: _Slot) -> None:
         if slot.task is not None and not slot.task.done():
             self._on_stuck(slot.claim)
 
     async def _run(self, slot: _Slot) -> None:
+        slot.begun = True
+        kind = self._registry[slot.claim.kind]
         try:
-            outcome = await self._attempt(slot)
+            outcome = await self._attempt(slot, kind) if slot.stop is None else self._stopped(slot, slot.stop, kind)
         finally:
             if slot.expiry is not None:
                 slot.expiry.cancel()
@@ -176,8 +180,7 @@ class Executor:
         if slot.stop is not Stop.LOST:
             self._on_outcome(outcome)
 
-    async def _attempt(self, slot: _Slot) -> Outcome:
-        kind: Kind[Any] = self._registry[slot.claim.kind]
+    async def _attempt(self, slot: _Slot, kind: Kind[Any]) -> Outcome:
         try:
             return await self._call(slot, kind)
         except Exception as error:  # noqa: BLE001 -- a user's backoff failed, or we did: the job must not hang on it
