@@ -1,0 +1,85 @@
+"""Wake-ups: after commit, once for many, and never the cause of a failure."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from uuid import uuid4
+
+import pytest
+from tests.support.proxy import Proxy
+
+from taskflow.db.pool import Database
+from taskflow.db.query import Connection
+from taskflow.engine.client import Engine
+from taskflow.engine.job import JobId, NewJob
+from taskflow.engine.notifier import CANCEL_CHANNEL, WAKE_CHANNEL, Notifier
+
+Heard = asyncio.Queue[tuple[str, str]]
+
+
+@pytest.fixture
+async def heard(second: Connection) -> Heard:
+    """Everything that the database notifies, as (channel, payload)."""
+    queue: Heard = asyncio.Queue()
+    for channel in (WAKE_CHANNEL, CANCEL_CHANNEL):
+        await second.add_listener(channel, lambda *args: queue.put_nowait((args[2], args[3])))
+    return queue
+
+
+@pytest.fixture
+async def engine(database: Database) -> AsyncIterator[Engine]:
+    async with Engine(database) as engine:
+        yield engine
+
+
+async def next_of(heard: Heard) -> tuple[str, str]:
+    return await asyncio.wait_for(heard.get(), 8)
+
+
+async def test_a_burst_of_submits_is_one_wake_up_per_queue(engine: Engine, heard: Heard) -> None:
+    queues = ["mail", "images"]
+    await asyncio.gather(*(engine.enqueue(NewJob("noop", {}, queue=queues[n % 2])) for n in range(200)))
+    assert {await next_of(heard), await next_of(heard)} == {(WAKE_CHANNEL, "mail"), (WAKE_CHANNEL, "images")}
+    engine.wake(["end"])
+    rest = []
+    while (news := await next_of(heard)) != (WAKE_CHANNEL, "end"):
+        rest.append(news)
+    assert len(rest) <= 4  # what came while the first round was on its way
+
+
+async def test_a_wake_up_waits_for_the_commit(engine: Engine, heard: Heard, database: Database) -> None:
+    """In a caller's transaction nothing is notified: the caller says when it has committed."""
+    async with database.transaction() as connection:
+        await engine.enqueue(NewJob("noop", {}, queue="mail"), connection=connection)
+        await engine.enqueue_many([NewJob("noop", {}, queue="mail")], connection=connection)
+    engine.wake(["other"])
+    assert await next_of(heard) == (WAKE_CHANNEL, "other")
+    engine.wake(["mail"])
+    assert await next_of(heard) == (WAKE_CHANNEL, "mail")
+    await engine.enqueue_many([NewJob("noop", {}, queue="a"), NewJob("noop", {}, queue="b")])
+    assert {await next_of(heard), await next_of(heard)} == {(WAKE_CHANNEL, "a"), (WAKE_CHANNEL, "b")}
+
+
+async def test_a_cancel_names_its_job(engine: Engine, heard: Heard) -> None:
+    job_id = JobId(uuid4())
+    engine.announce_cancel(job_id)
+    assert await next_of(heard) == (CANCEL_CHANNEL, str(job_id))
+
+
+async def test_a_wake_up_lost_in_an_outage_is_dropped_and_later_ones_arrive(database_url: str, heard: Heard) -> None:
+    async with Proxy(database_url) as proxy, asyncio.timeout(10):
+        database = Database(proxy.url, patience_s=0.0)
+        notifier = Notifier(database)
+        running = asyncio.create_task(notifier.run())
+        notifier.wake(["before"])
+        assert await next_of(heard) == (WAKE_CHANNEL, "before")
+        proxy.close_door()
+        notifier.wake(["lost"])
+        refused = proxy.accepted
+        await asyncio.sleep(0.05)  # long enough to try and fail; nothing tells of a wake-up that was dropped
+        await proxy.heal()
+        notifier.wake(["after"])
+        while (news := await next_of(heard)) != (WAKE_CHANNEL, "after"):
+            assert news == (WAKE_CHANNEL, "lost")
+        assert proxy.accepted > refused
+        running.cancel()
+        await database.stop()
