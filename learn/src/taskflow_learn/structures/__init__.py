@@ -1,0 +1,1 @@
+"""The data structures, which know nothing of tasks or servers."""
