@@ -8,7 +8,6 @@ failed one is dropped.
 
 import asyncio
 from collections.abc import Iterable
-from contextlib import suppress
 
 from taskflow.db.pool import DATABASE_ERRORS, Database
 from taskflow.engine.job import JobId
@@ -48,10 +47,21 @@ class Notifier:
         while True:
             await self._asked.wait()
             self._asked.clear()
-            waiting, self._waiting = self._waiting, {}
-            with suppress(*DATABASE_ERRORS):
-                async with self._database.acquire() as connection:
-                    await connection.execute(
-                        _NOTIFY, [channel for channel, _ in waiting], [payload for _, payload in waiting]
-                    )
+            await self.flush()
             await asyncio.sleep(PAUSE_S)
+
+    async def flush(self) -> None:
+        """Send what has been asked for; cancelled on the way, it stays asked for."""
+        waiting, self._waiting = self._waiting, {}
+        if not waiting:
+            return
+        try:
+            async with self._database.acquire() as connection:
+                await connection.execute(
+                    _NOTIFY, [channel for channel, _ in waiting], [payload for _, payload in waiting]
+                )
+        except DATABASE_ERRORS:
+            return
+        except asyncio.CancelledError:
+            self._waiting = {**waiting, **self._waiting}
+            raise

@@ -44,6 +44,7 @@ LEASE_S = 15.0  # a worker that has not proved life for this long is dead
 VACUUMED = ("ready", "lease", "deferred")  # the tables on the claim path
 SCAN_ROWS = 10_000  # rows that one page of a filtered list looks at
 DEPTH_ROWS = 10_000  # ready rows that are counted for queue depths
+DEAD_LETTER_ROWS = 10_000  # failed jobs that are counted
 MAX_ID = UUID(int=(1 << 128) - 1)
 MIN_ID = UUID(int=0)
 
@@ -79,6 +80,16 @@ class Term:
 
     term: int
     held_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Leadership:
+    """Who led last, since when without a lapse, and for how long the term still goes (0 or less: nobody leads)."""
+
+    holder: WorkerId
+    term: int
+    held_s: float
+    expires_in_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -427,6 +438,11 @@ class Store:
         )
         return [LogLine(**row) for row in rows]
 
+    async def count_dead_letters(self, connection: Connection, namespace: UUID) -> int:
+        """Count failed jobs, up to `DEAD_LETTER_ROWS`."""
+        count: int = await _Q["count_dead_letters"].fetchval(connection, namespace=namespace, limit=DEAD_LETTER_ROWS)
+        return count
+
     async def queue_depths(self, connection: Connection) -> list[QueueDepth]:
         rows = await _Q["queue_depths"].fetch(connection, now=self._now(), lease_s=LEASE_S, limit=DEPTH_ROWS)
         return [
@@ -498,6 +514,11 @@ class Store:
         """Become or stay the leader; None while somebody else is."""
         row = await _Q["lead"].fetchrow(connection, now=self._now(), name=name, holder=holder, term_s=term_s)
         return None if row is None else Term(row["term"], row["held_s"])
+
+    async def find_leader(self, connection: Connection, name: str) -> Leadership | None:
+        """Return who led last; None if nobody ever did."""
+        row = await _Q["read_leader"].fetchrow(connection, now=self._now(), name=name)
+        return None if row is None else Leadership(**row)
 
     async def resign(self, connection: Connection, name: str, holder: WorkerId) -> None:
         await _Q["resign"].execute(connection, now=self._now(), name=name, holder=holder)
