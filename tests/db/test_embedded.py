@@ -21,6 +21,7 @@ from taskflow.kernel.errors import SetupError
 pytestmark = [pytest.mark.slow, pytest.mark.system]
 
 READY_S = 30.0
+BINARIES = Path(os.environ["TASKFLOW_TEST_POSTGRES"]) if "TASKFLOW_TEST_POSTGRES" in os.environ else None
 SOURCE = Path(__file__).parents[2] / "src"
 LINUX = sys.platform == "linux"
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
@@ -43,6 +44,7 @@ def server(data: Path) -> Iterator[Make]:
     made: list[EmbeddedPostgres] = []
 
     def make(directory: Path = data / "postgres", **options: object) -> EmbeddedPostgres:
+        options.setdefault("binaries", BINARIES)
         made.append(EmbeddedPostgres(directory, settings=TEST_SETTINGS, **options))  # type: ignore[arg-type]
         return made[-1]
 
@@ -258,7 +260,7 @@ def test_a_server_left_over_from_a_killed_supervisor_is_stopped_and_replaced(dat
     pid_file = data / "postgres/postmaster.pid"
     with data.joinpath("leftover.log").open("wb") as log:
         leftover = subprocess.Popen(
-            [*program.account.prefix, program.bindir / "postgres", "-D", data / "postgres", "-p", str(port)],
+            [*program.account.prefix, program.bindir / "postgres", "-D", data / "postgres", "-p", str(port), "-k", ""],
             stdout=log,
             stderr=log,
             **program.account.popen_options(),
