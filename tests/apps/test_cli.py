@@ -1,0 +1,76 @@
+"""The command line from outside: help that teaches, errors in a line, exit codes."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from taskflow.apps.cli import EXIT_CODES
+from taskflow.kernel.errors import DomainError, SetupError
+
+SOURCE = Path(__file__).parents[2] / "src"
+
+pytestmark = [pytest.mark.slow, pytest.mark.system]
+
+
+def taskflow(*words: str, **environ: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "taskflow", *words],
+        env={"PYTHONPATH": str(SOURCE), "PATH": "/usr/bin:/bin", "COLUMNS": "120", "NO_COLOR": "1", **environ},
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def test_help_lists_the_commands_and_where_to_start() -> None:
+    done = taskflow("--help")
+    assert done.returncode == 0
+    assert "Start with taskflow up" in done.stdout
+    for command in ("up", "api", "worker", "migrate"):
+        assert re.search(rf"^\W*{command} ", done.stdout, re.MULTILINE), command
+
+
+@pytest.mark.parametrize("command", ["up", "api", "worker", "migrate"])
+def test_the_help_of_a_command_shows_an_example_that_starts_with_it(command: str) -> None:
+    done = taskflow(command, "--help")
+    assert done.returncode == 0
+    assert "Example" in done.stdout
+    assert f"taskflow {command}" in done.stdout.split("Example")[1]
+    assert "--fd" not in done.stdout.replace("--control-fd", "--fd"), "what is between processes is not shown"
+
+
+@pytest.mark.parametrize("command", ["api", "worker", "migrate"])
+def test_without_a_database_a_command_says_what_to_do(tmp_path: Path, command: str) -> None:
+    done = taskflow(command, TASKFLOW_DATA_DIR=str(tmp_path))
+    assert done.returncode == 1
+    assert (
+        done.stderr
+        == f"taskflow: no database: set TASKFLOW_DATABASE_URL, or start `taskflow up` (none runs on {tmp_path})\n"
+    )
+    assert done.stdout == ""
+
+
+def test_a_wrong_option_is_wrong_usage() -> None:
+    assert taskflow("up", "--prot", "1").returncode == 2
+
+
+def test_the_version_is_told() -> None:
+    assert re.fullmatch(r"taskflow \d+\.\d+\.\d+\n", taskflow("--version").stdout)
+
+
+def test_the_supervisor_loads_neither_web_framework_nor_migrations() -> None:
+    program = "import sys, taskflow.apps.cli, taskflow.apps.up; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], env={"PYTHONPATH": str(SOURCE)}, capture_output=True, text=True, check=True
+    )
+    heavy = {"fastapi", "starlette", "pydantic", "uvicorn", "alembic", "sqlalchemy", "psycopg"}
+    assert not heavy & set(done.stdout.split())
+
+
+def test_every_expected_error_has_an_exit_code_of_its_own_kind() -> None:
+    assert [code for kind, code in EXIT_CODES if kind in {SetupError, DomainError}] == [1, 1]
+    assert all(0 < code < 126 for _, code in EXIT_CODES)

@@ -1,0 +1,69 @@
+"""The data directory: one holder, private files, and what others find in it."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from taskflow.apps.data_dir import DataDirectory, complete
+from taskflow.apps.settings import Settings
+from taskflow.kernel.errors import SetupError
+
+OWN = {"TASKFLOW_DATABASE_URL": "postgresql://u:p@db/x"}
+
+
+def settings(data: Path, **environ: str) -> Settings:
+    return Settings.from_env({"TASKFLOW_DATA_DIR": str(data), **environ})
+
+
+def test_it_is_taken_by_one_and_free_after_release(tmp_path: Path) -> None:
+    first, second = DataDirectory(tmp_path / "data"), DataDirectory(tmp_path / "data")
+    assert first.acquire() is False
+    with pytest.raises(SetupError, match=rf"already running on .* \(process {os.getpid()}\)"):
+        second.acquire()
+    first.release()
+    first.release()
+    assert second.acquire() is False
+    second.release()
+
+
+def test_a_holder_that_was_killed_is_noticed(tmp_path: Path) -> None:
+    (tmp_path / "lock").write_text("12345\n")
+    directory = DataDirectory(tmp_path)
+    assert directory.acquire() is True
+    directory.release()
+
+
+def test_the_secret_is_made_once_and_private(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    secret = DataDirectory(data).get_secret(settings(data))
+    assert len(secret.encode()) >= 32
+    assert DataDirectory(data).get_secret(settings(data)) == secret
+    assert (data / "secret.key").stat().st_mode & 0o777 == 0o600
+
+
+def test_production_on_an_own_database_needs_a_secret_of_its_own(tmp_path: Path) -> None:
+    with pytest.raises(SetupError, match="TASKFLOW_SECRET_KEY must be set"):
+        complete(settings(tmp_path, **OWN))
+    assert complete(settings(tmp_path, **OWN, TASKFLOW_ENV="development")).secret_key
+    assert complete(settings(tmp_path, **OWN, TASKFLOW_SECRET_KEY="s" * 32)).secret_key == "s" * 32
+
+
+def test_without_a_database_it_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(SetupError, match=r"set TASKFLOW_DATABASE_URL, or start `taskflow up`"):
+        complete(settings(tmp_path))
+
+
+def test_credentials_are_replaced_whole_and_private(tmp_path: Path) -> None:
+    directory = DataDirectory(tmp_path)
+    directory.write_credentials("http://127.0.0.1:1", "tf_a")
+    directory.write_credentials("http://127.0.0.1:2", "tf_a")
+    assert directory.read_credentials() == {"url": "http://127.0.0.1:2", "apiKey": "tf_a"}
+    assert directory.credentials.stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in tmp_path.iterdir()] == ["credentials.json"]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]"])
+def test_damaged_credentials_read_as_none(tmp_path: Path, text: str) -> None:
+    (tmp_path / "credentials.json").write_text(text)
+    assert DataDirectory(tmp_path).read_credentials() == {}
