@@ -81,12 +81,17 @@ class Executor:
         self._state = state
         self._cancel_grace_s = cancel_grace_s
         self._slots: dict[JobId, _Slot] = {}
+        self._superseded: set[_Slot] = set()  # attempts whose job was taken back and claimed by us again
         self._idle = asyncio.Event()
         self._idle.set()
 
     def __len__(self) -> int:
         """How many attempts are running."""
-        return len(self._slots)
+        return len(self._slots) + len(self._superseded)
+
+    @property
+    def _running(self) -> list[_Slot]:
+        return [*self._slots.values(), *self._superseded]
 
     def start(self, claim: Claim) -> None:
         """
@@ -97,7 +102,7 @@ class Executor:
         """
         slot = _Slot(claim, JobContext(claim, self._state, self._on_line))
         if (earlier := self._slots.get(claim.job_id)) is not None:
-            # The job was taken back from us and claimed by us again while the old attempt still winds down.
+            self._superseded.add(earlier)  # it keeps its place until it has ended
             self._stop(earlier, Stop.LOST)
         self._slots[claim.job_id] = slot
         self._idle.clear()
@@ -113,13 +118,13 @@ class Executor:
 
     def drop_leases(self, lost: set[LeaseId]) -> None:
         """Stop attempts whose lease the database no longer has: their jobs are somebody else's."""
-        for slot in list(self._slots.values()):
+        for slot in self._running:
             if slot.claim.lease_id in lost:
                 self._stop(slot, Stop.LOST)
 
     def hand_back_all(self) -> None:
         """Stop every attempt; its job goes back uncharged."""
-        for slot in list(self._slots.values()):
+        for slot in self._running:
             self._stop(slot, Stop.HAND_BACK)
 
     def abandon_all(self) -> list[Outcome]:
@@ -129,15 +134,15 @@ class Executor:
         An attempt that was told to end keeps the reason: its time was over, or its job was cancelled.
         """
         outcomes = []
-        for slot in self._slots.values():
+        for slot in self._running:
             if slot.stop is not Stop.LOST:
-                outcomes.append(self._stopped(slot, slot.stop or Stop.HAND_BACK, self._registry[slot.claim.kind]))
+                outcomes.append(_stopped(slot, slot.stop or Stop.HAND_BACK, self._registry[slot.claim.kind]))
             slot.stop = Stop.LOST
         return outcomes
 
     def kill_all(self) -> None:
         """Cancel every task and forget it: the process is being torn down."""
-        for slot in self._slots.values():
+        for slot in self._running:
             slot.stop = Stop.LOST
             if slot.task is not None:
                 slot.task.cancel()
@@ -148,7 +153,7 @@ class Executor:
 
     @property
     def lease_ids(self) -> set[LeaseId]:
-        return {slot.claim.lease_id for slot in self._slots.values()}
+        return {slot.claim.lease_id for slot in self._running}
 
     def _stop(self, slot: _Slot, why: Stop) -> None:
         if slot.stop is not None or slot.task is None or slot.task.done():
@@ -168,13 +173,14 @@ class Executor:
         slot.begun = True
         kind = self._registry[slot.claim.kind]
         try:
-            outcome = await self._attempt(slot, kind) if slot.stop is None else self._stopped(slot, slot.stop, kind)
+            outcome = await self._attempt(slot, kind) if slot.stop is None else _stopped(slot, slot.stop, kind)
         finally:
             if slot.expiry is not None:
                 slot.expiry.cancel()
             if self._slots.get(slot.claim.job_id) is slot:
                 del self._slots[slot.claim.job_id]
-            if not self._slots:
+            self._superseded.discard(slot)
+            if not len(self):
                 self._idle.set()
             self._on_end()
         if slot.stop is not Stop.LOST:
@@ -183,7 +189,7 @@ class Executor:
     async def _attempt(self, slot: _Slot, kind: Kind[Any]) -> Outcome:
         try:
             return await self._call(slot, kind)
-        except Exception as error:  # noqa: BLE001 -- a user's backoff failed, or we did: the job must not hang on it
+        except Exception as error:  # noqa: BLE001 -- a payload's own checks failed, or we did: the job must not hang on it
             _log.exception("taskflow.attempt.exception", job_id=str(slot.claim.job_id), kind=slot.claim.kind)
             return policy.failed(slot.claim, OutcomeKind.ERROR, _describe(error, with_traceback=True), _elapsed_s(slot))
 
@@ -200,27 +206,42 @@ class Executor:
                 raise  # the whole process is being torn down
             if slot.stop is None:
                 escaped = JobError("CancelledError", "the handler let a cancellation of its own escape")
-                return policy.failed(claim, OutcomeKind.ERROR, escaped, _elapsed_s(slot), backoff=kind.backoff)
-            return self._stopped(slot, slot.stop, kind)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 -- the edge of an attempt: what it raises is its outcome
+                return _failed(slot, kind, OutcomeKind.ERROR, escaped)
+            return _stopped(slot, slot.stop, kind)
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as error:  # noqa: BLE001 -- the edge of an attempt: what it raises is its outcome
             if slot.stop is not None:  # it failed while winding down
-                return self._stopped(slot, slot.stop, kind)
+                return _stopped(slot, slot.stop, kind)
             return _verdict(slot, error, kind)
         return policy.succeeded(claim, result, _elapsed_s(slot))
 
-    @staticmethod
-    def _stopped(slot: _Slot, stop: Stop, kind: Kind[Any]) -> Outcome:
-        claim, elapsed_s = slot.claim, _elapsed_s(slot)
-        match stop:
-            case Stop.TIMEOUT:
-                error = JobError("Timeout", f"stopped after {claim.timeout_s:g} s, the job's timeout")
-                return policy.failed(claim, OutcomeKind.TIMEOUT, error, elapsed_s, backoff=kind.backoff)
-            case Stop.CANCEL:
-                return policy.cancelled(claim, elapsed_s)
-            case Stop.HAND_BACK | Stop.LOST:
-                return policy.handed_back(claim, elapsed_s)
-            case _:
-                assert_never(stop)
+
+def _stopped(slot: _Slot, stop: Stop, kind: Kind[Any]) -> Outcome:
+    """What an attempt comes to that was told to end."""
+    claim, elapsed_s = slot.claim, _elapsed_s(slot)
+    match stop:
+        case Stop.TIMEOUT:
+            error = JobError("Timeout", f"stopped after {claim.timeout_s:g} s, the job's timeout")
+            return _failed(slot, kind, OutcomeKind.TIMEOUT, error)
+        case Stop.CANCEL:
+            return policy.cancelled(claim, elapsed_s)
+        case Stop.HAND_BACK | Stop.LOST:
+            return policy.handed_back(claim, elapsed_s)
+        case _:
+            assert_never(stop)
+
+
+def _failed(
+    slot: _Slot, kind: Kind[Any], outcome: OutcomeKind, error: JobError, *, retry_after_s: float | None = None
+) -> Outcome:
+    """Charge the attempt. If the kind's own backoff fails, the default one takes its place: the job must not hang."""
+    claim, elapsed_s = slot.claim, _elapsed_s(slot)
+    try:
+        return policy.failed(claim, outcome, error, elapsed_s, backoff=kind.backoff, retry_after_s=retry_after_s)
+    except Exception:  # noqa: BLE001 -- it is the application's function
+        _log.exception("taskflow.attempt.exception", job_id=str(claim.job_id), kind=claim.kind)
+        return policy.failed(claim, outcome, error, elapsed_s)
 
 
 def _verdict(slot: _Slot, error: BaseException, kind: Kind[Any]) -> Outcome:
@@ -233,20 +254,16 @@ def _verdict(slot: _Slot, error: BaseException, kind: Kind[Any]) -> Outcome:
             return policy.cancelled(claim, elapsed_s)
         case Retry():
             described = JobError("Retry", str(error))
-            return policy.failed(claim, OutcomeKind.ERROR, described, elapsed_s, retry_after_s=error.after_s)
+            return _failed(slot, kind, OutcomeKind.ERROR, described, retry_after_s=error.after_s)
         case Permanent():
             return policy.failed_for_good(claim, _describe(error, with_traceback=False), elapsed_s)
         case ExternalError() if not error.transient:
             return policy.failed_for_good(claim, _describe(error, with_traceback=False), elapsed_s)
         case ExternalError():
-            return policy.failed(
-                claim, OutcomeKind.ERROR, _describe(error, with_traceback=False), elapsed_s,
-                backoff=kind.backoff, retry_after_s=error.retry_after_s,
-            )  # fmt: skip
+            described = _describe(error, with_traceback=False)
+            return _failed(slot, kind, OutcomeKind.ERROR, described, retry_after_s=error.retry_after_s)
         case _:
-            return policy.failed(
-                claim, OutcomeKind.ERROR, _describe(error, with_traceback=True), elapsed_s, backoff=kind.backoff
-            )
+            return _failed(slot, kind, OutcomeKind.ERROR, _describe(error, with_traceback=True))
 
 
 def _describe(error: BaseException, *, with_traceback: bool) -> JobError:

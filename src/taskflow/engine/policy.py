@@ -132,7 +132,8 @@ def failed(
     wait_s = backoff(failures) if retry_after_s is None else retry_after_s
     return Outcome(
         claim, kind, State.RETRYING, failures, error=_cut(error),
-        wait_s=min(max(wait_s, 0.0), MAX_DELAY_S), duration_s=duration_s,
+        wait_s=min(max(0.0, wait_s), MAX_DELAY_S),  # in this order NaN is 0
+        duration_s=duration_s,
     )  # fmt: skip
 
 
@@ -148,7 +149,7 @@ def snoozed(claim: Claim, wait_s: float, duration_s: float) -> Outcome:
     """The handler wants to run again later; nothing is charged."""
     return Outcome(
         claim, OutcomeKind.SNOOZED, State.SCHEDULED, claim.failures,
-        wait_s=min(max(wait_s, 0.0), MAX_DELAY_S), duration_s=duration_s,
+        wait_s=min(max(0.0, wait_s), MAX_DELAY_S), duration_s=duration_s,
     )  # fmt: skip
 
 
