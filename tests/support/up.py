@@ -23,28 +23,28 @@ class Up:
     One `taskflow up` on *data*, in a session of its own like a terminal's. Linux: it is looked at through /proc.
 
     Args:
+        command: another command than `up`, on the same data directory.
+        ready: what it prints once it is ready.
         prefix: words before the command, to run it as somebody else.
         environ: on top of a clean environment.
     """
 
     def __init__(
-        self, data: Path, *options: str, prefix: Sequence[str] = (), environ: Mapping[str, str] | None = None
+        self,
+        data: Path,
+        *options: str,
+        command: str = "up",
+        ready: str = READY,
+        prefix: Sequence[str] = (),
+        environ: Mapping[str, str] | None = None,
     ) -> None:
         self.data = data
         self.log = data.with_name(f"{data.name}.{time.monotonic_ns()}.log")
-        command = [
-            *prefix,
-            sys.executable,
-            "-m",
-            "taskflow",
-            "up",
-            "--data-dir",
-            str(data),
-            *(options or ["--port", "0"]),
-        ]
+        self._ready = ready
+        words = [sys.executable, "-m", "taskflow", command, "--data-dir", str(data)]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                command,
+                [*prefix, *words, *(options or (["--port", "0"] if command == "up" else []))],
                 env={"PYTHONPATH": str(SOURCE), "PATH": os.environ["PATH"], **(environ or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -57,7 +57,7 @@ class Up:
         return self.log.read_text(errors="replace")
 
     def wait_ready(self) -> "Up":
-        wait_until(lambda: READY in self.output or self.process.poll() is not None, START_S)
+        wait_until(lambda: self._ready in self.output or self.process.poll() is not None, START_S)
         assert self.process.poll() is None, self.output
         return self
 

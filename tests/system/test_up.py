@@ -270,3 +270,37 @@ def test_sigterm_stops_it_like_ctrl_c(data: Path, up: StartUp) -> None:
     running.process.send_signal(signal.SIGTERM)
     assert running.wait_end() == 0
     assert not left_over(data)
+
+
+@pytest.mark.usefixtures("made")
+@pytest.mark.covers("S2-43")
+def test_workers_of_their_own_join_a_running_up(data: Path, up: StartUp) -> None:
+    running = up("--port", "0", "--workers", "0").wait_ready()
+    job_id = submit(running)
+    workers = up(
+        "--processes", "2", "--concurrency", "3", command="worker", ready="2 processes, 3 jobs each"
+    ).wait_ready()
+    wait_for(running, job_id, "completed")
+
+    assert workers.kill("worker")
+    wait_until(lambda: "was killed by SIGKILL; starting it again in 0.1 s" in workers.output)
+    wait_for(running, submit(running), "completed")
+
+    workers.interrupt()
+    assert workers.wait_end() == 0
+    assert job(running, submit(running))["status"] == "pending"
+
+
+@pytest.mark.usefixtures("made")
+def test_a_further_api_serves_the_same_jobs(data: Path, up: StartUp) -> None:
+    running = up().wait_ready()
+    job_id = submit(running)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    further = up("--port", str(port), command="api", ready="taskflow.api.start").wait_ready()
+    with running.client() as client:
+        answer = client.get(f"http://127.0.0.1:{port}/api/v1/jobs/{job_id}")
+    assert answer.json()["jobId"] == job_id
+    further.interrupt()
+    assert further.wait_end() == 0
