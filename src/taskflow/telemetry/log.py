@@ -68,7 +68,9 @@ def unbind(tokens: Mapping[str, Token[Any]]) -> None:
 
 def redacted(text: str) -> str:
     """Return *text* without API keys and without passwords in URLs."""
-    return _SECRETS_IN_TEXT.sub(MASK, text)
+    if "tf_" in text or "://" in text:  # ten times cheaper than the pattern, and true of few lines
+        return _SECRETS_IN_TEXT.sub(MASK, text)
+    return text
 
 
 def _configure_lines(line_format: Format, *, level: str, writer: "_LineWriter", colors: bool | None = None) -> None:

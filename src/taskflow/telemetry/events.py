@@ -1,0 +1,90 @@
+"""
+Every event that a log line may be, declared once: its name, when it is written, and its fields.
+
+Names are `taskflow.<noun>.<what happened>`; pairs end in `.start` and `.stop`, failures in `.exception`. Fields are
+flat and carry their unit. Besides its own, a line has `timestamp`, `level` and `module`, and what was bound around it
+(`request_id`, `job_id`). The reference page is made from this table, and a test compares it with the source.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One kind of line: *when* it is written, and the names of its fields."""
+
+    when: str
+    fields: tuple[str, ...] = ()
+
+
+EVENTS: Mapping[str, Event] = {
+    "taskflow.api.start": Event("The API process is about to take requests.", ("version", "development")),
+    "taskflow.api.stop": Event("The API process has answered its last request."),
+    "taskflow.api_key.created": Event("An API key was made.", ("key_id", "scopes")),
+    "taskflow.api_key.revoked": Event("An API key was ended.", ("key_id",)),
+    "taskflow.attempt.abandoned": Event(
+        "The worker ends with an attempt that would not stop; the job goes to another.", ("job_id", "kind")
+    ),
+    "taskflow.attempt.exception": Event("A handler raised; the attempt failed.", ("job_id", "kind")),
+    "taskflow.attempt.stop": Event(
+        "An attempt ended, whatever it came to.",
+        (
+            "job_id",
+            "kind",
+            "queue",
+            "attempt",
+            "outcome",
+            "state",
+            "duration_ms",
+            "queue_wait_ms",
+            "error",
+            "request_id",
+        ),
+    ),
+    "taskflow.attempt.stuck": Event(
+        "A handler goes on although it was stopped; its process will be replaced.", ("job_id", "kind", "grace_s")
+    ),
+    "taskflow.claim.retry": Event("A claim failed and will be tried again.", ("error",)),
+    "taskflow.database.unreachable": Event(
+        "The database was not there at the start; it is tried again at each use.", ("error",)
+    ),
+    "taskflow.duty.exception": Event("A duty of the leader failed; its next round comes.", ("duty", "error")),
+    "taskflow.fence.start": Event("The worker cannot prove its life and stops what it runs.", ("running", "silent_s")),
+    "taskflow.fence.stop": Event("The worker can prove its life again and goes on."),
+    "taskflow.flush.refused": Event(
+        "A flush of outcomes was refused as a whole; each is tried alone.", ("error", "jobs")
+    ),
+    "taskflow.flush.retry": Event("A flush of outcomes failed and will be tried again.", ("error", "jobs")),
+    "taskflow.heartbeat.retry": Event("A heartbeat failed and will be tried again.", ("error", "silent_s")),
+    "taskflow.idempotency.prune.exception": Event(
+        "Old idempotency keys could not be deleted; the next round comes.", ("error",)
+    ),
+    "taskflow.kind.broken": Event("A worker published a schema that cannot be read.", ("kind", "error")),
+    "taskflow.leader.start": Event("This process leads.", ("term",)),
+    "taskflow.leader.stop": Event("This process leads no more.", ("term",)),
+    "taskflow.lease.lost": Event(
+        "An outcome came too late: the job had been given to another.", ("job_id", "attempt", "outcome")
+    ),
+    "taskflow.library.log": Event("A library wrote a line.", ("message",)),
+    "taskflow.listener.lost": Event(
+        "The connection for notifications was lost; polls serve until it is back.", ("error",)
+    ),
+    "taskflow.outcome.refused": Event(
+        "The database does not take an outcome; the attempt is failed instead.", ("job_id", "error")
+    ),
+    "taskflow.partition.stop": Event("Daily partitions were made.", ("made",)),
+    "taskflow.publish.retry": Event("The kinds could not be published and will be again.", ("error",)),
+    "taskflow.request.exception": Event("A request met a bug of ours; answered 500.", ("route", "error")),
+    "taskflow.request.outage": Event("The database went away under a request; answered 503.", ("error",)),
+    "taskflow.request.stop": Event(
+        "A request was answered.",
+        ("method", "path", "route", "status", "duration_ms", "request_bytes", "response_bytes", "principal_id"),
+    ),
+    "taskflow.rescue.stop": Event(
+        "Jobs of workers that are gone were given back.", ("jobs", "leases", "workers", "incarnation")
+    ),
+    "taskflow.worker.drain": Event(
+        "The worker takes no more jobs and waits for those it runs.", ("running", "grace_s")
+    ),
+}
