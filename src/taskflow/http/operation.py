@@ -124,7 +124,7 @@ class Operation(APIRoute):
                 **({"requestBody": _request_body(body, body_examples)} if body else {}),
                 "responses": {
                     **{str(status): _response(answer, once=once) for status, answer in answers.items()},
-                    **{str(status): _problem(described[status]) for status in sorted(described)},
+                    **{str(status): _problem(described[status]) for status in sorted(described.keys() - answers)},
                 },
                 "security": [{"bearer": []}, {"apiKey": []}] if scope else [],
             },
@@ -132,6 +132,8 @@ class Operation(APIRoute):
         self._call = endpoint
         self._template = alias_of or path
         self.app = self._answer
+        self.method = method
+        self.answers = answers
         self.structs = [answer.body for answer in answers.values() if answer.body is not None]
         self.models = [model for model in (body,) if model is not None]
 
@@ -180,9 +182,15 @@ def _document(app: FastAPI) -> dict[str, Any]:
         "bearer": {"type": "http", "scheme": "bearer", "description": "An API key: `Authorization: Bearer tf_…`."},
         "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "The same key, by itself."},
     }
+    for operation in operations:  # FastAPI drops what is null from examples
+        if operation.include_in_schema:
+            responses = document["paths"][operation.path][operation.method.lower()]["responses"]
+            for status, answer in operation.answers.items():
+                if answer.example is not None:
+                    responses[str(status)]["content"][answer.media_type]["example"] = answer.example
     for path in document["paths"].values():
-        for operation in path.values():
-            for status, response in operation["responses"].items():
+        for described in path.values():
+            for status, response in described["responses"].items():
                 response.setdefault("headers", {})["X-Request-Id"] = {
                     "description": "The request's id, as sent or made.",
                     "schema": {"type": "string"},
