@@ -51,13 +51,13 @@ class ApiKeys:
 
     async def authenticate(self, token: str) -> Principal | None:
         """Return whose key *token* is, or None. Raises Unavailable when it cannot be looked up."""
-        if not form.is_well_formed(token):
-            return None
         hash_ = form.digest(token)
         while True:
             cached = self._cache.get(hash_)
             if cached is not None and self._monotonic() < cached[0]:
                 return cached[1]
+            if not form.is_well_formed(token):
+                return None
             asking = self._asking.get(hash_)
             if asking is None:
                 return await self._ask(hash_)
