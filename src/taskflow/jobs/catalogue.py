@@ -124,6 +124,8 @@ def _field_errors(error: jsonschema_rs.ValidationError) -> Iterator[FieldError]:
         case jsonschema_rs.ValidationErrorKind.AnyOf(context=branches) if near := _nearest(branches, error):
             for inner in near:
                 yield from _field_errors(inner)
+        case jsonschema_rs.ValidationErrorKind.AnyOf() | jsonschema_rs.ValidationErrorKind.OneOfNotValid():
+            yield FieldError(place, "wrong_type", "is of none of the types that are possible here")
         case kind:
             yield FieldError(place, _CODES.get(kind.name, kind.name), str(error.message)[:MAX_DETAIL_CHARS])
 

@@ -264,7 +264,18 @@ _EXAMPLE_DONE = {
         "path": None,
         "refused": [],
     },
-    "attempts": [],
+    "attempts": [
+        {
+            "attempt": 1,
+            "outcome": "completed",
+            "startedAt": "2026-11-23T09:30:00.125Z",
+            "finishedAt": "2026-11-23T09:30:00.161Z",
+            "error": None,
+            "errorType": None,
+            "traceback": None,
+            "nextRetryAt": None,
+        }
+    ],
 }
 _EXAMPLE_SUBMITS = {
     "mail": {
@@ -338,7 +349,7 @@ def operations(endpoints: JobEndpoints) -> Iterator[Operation]:
             endpoints.get_job,
             name="getJob",
             summary="Look at a job",
-            description="With the history of its attempts that did not complete.",
+            description="With the history of its attempts.",
             query=NoQuery,
             path_parameters=_JOB_ID,
             answers={200: operation.Answer("The job.", JobView, _EXAMPLE_DONE)},

@@ -56,7 +56,7 @@ class Jobs:
 
     async def prepare(self, principal: Principal, data: JSONValue, headers: Mapping[str, str]) -> NewJob:
         """
-        Turn a decoded submit into a job that can be stored.
+        Turn a decoded submit into a job for `submit`, which checks the engine's own limits.
 
         Args:
             headers: ride along with the job, unseen by its handler.
@@ -88,12 +88,12 @@ class Jobs:
             tags=submit.tags,
             headers=headers,
         )
-        errors = self._payload_errors(kind, submit.payload)
-        try:
-            check_new_job(job)
-        except Invalid as error:
-            errors = [*error.errors, *errors]
-        if errors:
+        if errors := self._payload_errors(kind, submit.payload):
+            # The engine checks its limits itself; asked here too, so that one answer names everything that is wrong.
+            try:
+                check_new_job(job)
+            except Invalid as error:
+                errors = [*error.errors, *errors]
             raise Invalid("the job has invalid fields", errors=errors)
         return job
 
