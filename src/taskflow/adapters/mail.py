@@ -114,7 +114,7 @@ class SmtpSender:
         except (ValueError, KeyError):
             # The URL is not shown: it may hold a password.
             raise SetupError(
-                "SMTP_URL must be smtp://[user:password@]host[:port] or smtps://…, with ?starttls=require|never or without"
+                "SMTP_URL must be smtp://[user:password@]host[:port] or smtps://…, perhaps with ?starttls=require|never"
             ) from None
         if not parts.hostname:
             raise SetupError("SMTP_URL names no host")
