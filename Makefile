@@ -28,11 +28,9 @@ test-learn:
 
 lint: ## check style, types, layers, locks and the repository itself
 	@.ci/environment dev
-	$(BIN)/ruff check
-	$(BIN)/ruff format --check
-	$(BIN)/mypy
-	$(BIN)/lint-imports
-	$(BIN)/python .ci/check.py
+	@status=0; for check in "ruff check" "ruff format --check" mypy lint-imports "python .ci/check.py"; do \
+		echo "$$check"; $(BIN)/$$check || status=1; \
+	done; exit $$status
 
 bench: ## measure: drain, steady, enqueue, idle pick-up (about three minutes)
 	@.ci/environment dev

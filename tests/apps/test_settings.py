@@ -8,7 +8,7 @@ import pytest
 from taskflow.apps.settings import SETTINGS, Environment, Settings, is_loopback
 from taskflow.kernel.errors import SetupError
 
-HOME = {"HOME": "/people/ada"}
+HOME = {"HOME": "/ada"}
 
 
 @pytest.mark.covers("S2-32", "S2-33", "S2-34", "S2-37")
@@ -85,9 +85,9 @@ def test_logs_are_text_in_development_and_json_in_production() -> None:
 
 def test_the_data_directory_is_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 1000)
-    assert Settings.from_env(HOME).data_dir == Path("/people/ada/.local/share/taskflow")
+    assert Settings.from_env(HOME).data_dir == Path("/ada/.local/share/taskflow")
     assert Settings.from_env({**HOME, "XDG_DATA_HOME": "/data"}).data_dir == Path("/data/taskflow")
-    assert Settings.from_env({**HOME, "XDG_DATA_HOME": "relative"}).data_dir == Path("/people/ada/.local/share/taskflow")
+    assert Settings.from_env({**HOME, "XDG_DATA_HOME": "relative"}).data_dir == Path("/ada/.local/share/taskflow")
     with pytest.raises(SetupError, match="--data-dir"):
         Settings.from_env({})
     monkeypatch.setattr("os.geteuid", lambda: 0)

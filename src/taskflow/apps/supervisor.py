@@ -324,9 +324,19 @@ async def first_sign(child: Child) -> None:
         await asyncio.sleep(POLL_S)
 
 
+def unbreakable(say: Callable[[str], None]) -> Callable[[str], None]:
+    """Return *say* for a supervisor: a terminal or pipe that has gone away costs the line, nothing else."""
+
+    def quietly(line: str) -> None:
+        with suppress(OSError, ValueError):
+            say(line)
+
+    return quietly
+
+
 @contextmanager
 def stop_signals(stop: asyncio.Event, hurry: asyncio.Event, say: Callable[[str], None]) -> Iterator[None]:
-    """Let the first SIGINT, SIGTERM or SIGHUP set *stop*, and a second one *hurry*."""
+    """Let the first SIGINT, SIGTERM or SIGHUP set *stop*, and a second one *hurry*. `nohup` stays in force."""
 
     def heard() -> None:
         if not stop.is_set():
@@ -337,7 +347,9 @@ def stop_signals(stop: asyncio.Event, hurry: asyncio.Event, say: Callable[[str],
             hurry.set()
 
     loop = asyncio.get_running_loop()
-    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    signals = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signals.append(signal.SIGHUP)
     for signum in signals:
         loop.add_signal_handler(signum, heard)
     try:

@@ -36,6 +36,7 @@ from taskflow.apps.supervisor import (
     first_sign,
     spawn_python,
     stop_signals,
+    unbreakable,
 )
 from taskflow.apps.worker import WorkerFleet
 from taskflow.db.embedded import EmbeddedPostgres
@@ -63,6 +64,7 @@ def run_up(settings: Settings, say: Callable[[str], None]) -> None:
     Raises:
         SetupError: with one line that says what to do; nothing is left running.
     """
+    say = unbreakable(say)
     directory = DataDirectory(settings.data_dir)
     abandoned = directory.acquire()
     try:

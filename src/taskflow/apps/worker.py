@@ -20,7 +20,7 @@ import taskflow.kinds
 from taskflow.apps.control import ControlChannel
 from taskflow.apps.data_dir import DataDirectory
 from taskflow.apps.settings import Settings
-from taskflow.apps.supervisor import Child, ChildSpec, Supervisor, first_sign, spawn_python, stop_signals
+from taskflow.apps.supervisor import Child, ChildSpec, Supervisor, first_sign, spawn_python, stop_signals, unbreakable
 from taskflow.engine.job import WorkerId
 from taskflow.engine.supervision import SupervisorInfo, WorkerSupervision
 from taskflow.kernel.errors import SetupError
@@ -100,6 +100,7 @@ def run_fleet(settings: Settings, say: Callable[[str], None]) -> None:
     Raises:
         SetupError: no database is known, or the processes do not start.
     """
+    say = unbreakable(say)
     url = settings.database_url or DataDirectory(settings.data_dir).get_database_url()
     if settings.workers < 1:
         raise SetupError("--processes must be 1 or more")
