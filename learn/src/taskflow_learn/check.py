@@ -211,8 +211,9 @@ class _FirstProblem(unittest.TestResult):
     def addSubTest(  # noqa: N802 - unittest's name
         self, test: unittest.TestCase, subtest: unittest.TestCase, err: "OptExcInfo | None"
     ) -> None:
-        if err is not None:
+        if err is not None and self.problem is None:
             self._note(err)
+            self.problem = f"with {str(subtest).removeprefix(str(test)).strip()}: {self.problem}"
 
 
 def _load(path: Path) -> ModuleType:
@@ -245,7 +246,7 @@ def _promise_of(case: unittest.TestCase) -> str:
 def _explain(error: BaseException, trace: TracebackType | None) -> str:
     """Say what was raised, and the last line of the learner's file that was on the way there."""
     if isinstance(error, AssertionError):
-        text = str(error) or "the assertion does not hold"
+        text = str(error).partition("\n\n")[0] or "the assertion does not hold"  # what follows is a long comparison
     else:
         text = "".join(traceback.format_exception_only(error)).strip()
     places = [frame.lineno for frame in traceback.extract_tb(trace) if Path(frame.filename).parent == Path.cwd()]
