@@ -8,6 +8,7 @@ import asyncpg
 import pytest
 from tests.support.proxy import Proxy
 from tests.support.waiting import eventually
+from tests.support.workers import drop_partitions
 
 from taskflow.db.pool import Database
 from taskflow.db.query import Connection
@@ -34,14 +35,6 @@ async def count(connection: Connection) -> int:
 async def submit(engine: Engine, jobs: int) -> list[Enqueued | BaseException]:
     """Submit so many at once; each one's answer or refusal."""
     return await asyncio.gather(*(engine.enqueue(NewJob("mail", {})) for _ in range(jobs)), return_exceptions=True)
-
-
-async def drop_job_partitions(connection: Connection) -> None:
-    """What a deployment finds that nobody led for longer than partitions had been made ahead."""
-    for row in await connection.fetch(
-        "SELECT inhrelid::regclass::text AS part FROM pg_inherits WHERE inhparent = 'taskflow.job'::regclass"
-    ):
-        await connection.execute(f"DROP TABLE {row['part']}")
 
 
 async def test_concurrent_submits_share_commits_and_are_answered_each_with_its_own_job(
@@ -176,26 +169,28 @@ async def test_a_submit_whose_answer_is_lost_is_unavailable_although_it_was_stor
     assert await count(connection) == 3
 
 
+@pytest.mark.usefixtures("spoilt_schema")
 async def test_missing_partitions_are_made_on_demand(engine: Engine, connection: Connection) -> None:
-    await drop_job_partitions(connection)
+    await drop_partitions(connection, "job")
     async with asyncio.timeout(10):
         await asyncio.gather(*(engine.enqueue(NewJob("mail", {})) for _ in range(5)))
-        await drop_job_partitions(connection)
+        await drop_partitions(connection, "job")
         await engine.enqueue_many([NewJob("mail", {}), NewJob("mail", {})])
     assert await count(connection) == 2
     await engine.stop()
-    await drop_job_partitions(connection)
+    await drop_partitions(connection, "job")
     await engine.enqueue(NewJob("mail", {}))
     assert await count(connection) == 1
 
 
+@pytest.mark.usefixtures("spoilt_schema")
 async def test_a_connection_lost_while_partitions_are_made_ends_neither_the_submits_nor_the_service(
     database_url: str, connection: Connection
 ) -> None:
     async with Proxy(database_url) as proxy:
         database = Database(proxy.url, patience_s=5.0)
         async with Engine(database) as engine, asyncio.timeout(10):
-            await drop_job_partitions(connection)
+            await drop_partitions(connection, "job")
             proxy.lose_request("make_partitions")
             answers = await asyncio.gather(
                 *(engine.enqueue(NewJob("mail", {})) for _ in range(3)), return_exceptions=True
@@ -206,11 +201,12 @@ async def test_a_connection_lost_while_partitions_are_made_ends_neither_the_subm
     assert await count(connection) == 1
 
 
+@pytest.mark.usefixtures("spoilt_schema")
 async def test_nobody_waits_for_ever_when_the_service_stops_on_its_way(
     engine: Engine, connection: Connection, second: Connection
 ) -> None:
     """Stopped in the shared INSERT, with some still waiting; and stopped while rows are tried one by one."""
-    await drop_job_partitions(connection)
+    await drop_partitions(connection, "job")
     async with connection.transaction(), asyncio.timeout(10):
         await connection.execute("SELECT pg_advisory_xact_lock(723641, 0)")  # the making of partitions waits for this
 

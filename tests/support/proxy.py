@@ -33,8 +33,8 @@ class Proxy:
         self._port = 0
         self._links: set[_Link] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._lose_answer: list[bytes] = []
-        self._lose_request: list[bytes] = []
+        self._lose_answer: list[tuple[bytes, list[int]]] = []
+        self._lose_request: list[tuple[bytes, list[int]]] = []
         self._refused: list[bytes] = []
         self._swallowing = False
         self._swallow_when: bytes | None = None
@@ -68,13 +68,13 @@ class Proxy:
         """How many connections pass at the moment."""
         return len(self._links)
 
-    def lose_answer(self, statement: str) -> None:
-        """Cut the next client that runs *statement*, once the server has done it."""
-        self._lose_answer.append(f"taskflow:{statement} ".encode())
+    def lose_answer(self, statement: str, *, skip: int = 0) -> None:
+        """Cut the client that runs *statement* next, or after *skip* more times, once the server has done it."""
+        self._lose_answer.append((f"taskflow:{statement} ".encode(), [skip]))
 
     def lose_request(self, statement: str) -> None:
-        """Cut the next client that runs *statement*, before the server hears of it."""
-        self._lose_request.append(f"taskflow:{statement} ".encode())
+        """Cut the client that runs *statement* next, before the server hears of it."""
+        self._lose_request.append((f"taskflow:{statement} ".encode(), [0]))
 
     def refuse(self, words: bytes) -> None:
         """Cut every client whose statement contains *words*."""
@@ -149,11 +149,16 @@ class Proxy:
             self._swallowing = True
             return None
         for name, asked in (("answer", self._lose_answer), ("request", self._lose_request)):
-            for pattern in asked:
-                if pattern in query:
-                    asked.remove(pattern)
-                    self.lost += 1
-                    return name
+            for wish in asked:
+                pattern, skip = wish
+                if pattern not in query:
+                    continue
+                if skip[0]:
+                    skip[0] -= 1
+                    continue
+                asked.remove(wish)
+                self.lost += 1
+                return name
         return None
 
 

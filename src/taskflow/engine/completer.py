@@ -10,12 +10,14 @@ while it is full.
 import asyncio
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 import asyncpg
 
-from taskflow.db.pool import OUTAGE_ERRORS, Database
+from taskflow.db.pool import DATABASE_ERRORS, OUTAGE_ERRORS, Database, is_partition_missing
 from taskflow.db.query import Connection
-from taskflow.engine.job import LeaseId, NewLogLine, Outcome, OutcomeKind, State
+from taskflow.engine import policy
+from taskflow.engine.job import JobError, LeaseId, NewLogLine, Outcome, OutcomeKind, State
 from taskflow.engine.store import Store
 from taskflow.kernel.backoff import reconnect_waits_s
 from taskflow.telemetry.log import get_logger
@@ -25,6 +27,7 @@ MAX_BATCH_OUTCOMES = 512
 MAX_BATCH_LINES = 2000
 LINES_PAUSE_S = 0.25  # lines alone are written this often; with an outcome they go first
 RETRY_CAP_S = 1.0
+FAULTS = ("22", "23", "54")  # classes of SQLSTATE that blame the data: exception, integrity, program limit
 
 _log = get_logger(__name__)
 
@@ -88,32 +91,35 @@ class Completer:
                 self._outcomes[:MAX_BATCH_OUTCOMES],
                 self._outcomes[MAX_BATCH_OUTCOMES:],
             )
-        again = False
+        if (error := await self._write(lines, self._in_flight)) is not None:
+            await self._isolate(error)
+        self._in_flight = ()
+
+    async def _write(self, lines: Sequence[NewLogLine], outcomes: Sequence[Outcome]) -> asyncpg.PostgresError | None:
+        """Write, however long it takes the database to come back; return why PostgreSQL refused, if it did."""
         for wait_s in reconnect_waits_s(cap_s=RETRY_CAP_S):
             try:
                 async with self._database.acquire() as connection:
                     await self._store.write_logs(connection, lines, written_at_s=time.monotonic())
-                    lines = []
-                    await self._write(connection, self._in_flight, again=again)
-                break
+                    lines = ()
+                    await self._write_outcomes(connection, outcomes)
+                return None
             except OUTAGE_ERRORS as error:
-                again = True
-                _log.warning("taskflow.flush.retry", error=type(error).__name__, jobs=len(self._in_flight))
+                _log.warning("taskflow.flush.retry", error=type(error).__name__, jobs=len(outcomes))
             except asyncpg.PostgresError as error:
-                if "no partition" not in str(error):
-                    await self._isolate(error)
-                    break
-                await self._make_partitions()
+                if not is_partition_missing(error):
+                    return error
+                with suppress(*DATABASE_ERRORS):
+                    await self._make_partitions()
             await asyncio.sleep(wait_s)
-        self._in_flight = ()
+        raise AssertionError("reconnect_waits_s never ends")
 
-    async def _write(self, connection: Connection, outcomes: Sequence[Outcome], *, again: bool) -> None:
+    async def _write_outcomes(self, connection: Connection, outcomes: Sequence[Outcome]) -> None:
         completed = [outcome for outcome in outcomes if outcome.state is State.COMPLETED]
         others = [outcome for outcome in outcomes if outcome.state is not State.COMPLETED]
         refused = await self._store.complete(connection, completed)
         refused += await self._store.finish(connection, others)
-        if again:
-            refused = await self._store.find_unsettled(connection, refused)
+        refused = await self._store.find_unsettled(connection, refused)
         if outcomes:
             FLUSH_BATCH_JOBS.observe(len(outcomes))
         for outcome in refused:
@@ -131,18 +137,24 @@ class Completer:
         """
         PostgreSQL refuses a statement for what is in it: find the outcome that it chokes on, write the others.
 
-        Checks before (`policy`) leave nothing known that can come here; if something does, one job's outcome is lost
-        and said so, its attempt stays open until its worker ends, and every neighbour's outcome is kept.
+        Checks before (`policy`) leave nothing known that can come here. If something does, its job fails for good:
+        handed back, it would only come to the same again. What is not the outcome's fault is tried again later.
         """
         _log.error("taskflow.flush.refused", error=str(error), jobs=len(self._in_flight))
+        later = []
         for outcome in self._in_flight:
-            try:
-                async with self._database.acquire() as connection:
-                    await self._write(connection, [outcome], again=True)
-            except OUTAGE_ERRORS:
-                self._outcomes.append(outcome)
-            except asyncpg.PostgresError as cause:
-                _log.error("taskflow.outcome.refused", job_id=str(outcome.claim.job_id), error=str(cause))
+            cause = await self._write((), [outcome])
+            if cause is None:
+                continue
+            _log.error("taskflow.outcome.refused", job_id=str(outcome.claim.job_id), error=str(cause))
+            if (cause.sqlstate or "")[:2] not in FAULTS:
+                later.append(outcome)
+            else:
+                fault = JobError("InvalidOutcome", f"PostgreSQL refused what the attempt came to: {cause}")
+                await self._write((), [policy.failed_for_good(outcome.claim, fault, outcome.duration_s or 0.0)])
+        if later:
+            self._outcomes += later
+            await asyncio.sleep(RETRY_CAP_S)
 
     async def _make_partitions(self) -> None:
         async with self._database.acquire() as connection:
