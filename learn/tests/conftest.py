@@ -31,16 +31,16 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def settings() -> Settings:
-    """One worker a pool is enough for tests; a test that wants other settings overrides this fixture."""
-    return Settings(port=0, admin_token=ADMIN, user_token=USER, worker_pool_size=1, report_pool_size=1)
+    """No workers, as most tests need none and a process takes longer to start than a test to run."""
+    return Settings(port=0, admin_token=ADMIN, user_token=USER, worker_pool_size=0, report_pool_size=0)
 
 
 @pytest.fixture
 def change() -> Callable[..., Settings]:
-    """Make settings for `server_of`."""
+    """Make settings, for a test module that overrides `settings`."""
 
     def make(**changes: object) -> Settings:
-        base = Settings(port=0, admin_token=ADMIN, user_token=USER, worker_pool_size=1, report_pool_size=1)
+        base = Settings(port=0, admin_token=ADMIN, user_token=USER, worker_pool_size=0, report_pool_size=0)
         return replace(base, **changes)  # type: ignore[arg-type]
 
     return make

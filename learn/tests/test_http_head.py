@@ -63,7 +63,7 @@ def test_keep_alive_is_the_default_since_1_1(line: str, version: str, expected: 
         (
             ["POST / HTTP/1.1", "Host: x", "Content-Length: \xb2"],
             Code.BAD_REQUEST,
-        ),  # superscript two is a digit to some
+        ),  # ², a digit to some
         (["POST / HTTP/1.1", "Host: x", "Content-Length: "], Code.BAD_REQUEST),
         (["POST / HTTP/1.1", "Host: x", "Content-Length: 5", "Transfer-Encoding: chunked"], Code.BAD_REQUEST),
         (["POST / HTTP/1.0", "Transfer-Encoding: chunked"], Code.BAD_REQUEST),

@@ -1,5 +1,6 @@
 """Tasks: read, write, order, export."""
 
+from collections.abc import Iterator
 from typing import cast
 
 from taskflow_learn.errors import Code, JSONValue, Refusal
@@ -9,7 +10,7 @@ from taskflow_learn.http.router import Router
 from taskflow_learn.middleware import Authentication, Link, Permission, Validation, compose
 from taskflow_learn.services import Services
 from taskflow_learn.structures.resolver import Cycle
-from taskflow_learn.tasks.export import csv_rows, in_pieces, json_array, ndjson_rows
+from taskflow_learn.tasks.export import csv_rows, in_pieces, json_array, json_object, ndjson_rows
 from taskflow_learn.tasks.validation import TaskFields, check_changes, check_new_task
 
 NO_STORE = ("Cache-Control", "no-store")
@@ -50,7 +51,7 @@ class TaskHandlers:
 
     async def list_all(self, request: Request) -> Response:
         # One array, as documented, but never one string: it leaves in pieces, so a long list costs time and not memory.
-        return Response(200, (("Content-Type", JSON_TYPE),), stream=in_pieces(json_array(self._store.all())))
+        return _json_stream(json_array(self._store.all()))
 
     async def get(self, request: Request) -> Response:
         return json_response(self._store.get(request.params["id"]).to_json())
@@ -73,7 +74,7 @@ class TaskHandlers:
         return self._top("Queue is empty")
 
     async def queue(self, request: Request) -> Response:
-        return Response(200, (("Content-Type", JSON_TYPE),), stream=in_pieces(json_array(self._store.queue())))
+        return _json_stream(json_array(self._store.queue()))
 
     async def count(self, request: Request) -> Response:
         return json_response({"count": len(self._store)})
@@ -93,16 +94,15 @@ class TaskHandlers:
                 "A dependency does not exist",
                 {"missingTaskId": problem.task, "requiredBy": problem.required_by, **rest},
             )
-        return json_response(
-            {
-                "requestId": request.id,
-                "scope": "all" if task_id is None else "task",
-                "scopedTaskId": task_id,
-                "totalTasksInOrder": len(order),
-                "orderedTaskIds": order,
-                "orderedTasks": [self._store.get(ordered).to_json() for ordered in resolution.order],
-            }
-        )
+        summary: dict[str, JSONValue] = {
+            "requestId": request.id,
+            "scope": "all" if task_id is None else "task",
+            "scopedTaskId": task_id,
+            "totalTasksInOrder": len(order),
+            "orderedTaskIds": order,
+        }
+        ordered = [self._store.get(ordered_id) for ordered_id in resolution.order]
+        return _json_stream(json_object(summary, "orderedTasks", ordered))
 
     async def export_csv(self, request: Request) -> Response:
         headers = (
@@ -119,3 +119,7 @@ class TaskHandlers:
     def _top(self, nothing: str) -> Response:
         task = self._store.next()
         return json_response({"message": nothing} if task is None else task.to_json())
+
+
+def _json_stream(rows: Iterator[str]) -> Response:
+    return Response(200, (("Content-Type", JSON_TYPE),), stream=in_pieces(rows))

@@ -6,8 +6,9 @@ leaves; as pieces they are 64 KiB at any moment, however many there are.
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
+from taskflow_learn.errors import JSONValue
 from taskflow_learn.tasks.model import Task
 
 PIECE_BYTES = 65_536  # larger saves system calls, smaller lets other requests in between more often
@@ -46,6 +47,13 @@ def json_array(tasks: Iterable[Task]) -> Iterator[str]:
         yield separator + _encode(task.to_json())
         separator = ","
     yield "[]" if separator == "[" else "]"
+
+
+def json_object(fields: Mapping[str, JSONValue], name: str, tasks: Iterable[Task]) -> Iterator[str]:
+    """Yield the pieces of one JSON object: *fields*, and last the array *tasks* under *name*."""
+    yield f"{_encode(fields)[:-1]},{_encode(name)}:"
+    yield from json_array(tasks)
+    yield "}"
 
 
 def in_pieces(rows: Iterable[str], size: int = PIECE_BYTES) -> Iterator[bytes]:

@@ -125,9 +125,10 @@ class WorkerPool:
             async with asyncio.timeout(self._timeout_s):
                 outcome = await process.run(job)
         except TimeoutError:
-            await process.kill()
+            await process.kill()  # from now on `is_alive` is false, and the slot starts another
             self._finish(job, error=f"timed out after {self._timeout_s * 1000:g} ms; the worker was killed")
         except WorkerDied:
+            await process.kill()
             self._finish(job, error="the worker died; a new one takes its place")
         else:
             self._finish(job, output=outcome.get("output"), error=outcome.get("error"))
