@@ -1,0 +1,54 @@
+"""What a database says of itself: its clock, the schema in it, its version and size."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from taskflow.db.query import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """
+    A database as it was when it was asked.
+
+    Args:
+        version: as PostgreSQL writes it, such as `18.1`.
+        revision: of the last migration; None if there never was one.
+    """
+
+    now: datetime
+    version: str
+    name: str
+    size_bytes: int
+    revision: str | None
+
+
+async def read_revision(connection: Connection) -> str | None:
+    """Return the revision of the last migration; None if there never was one. Loads no Alembic."""
+    if await connection.fetchval("SELECT to_regclass('taskflow.alembic_version')") is None:
+        return None
+    revision: str | None = await connection.fetchval("SELECT version_num FROM taskflow.alembic_version")
+    return revision
+
+
+async def read_now(connection: Connection) -> datetime:
+    """Return the database's time, which everything stored is stamped with."""
+    now: datetime = await connection.fetchval("SELECT now()")
+    return now
+
+
+async def read_server(connection: Connection) -> Server:
+    """Return all of it. The size is of the files on disk and costs a look at each of them."""
+    row = await connection.fetchrow(
+        "SELECT now() AS now, current_setting('server_version') AS version, current_database() AS name,"
+        " pg_database_size(current_database()) AS size_bytes"
+    )
+    if row is None:
+        raise AssertionError("a SELECT without FROM returns a row")
+    return Server(
+        now=row["now"],
+        version=row["version"].split()[0],
+        name=row["name"],
+        size_bytes=row["size_bytes"],
+        revision=await read_revision(connection),
+    )
