@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 import taskflow
-from taskflow.apps.cli import api, migrate, up, worker
+from taskflow.apps.cli import api, jobs, migrate, status, up, worker
 from taskflow.kernel.errors import (
     Conflict,
     DomainError,
@@ -75,7 +75,7 @@ def _options(
     del version  # its callback did it
 
 
-for _module in (up, api, worker, migrate):
+for _module in (up, api, worker, migrate, jobs, status):
     _module.register(app)
 
 

@@ -1,0 +1,332 @@
+"""`taskflow jobs`: submit, list, show, logs, cancel, retry."""
+
+import re
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from taskflow.apps.cli.session import (
+    EXITS,
+    MISUSED,
+    WHERE,
+    AsJson,
+    DatabaseUrl,
+    DataDir,
+    Failure,
+    Session,
+    ending,
+    run,
+)
+
+if TYPE_CHECKING:
+    from taskflow.jobs.schemas import JobView
+
+MAX_WAIT_S = 7 * 24 * 3600
+MAX_INPUT_BYTES = 1024 * 1024  # of a payload's text; the same as of a request to the API
+SUBMIT_NAMES = {
+    "taskType": "TASK_TYPE",
+    "payload": "PAYLOAD",
+    "priority": "--priority",
+    "retries": "--retries",
+    "timeout": "--timeout-ms",
+    "delay": "--delay-ms",
+    "runAt": "--run-at",
+    "queue": "--queue",
+    "tags": "--tag",
+}
+LIST_NAMES = {
+    name: f"--{option}"
+    for name, option in (
+        ("status", "status"),
+        ("taskType", "task-type"),
+        ("queue", "queue"),
+        ("tag", "tag"),
+        ("from", "from"),
+        ("to", "to"),
+        ("limit", "limit"),
+        ("cursor", "cursor"),
+    )
+}
+
+group = typer.Typer(
+    help=f"Submit jobs, look at them, cancel them, run them again.\n\n{WHERE}\n\n{EXITS}",
+    short_help="Submit jobs, look at them, cancel them, run them again.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+JobIds = Annotated[list[str], typer.Argument(metavar="ID", help="Whole ids of jobs.", show_default=False)]
+JobId = Annotated[str, typer.Argument(metavar="ID", help="The whole id of a job.", show_default=False)]
+
+
+def register(app: typer.Typer) -> None:
+    app.add_typer(group, name="jobs")
+
+
+@group.command()
+def submit(
+    task_type: Annotated[str, typer.Argument(metavar="TASK_TYPE", help="A kind that workers offer.")],
+    payload: Annotated[
+        str, typer.Argument(metavar="PAYLOAD", help="JSON text, `@file.json`, or `-` for standard input.")
+    ] = "{}",
+    priority: Annotated[
+        str | None, typer.Option(metavar="PRIORITY", help="high, normal, low, or 0 to 9 (higher first).")
+    ] = None,
+    retries: Annotated[
+        str | None, typer.Option(metavar="N", help="Attempts after the first that fails, 0 to 10.")
+    ] = None,
+    timeout_ms: Annotated[str | None, typer.Option(metavar="MS", help="How long one attempt may run.")] = None,
+    delay_ms: Annotated[str | None, typer.Option(metavar="MS", help="Not before so long from now.")] = None,
+    run_at: Annotated[
+        str | None, typer.Option(metavar="INSTANT", help="Not before then; ISO 8601 with a time zone.")
+    ] = None,
+    queue: Annotated[str | None, typer.Option(metavar="QUEUE", help="Another queue than the kind's own.")] = None,
+    tag: Annotated[
+        list[str] | None, typer.Option(metavar="TAG", help="A word to find it by; give it again for more.")
+    ] = None,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Follow the job to its end; exit code 0 only if it completes.")
+    ] = False,
+    timeout_s: Annotated[
+        float | None, typer.Option(metavar="S", help="With --wait: give up watching after so long; the job goes on.")
+    ] = None,
+    as_json: AsJson = False,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """
+    Submit a job; its id is printed.
+
+    The payload is checked as the API checks it, before anything is stored. What is left out comes from the kind.
+    With --wait, progress goes to stderr, so that stdout holds the id alone, or with --json the job as it ended.
+
+    Examples:
+
+        taskflow jobs submit send_email @mail.json --priority high
+        taskflow jobs submit send_email @mail.json --wait --timeout-s 30
+        taskflow jobs submit send_email @mail.json --delay-ms 60000 --tag news
+        echo '{"to": "ada@example.org", "subject": "Hi", "body": "Hello."}' \\
+          | taskflow jobs submit send_email -
+    """
+
+    with ending():
+        if timeout_s is not None and not wait:
+            raise Failure("--timeout-s: goes with --wait; --timeout-ms limits an attempt", MISUSED)
+        if timeout_s is not None and not 0 < timeout_s <= MAX_WAIT_S:
+            raise Failure(f"--timeout-s: must be above 0 and at most {MAX_WAIT_S}, got {timeout_s:g}", MISUSED)
+        data: dict[str, Any] = {"taskType": task_type, "payload": read_payload(payload), "tags": tag or []}
+    options = {
+        "priority": _number(priority),
+        "retries": _number(retries),
+        "timeout": _number(timeout_ms),
+        "delay": _number(delay_ms),
+        "runAt": run_at,
+        "queue": queue,
+    }
+    data |= {name: value for name, value in options.items() if value is not None}
+
+    async def work(session: Session) -> None:
+        from taskflow.apps.cli.submission import submit
+
+        await submit(session, data, wait=wait, timeout_s=timeout_s, as_json=as_json)
+
+    run(work, data_dir=data_dir, database_url=database_url, names=SUBMIT_NAMES)
+
+
+@group.command("list")
+def list_(
+    status: Annotated[
+        str | None,
+        typer.Option(metavar="STATUS", help="pending, scheduled, retrying, active, completed, failed or cancelled."),
+    ] = None,
+    task_type: Annotated[str | None, typer.Option(metavar="TASK_TYPE", help="Jobs of this kind.")] = None,
+    queue: Annotated[str | None, typer.Option(metavar="QUEUE", help="Jobs of this queue.")] = None,
+    tag: Annotated[str | None, typer.Option(metavar="TAG", help="Jobs with this tag.")] = None,
+    created_from: Annotated[
+        str | None, typer.Option("--from", metavar="INSTANT", help="Created then or later; ISO 8601 with a time zone.")
+    ] = None,
+    created_to: Annotated[str | None, typer.Option("--to", metavar="INSTANT", help="Created before then.")] = None,
+    limit: Annotated[str | None, typer.Option(metavar="N", help="At most so many, 1 to 200. [default: 50]")] = None,
+    cursor: Annotated[
+        str | None, typer.Option(metavar="CURSOR", help="Go on where a list ended; its last line says how.")
+    ] = None,
+    as_json: AsJson = False,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """
+    List jobs, newest first.
+
+    A narrow terminal shows fewer columns, a pipe gets all of them. --json gives `{"items": […], "nextCursor": …}`.
+
+    Examples:
+
+        taskflow jobs list --status failed
+        taskflow jobs list --task-type send_email --from 2026-11-23T00:00:00Z
+        taskflow jobs list --status failed --json | jq -r '.items[].jobId' \\
+          | xargs taskflow jobs retry
+    """
+    asked = {
+        "status": status,
+        "taskType": task_type,
+        "queue": queue,
+        "tag": tag,
+        "from": created_from,
+        "to": created_to,
+        "limit": limit,
+        "cursor": cursor,
+    }
+
+    async def work(session: Session) -> None:
+        from taskflow.apps.cli.view import show_page
+
+        await show_page(session, {name: value for name, value in asked.items() if value is not None}, as_json=as_json)
+
+    run(work, data_dir=data_dir, database_url=database_url, names=LIST_NAMES)
+
+
+@group.command()
+def show(job_id: JobId, as_json: AsJson = False, data_dir: DataDir = None, database_url: DatabaseUrl = None) -> None:
+    """
+    Show a job: its state, payload, result or error, and its attempts.
+
+    Examples:
+
+        taskflow jobs show 019ab123-4567-7abc-8def-0123456789ab
+        taskflow jobs show 019ab123-4567-7abc-8def-0123456789ab --json | jq .result
+    """
+
+    async def work(session: Session) -> None:
+        from taskflow.apps.cli.view import show_job
+
+        await show_job(session, job_id, as_json=as_json)
+
+    run(work, data_dir=data_dir, database_url=database_url)
+
+
+@group.command()
+def logs(job_id: JobId, as_json: AsJson = False, data_dir: DataDir = None, database_url: DatabaseUrl = None) -> None:
+    """
+    Print the lines that a job's handler wrote, oldest first.
+
+    Examples:
+
+        taskflow jobs logs 019ab123-4567-7abc-8def-0123456789ab
+        taskflow jobs logs 019ab123-4567-7abc-8def-0123456789ab | grep warning
+    """
+
+    async def work(session: Session) -> None:
+        from taskflow.apps.cli.view import show_logs
+
+        await show_logs(session, job_id, as_json=as_json)
+
+    run(work, data_dir=data_dir, database_url=database_url)
+
+
+@group.command()
+def cancel(
+    job_ids: JobIds, as_json: AsJson = False, data_dir: DataDir = None, database_url: DatabaseUrl = None
+) -> None:
+    """
+    Cancel jobs.
+
+    A job that waits is cancelled at once. Of a job that runs, the worker is asked to stop it: it stays active until
+    its handler has ended. Each job is a case of its own; the exit code is 1 if any of them could not be cancelled.
+    --json gives `{"items": […], "errors": […]}`.
+
+    Examples:
+
+        taskflow jobs cancel 019ab123-4567-7abc-8def-0123456789ab
+        taskflow jobs list --status scheduled --json | jq -r '.items[].jobId' \\
+          | xargs taskflow jobs cancel
+    """
+
+    async def cancel_one(session: Session, text: str) -> "JobView":
+        from taskflow.jobs.schemas import view_of_job
+        from taskflow.jobs.service import job_id_of
+
+        found = job_id_of(text)
+        await session.jobs.cancel(session.principal, found)
+        return view_of_job(await session.jobs.get_job(session.principal, found))
+
+    _for_each(job_ids, cancel_one, as_json=as_json, data_dir=data_dir, database_url=database_url)
+
+
+@group.command()
+def retry(job_ids: JobIds, as_json: AsJson = False, data_dir: DataDir = None, database_url: DatabaseUrl = None) -> None:
+    """
+    Run failed jobs again.
+
+    The same job becomes pending: its history is kept, its failures are forgiven. Each job is a case of its own; the
+    exit code is 1 if any of them could not be retried. --json gives `{"items": […], "errors": […]}`.
+
+    Examples:
+
+        taskflow jobs retry 019ab123-4567-7abc-8def-0123456789ab
+        taskflow jobs list --status failed --json | jq -r '.items[].jobId' \\
+          | xargs taskflow jobs retry
+    """
+
+    async def retry_one(session: Session, text: str) -> "JobView":
+        from taskflow.jobs.schemas import view_of_job
+        from taskflow.jobs.service import job_id_of
+
+        return view_of_job(await session.jobs.replay(session.principal, job_id_of(text)))
+
+    _for_each(job_ids, retry_one, as_json=as_json, data_dir=data_dir, database_url=database_url)
+
+
+def read_payload(given: str) -> Any:
+    """
+    Return the value of a payload's text: JSON, `@file` or `-` for standard input.
+
+    Raises:
+        Failure: it cannot be read, is over `MAX_INPUT_BYTES`, or is not JSON.
+    """
+    import msgspec
+
+    text: str | bytes = given
+    if given == "-" or given.startswith("@"):
+        place = "standard input" if given == "-" else repr(given[1:])
+        try:
+            if given == "-":
+                text = sys.stdin.buffer.read(MAX_INPUT_BYTES + 1)
+            else:
+                with Path(given[1:]).open("rb") as file:
+                    text = file.read(MAX_INPUT_BYTES + 1)
+        except OSError as error:
+            raise Failure(f"PAYLOAD: cannot read {place}: {error.strerror}", MISUSED) from error
+        if len(text) > MAX_INPUT_BYTES:
+            raise Failure(f"PAYLOAD: {place} is over the limit of {MAX_INPUT_BYTES} bytes", MISUSED)
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError, ValueError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else error
+        raise Failure(f"PAYLOAD: must be JSON text, @FILE or -: {reason}", MISUSED) from None
+
+
+def _for_each(
+    job_ids: Sequence[str],
+    act: Callable[[Session, str], Awaitable["JobView"]],
+    *,
+    as_json: bool,
+    data_dir: Path | None,
+    database_url: str | None,
+) -> None:
+    async def work(session: Session) -> None:
+        from taskflow.apps.cli.submission import act_on_each
+
+        await act_on_each(session, job_ids, act, as_json=as_json)
+
+    run(work, data_dir=data_dir, database_url=database_url)
+
+
+def _number(text: str | None) -> int | str | None:
+    """Return the whole number that *text* is; else the text, for the service to say what it must be."""
+    if text is not None and re.fullmatch(r"-?[0-9]{1,18}", text):
+        return int(text)
+    return text
