@@ -164,6 +164,26 @@ async def test_a_key_is_kept_for_a_day_and_then_free(once: Idempotency, database
     assert (await once.once(request(), note))[1] is False
 
 
+async def test_twins_on_a_key_whose_day_is_over_write_once(
+    once: Idempotency, database: Database, clock: FakeClock
+) -> None:
+    await once.once(request(), note)
+    clock.advance(seconds=24 * 3600)
+    answers = await asyncio.gather(*(once.once(request(), note) for _ in range(5)))
+    assert sorted(replayed for _, replayed in answers) == [False] + [True] * 4
+    assert await count(database) == 2
+
+
+async def test_a_replay_neither_waits_for_nor_writes_anything(
+    once: Idempotency, database: Database, connection: Connection
+) -> None:
+    await once.once(request(), note)
+    async with connection.transaction():
+        await connection.execute("SELECT FROM taskflow.idempotency_key FOR UPDATE")
+        async with asyncio.timeout(2):
+            assert (await once.once(request(), note))[1] is True
+
+
 async def test_pruning_goes_by_the_index(connection: Connection) -> None:
     await connection.execute("SET enable_seqscan = off")
     sql = idempotency.QUERIES["prune_idempotency_keys"].sql

@@ -40,6 +40,7 @@ WAIT_S = 5.0
 RETRY_AFTER_S = 1.0
 PRUNE_INTERVAL_S = 300.0
 PRUNE_BATCH = 1000
+_CLAIM_TRIES = 3  # a key that is freed and claimed by others in between each time is a busy twin
 
 QUERIES = load_queries(Path(__file__).parent / "queries")
 
@@ -126,8 +127,9 @@ class Idempotency:
         """
         names = {"principal_id": request.principal_id, "route": request.route, "key": request.key}
         async with self._database.transaction() as connection:
-            if not await self._claim(connection, request, names):
-                return await self._replay(connection, request, names), True
+            known = await self._claim(connection, request, names)
+            if known is not None:
+                return known, True
             answer = await write(connection)
             await QUERIES["keep_idempotent_answer"].execute(
                 connection,
@@ -156,36 +158,30 @@ class Idempotency:
             except _OUTAGES as error:
                 _log.warning("taskflow.idempotency.prune.exception", error=type(error).__name__)
 
-    async def _claim(self, connection: Connection, request: Request, names: Mapping[str, object]) -> bool:
+    async def _claim(self, connection: Connection, request: Request, names: Mapping[str, object]) -> Answer | None:
+        """Claim the key and return None, or return the answer that is kept for it."""
         await connection.execute(f"SET LOCAL lock_timeout = {int(WAIT_S * 1000)}")
         try:
-            claimed = await QUERIES["claim_idempotency_key"].fetchval(
-                connection,
-                namespace=request.namespace,
-                fingerprint=request.fingerprint,
-                kept=KEPT,
-                now=self._now(),
-                **names,
-            )
+            for _ in range(_CLAIM_TRIES):
+                if await QUERIES["claim_idempotency_key"].fetchval(
+                    connection, namespace=request.namespace, fingerprint=request.fingerprint, now=self._now(), **names
+                ):
+                    await connection.execute("SET LOCAL lock_timeout = DEFAULT")
+                    return None
+                # A new statement sees what a twin has committed meanwhile.
+                row = await QUERIES["get_idempotent_answer"].fetchrow(connection, kept=KEPT, now=self._now(), **names)
+                if row is not None and not row["expired"]:
+                    return _kept_answer(row, request)
+                await QUERIES["free_idempotency_key"].execute(connection, kept=KEPT, now=self._now(), **names)
         except asyncpg.LockNotAvailableError:
-            detail = f"a request with this {HEADER} is still at work; try again shortly"
-            raise Conflict(detail, code="idempotency_in_progress", retry_after_s=RETRY_AFTER_S) from None
-        await connection.execute("SET LOCAL lock_timeout = DEFAULT")
-        return claimed is not None
+            pass
+        detail = f"a request with this {HEADER} is still at work; try again shortly"
+        raise Conflict(detail, code="idempotency_in_progress", retry_after_s=RETRY_AFTER_S)
 
-    @staticmethod
-    async def _replay(connection: Connection, request: Request, names: Mapping[str, object]) -> Answer:
-        # A new statement sees what the twin has committed meanwhile.
-        row = await QUERIES["get_idempotent_answer"].fetchrow(connection, **names)
-        if row is None:  # pruned between the two statements
-            detail = f"the answer kept for this {HEADER} has just expired; try again"
-            raise Conflict(detail, code="idempotency_in_progress", retry_after_s=RETRY_AFTER_S)
-        if row["fingerprint"] != request.fingerprint:
-            detail = f"this {HEADER} was used for another request; use a new one"
-            raise Invalid(
-                detail,
-                code="idempotency_key_reused",
-                errors=[FieldError(HEADER, "reused", "belongs to another request")],
-            )
-        headers = msgspec.json.decode(row["headers"], type=dict[str, str])
-        return Answer(row["status"], row["body"], headers)
+
+def _kept_answer(row: asyncpg.Record, request: Request) -> Answer:
+    if row["fingerprint"] != request.fingerprint:
+        detail = f"this {HEADER} was used for another request; use a new one"
+        wrong = FieldError(HEADER, "reused", "belongs to another request")
+        raise Invalid(detail, code="idempotency_key_reused", errors=[wrong])
+    return Answer(row["status"], row["body"], msgspec.json.decode(row["headers"], type=dict[str, str]))
