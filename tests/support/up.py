@@ -2,7 +2,9 @@
 
 import json
 import os
+import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -122,6 +124,15 @@ def left_over(data: Path) -> list[str]:
         if words and (str(data) in " ".join(words) or f"TASKFLOW_DATA_DIR={data}" in environment(pid)):
             found.append(f"{pid}: {' '.join(words)}")
     return found
+
+
+def free_port(first: int = 10_000, last: int = 19_999) -> int:
+    """Return a port that nobody has, and that no outgoing connection will be given."""
+    while True:
+        port = random.randint(first, last)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:

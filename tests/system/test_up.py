@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
-from tests.support.up import MAIL, Up, cpu_s, left_over, rss_bytes, wait_until
+from tests.support.up import MAIL, Up, cpu_s, free_port, left_over, rss_bytes, wait_until
 
 StartUp = Callable[..., Up]
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
@@ -53,9 +53,7 @@ def slow_mail_server(delay_s: float) -> Iterator[tuple[str, list[str]]]:
             await asyncio.sleep(delay_s)
             return "250 taken"
 
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     controller = Controller(Handler(), hostname="127.0.0.1", port=port)
     controller.start()
     try:
@@ -162,8 +160,9 @@ def _is_another(up: Up, role: str, before: int | None) -> bool:
 
 @pytest.mark.usefixtures("made")
 def test_it_starts_again_at_once_after_its_supervisor_was_killed(up: StartUp) -> None:
-    first = up().wait_ready()
-    job_id, port = submit(first), first.url.rpartition(":")[2]
+    port = str(free_port())
+    first = up("--port", port).wait_ready()
+    job_id = submit(first)
     first.kill("supervisor")
 
     again = up("--port", port).wait_ready()
@@ -295,9 +294,7 @@ def test_workers_of_their_own_join_a_running_up(data: Path, up: StartUp) -> None
 def test_a_further_api_serves_the_same_jobs(data: Path, up: StartUp) -> None:
     running = up().wait_ready()
     job_id = submit(running)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     further = up("--port", str(port), command="api", ready="taskflow.api.start").wait_ready()
     with running.client() as client:
         answer = client.get(f"http://127.0.0.1:{port}/api/v1/jobs/{job_id}")
