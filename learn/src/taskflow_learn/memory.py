@@ -126,8 +126,8 @@ class Memory:
             await asyncio.sleep(self._settings.memory_cleanup_interval_ms / 1000)
             self.clean_up()
 
-    def clean_up(self) -> None:
-        oldest = monotonic() - HISTORY_AGE_S
+    def clean_up(self, max_age_s: float = HISTORY_AGE_S) -> None:
+        oldest = monotonic() - max_age_s
         while self._requests and self._requests[0][0] < oldest:
             self._requests.popleft()
         while self._events and self._events[0][0] < oldest:
