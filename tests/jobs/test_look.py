@@ -170,6 +170,14 @@ async def test_a_walk_through_the_pages_sees_every_job_once(client: httpx.AsyncC
     assert seen == ids[::-1]
 
 
+async def test_a_full_last_page_says_that_it_is_the_last(client: httpx.AsyncClient) -> None:
+    for _ in range(4):
+        await submit(client)
+    first = (await client.get("/api/v1/jobs?limit=2")).json()
+    last = (await client.get("/api/v1/jobs", params={"limit": 2, "cursor": first["nextCursor"]})).json()
+    assert (len(last["items"]), last["nextCursor"]) == (2, None)
+
+
 async def test_a_page_with_large_jobs_ends_early_and_goes_on(client: httpx.AsyncClient) -> None:
     note = "x" * 250_000
     ids = [await submit(client, payload={"number": number, "note": note}) for number in range(20)]

@@ -95,14 +95,15 @@ class JobEndpoints:
         before = None
         if query.cursor is not None:
             before = JobId(UUID(bytes=self._cursors.open(query.cursor, *binding)))
-        page = await self._jobs.list_jobs(principal, chosen, limit=query.limit, before=before)
+        # One more than asked for, to know whether there is a next page.
+        page = await self._jobs.list_jobs(principal, chosen, limit=query.limit + 1, before=before)
         items, position = [], page.next_before
         size_bytes = 0
         for job in page.items:
             item = _encode(view_of_job(job))
             items.append(msgspec.Raw(item))
             size_bytes += len(item)
-            if size_bytes >= MAX_PAGE_BYTES and job is not page.items[-1]:
+            if (size_bytes >= MAX_PAGE_BYTES or len(items) == query.limit) and job is not page.items[-1]:
                 position = job.id
                 break
         cursor = None if position is None else self._cursors.seal(position.bytes, *binding)
