@@ -38,6 +38,24 @@ def data() -> Iterator[Path]:
     shutil.rmtree(path)
 
 
+@pytest.fixture(scope="session")
+def template() -> Iterator[Path]:
+    """A directory after its first start and stop: most tests are not about that."""
+    base = Path(tempfile.mkdtemp(prefix="tf-", dir="/tmp"))
+    first = EmbeddedPostgres(base / "data/postgres", settings=TEST_SETTINGS, binaries=BINARIES)
+    start(first)
+    first.stop()
+    (base / "data/postgres.port").unlink()  # tests run side by side
+    yield base / "data"
+    shutil.rmtree(base)
+
+
+@pytest.fixture
+def made(data: Path, template: Path) -> None:
+    """Let the test's data directory be one that was started before."""
+    shutil.copytree(template, data, dirs_exist_ok=True)
+
+
 @pytest.fixture
 def server(data: Path) -> Iterator[Make]:
     """Make servers that are stopped at the end of the test."""
@@ -101,6 +119,7 @@ def test_a_first_start_gives_a_private_database_of_our_own(data: Path, server: M
     assert not list(data.glob(".*")), "scratch files are left"
 
 
+@pytest.mark.usefixtures("made")
 def test_a_wrong_password_is_refused(server: Make) -> None:
     postgres = server()
     start(postgres)
@@ -110,6 +129,7 @@ def test_a_wrong_password_is_refused(server: Make) -> None:
         run(postgres.url.replace(password, "guess"), "SELECT 1")
 
 
+@pytest.mark.usefixtures("made")
 def test_what_was_committed_survives_kill_9_at_the_same_address(server: Make) -> None:
     postgres = server()
     start(postgres)
@@ -123,6 +143,7 @@ def test_what_was_committed_survives_kill_9_at_the_same_address(server: Make) ->
         assert run(url, "SELECT n FROM kept") == 7
 
 
+@pytest.mark.usefixtures("made")
 def test_a_second_start_keeps_port_and_password(server: Make) -> None:
     first = server()
     start(first)
@@ -135,6 +156,7 @@ def test_a_second_start_keeps_port_and_password(server: Make) -> None:
     assert run(second.url, "SELECT 1") == 1
 
 
+@pytest.mark.usefixtures("made")
 def test_a_lost_password_file_is_made_anew(data: Path, server: Make) -> None:
     first = server()
     start(first)
@@ -147,6 +169,7 @@ def test_a_lost_password_file_is_made_anew(data: Path, server: Make) -> None:
     assert run(second.url, "SELECT 1") == 1
 
 
+@pytest.mark.usefixtures("made")
 def test_the_settings_reach_the_server(server: Make) -> None:
     postgres = server()
     start(postgres)
@@ -179,6 +202,7 @@ def test_a_crash_in_the_middle_of_initdb_leaves_nothing_half_made(data: Path, se
     assert not data.joinpath(".postgres.half-made").exists()
 
 
+@pytest.mark.usefixtures("made")
 def test_a_port_taken_by_someone_else_is_left_to_them(server: Make) -> None:
     first = server()
     start(first)
@@ -194,6 +218,7 @@ def test_a_port_taken_by_someone_else_is_left_to_them(server: Make) -> None:
         assert run(second.url, "SELECT 1") == 1
 
 
+@pytest.mark.usefixtures("made")
 def test_a_wished_for_port_that_is_taken_is_refused_in_one_line(server: Make) -> None:
     with socket.socket() as foreign:
         foreign.bind(("127.0.0.1", 0))
@@ -225,6 +250,7 @@ def test_a_place_that_cannot_be_written_is_refused_in_one_line(data: Path, serve
         server(data / "file" / "postgres").initialise()
 
 
+@pytest.mark.usefixtures("made")
 def test_two_at_once_on_one_directory_is_refused_and_harms_nothing(server: Make) -> None:
     first = server()
     pid = start(first)
@@ -234,6 +260,7 @@ def test_two_at_once_on_one_directory_is_refused_and_harms_nothing(server: Make)
     assert run(first.url, "SELECT 1") == 1
 
 
+@pytest.mark.usefixtures("made")
 def test_a_pid_file_whose_pid_now_belongs_to_another_process_is_passed(data: Path, server: Make) -> None:
     postgres = server()
     start(postgres)
@@ -251,6 +278,7 @@ def test_a_pid_file_whose_pid_now_belongs_to_another_process_is_passed(data: Pat
         stranger.wait()
 
 
+@pytest.mark.usefixtures("made")
 def test_a_server_left_over_from_a_killed_supervisor_is_stopped_and_replaced(data: Path, server: Make) -> None:
     first = server()
     start(first)
@@ -330,6 +358,7 @@ def test_root_without_user_namespaces_runs_as_nobody_even_from_a_wheel_out_of_it
     assert run(again.url, "SELECT 1") == 1
 
 
+@pytest.mark.usefixtures("made")
 @needs_root
 def test_a_directory_made_in_a_namespace_is_handed_to_nobody_where_there_are_none_left(
     data: Path, server: Make
