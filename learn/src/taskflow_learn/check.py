@@ -249,7 +249,8 @@ def _explain(error: BaseException, trace: TracebackType | None) -> str:
         text = str(error).partition("\n\n")[0] or "the assertion does not hold"  # what follows is a long comparison
     else:
         text = "".join(traceback.format_exception_only(error)).strip()
-    places = [frame.lineno for frame in traceback.extract_tb(trace) if Path(frame.filename).parent == Path.cwd()]
+    frames = [(Path(frame.filename), frame.lineno) for frame in traceback.extract_tb(trace)]
+    places = [line for path, line in frames if path.parent == Path.cwd() and not path.name.startswith("test_")]
     short = text if len(text) <= MESSAGE_LIMIT else f"{text[:MESSAGE_LIMIT]} ..."
     return f"{short} (line {places[-1]} of your file)" if places else short
 
