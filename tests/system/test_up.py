@@ -90,7 +90,7 @@ def test_a_second_start_is_ready_in_three_seconds_with_the_same_key(up: StartUp)
     assert first.wait_end() == 0
 
     took_s = []
-    for _ in range(3):  # the best of three: other tests run beside this one
+    for _ in range(5):  # the best of a few: other tests run beside this one
         began = time.monotonic()
         again = up().wait_ready()
         took_s.append(time.monotonic() - began)
