@@ -241,6 +241,7 @@ class Child:
     async def _wait_for_end(self) -> None:
         while not self.exited.done():
             await asyncio.wait([self.exited], timeout=CHECK_S)
+            self.look()
             silence_s = time.monotonic() - self._heard_at
             if self._control is not None and silence_s > SILENCE_S and not self._stopping.is_set():
                 self._supervisor.report(f"{self.spec.name} has not answered for {silence_s:.0f} s: killing it")
