@@ -35,7 +35,7 @@ from taskflow.engine.policy import check_new_job
 from taskflow.engine.store import JobBody, Leadership, QueueDepth, Store
 from taskflow.engine.submitter import Submitter, store_jobs
 from taskflow.kernel.errors import AlreadyFinal, Conflict, FieldError, Invalid, NotFound, Unavailable
-from taskflow.telemetry.metrics import JOBS_ENQUEUED
+from taskflow.telemetry.metrics import JOBS_ENQUEUED, OTHER
 
 _FLUSH_S = 1.0  # what the last wake-ups may take; without them workers find the work by their poll
 _CANCEL_TRIES = 20  # a job that changes its place between two looks this often is not to be believed
@@ -108,7 +108,7 @@ class Engine:
             enqueued = await self._submitter.submit(job)
         else:
             [enqueued] = await store_jobs(self._database, self._store, [job])
-        JOBS_ENQUEUED.labels(job.queue, job.kind).inc()
+        _ENQUEUED.count(job)
         return enqueued
 
     async def enqueue_many(self, jobs: Sequence[NewJob], *, connection: Connection | None = None) -> list[Enqueued]:
@@ -135,7 +135,7 @@ class Engine:
             stored = await store_jobs(self._database, self._store, jobs)
             self.wake({job.queue for job in jobs})
         for job in jobs:
-            JOBS_ENQUEUED.labels(job.queue, job.kind).inc()
+            _ENQUEUED.count(job)
         return stored
 
     def wake(self, queues: Iterable[str]) -> None:
@@ -269,3 +269,30 @@ class Engine:
         if body is None:
             raise NotFound(f"there is no job {str(job_id)!r}")
         return body
+
+
+class _Meter:
+    """
+    Counts submits by queue and kind; looking a label up costs more than counting.
+
+    Submitters name queues as they like, so only the first `MAX_PAIRS` pairs get labels of their own.
+    """
+
+    MAX_PAIRS = 1000
+
+    def __init__(self) -> None:
+        self._counters: dict[tuple[str, str], Callable[[], None]] = {}
+        self._other: Callable[[], None] = JOBS_ENQUEUED.labels(OTHER, OTHER).inc
+
+    def count(self, job: NewJob) -> None:
+        pair = job.queue, job.kind
+        count = self._counters.get(pair)
+        if count is None:
+            if len(self._counters) >= self.MAX_PAIRS:
+                count = self._other
+            else:
+                count = self._counters[pair] = JOBS_ENQUEUED.labels(*pair).inc
+        count()
+
+
+_ENQUEUED = _Meter()

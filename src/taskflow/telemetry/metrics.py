@@ -26,6 +26,7 @@ from prometheus_client.registry import Collector
 import taskflow
 
 REGISTRY = CollectorRegistry(auto_describe=True)
+OTHER = "(other)"  # a label whose values would be too many
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 # From a job that does nothing to one at the default timeout and beyond.
