@@ -9,7 +9,7 @@ while it is full.
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import asyncpg
@@ -33,11 +33,17 @@ _log = get_logger(__name__)
 
 
 class Completer:
-    """Collects outcomes and log lines; `run` writes them until it is cancelled, `drain` waits until all is written."""
+    """
+    Collects outcomes and log lines; `run` writes them until it is cancelled, `drain` waits until all is written.
 
-    def __init__(self, database: Database, store: Store) -> None:
+    Args:
+        on_written: called after each flush: the buffer has become shorter.
+    """
+
+    def __init__(self, database: Database, store: Store, *, on_written: Callable[[], None] = lambda: None) -> None:
         self._database = database
         self._store = store
+        self._on_written = on_written
         self._outcomes: list[Outcome] = []
         self._lines: list[NewLogLine] = []
         self._in_flight: Sequence[Outcome] = ()
@@ -94,6 +100,7 @@ class Completer:
         if (error := await self._write(lines, self._in_flight)) is not None:
             await self._isolate(error)
         self._in_flight = ()
+        self._on_written()
 
     async def _write(self, lines: Sequence[NewLogLine], outcomes: Sequence[Outcome]) -> asyncpg.PostgresError | None:
         """Write, however long it takes the database to come back; return why PostgreSQL refused, if it did."""

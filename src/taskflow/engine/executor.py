@@ -110,9 +110,14 @@ class Executor:
         slot.task = loop.create_task(self._run(slot))
         slot.expiry = loop.call_later(claim.timeout_s, self._stop, slot, Stop.TIMEOUT)
 
-    def cancel(self, job_id: JobId) -> None:
-        """Stop the attempt of a job that somebody cancelled; another process's job is none of ours."""
-        if slot := self._slots.get(job_id):
+    def cancel(self, job_id: JobId, *, lease_id: LeaseId | None = None) -> None:
+        """
+        Stop the attempt of a job that somebody cancelled; another process's job is none of ours.
+
+        With *lease_id*, only the attempt of that lease: the job may have failed, been replayed, and run again here.
+        """
+        slot = self._slots.get(job_id)
+        if slot is not None and lease_id in (None, slot.claim.lease_id):
             slot.context.cancelled = True
             self._stop(slot, Stop.CANCEL)
 

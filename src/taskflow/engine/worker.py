@@ -82,7 +82,7 @@ class Worker:
         self._log_attempts = log_attempts
         self._store = Store()
         self._database = Database(url, max_size=4, application_name="taskflow-worker", patience_s=1.0)
-        self._completer = Completer(self._database, self._store)
+        self._completer = Completer(self._database, self._store, on_written=self._written)
         self._notifier = Notifier(self._database)
         self._producer = Producer(
             self._database,
@@ -204,6 +204,9 @@ class Worker:
                 request_id=claim.headers.get("request_id"),
             )
 
+    def _written(self) -> None:
+        self._producer.place_freed()  # it may have been kept from claiming because the completer was behind
+
     # Losing the right to work ---------------------------------------------------------------------------------------
 
     def _cancel_asked(self, payload: str) -> None:
@@ -266,7 +269,7 @@ class Worker:
         self._executor.drop_leases(before - {lease.id for lease in leases})
         for lease in leases:
             for job_id in lease.cancels:
-                self._executor.cancel(job_id)
+                self._executor.cancel(job_id, lease_id=lease.id)
         self._producer.place_freed()
 
     def _note_stuck(self, claim: Claim) -> None:
