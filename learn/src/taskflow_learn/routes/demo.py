@@ -21,7 +21,7 @@ from taskflow_learn.tasks.export import csv_rows, in_pieces, ndjson_rows
 from taskflow_learn.tasks.model import Task
 from taskflow_learn.workers.job import Job
 
-ITERATION_LIMIT = 350_000_000  # about ten seconds of one core
+ITERATION_LIMIT = 350_000_000  # some 20 seconds of one core
 ROW_LIMIT = 300_000
 
 

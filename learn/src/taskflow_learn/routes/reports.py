@@ -11,7 +11,7 @@ from taskflow_learn.services import Services
 from taskflow_learn.workers.computation import burn
 from taskflow_learn.workers.job import Job, JobStatus
 
-ITERATION_LIMIT = 120_000_000  # about four seconds of one core
+ITERATION_LIMIT = 120_000_000  # some 6 seconds of one core
 DEFAULT_ITERATIONS = 5_000_000
 
 

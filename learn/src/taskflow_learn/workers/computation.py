@@ -15,7 +15,7 @@ HIGH_PRIORITY, MEDIUM_PRIORITY = 8, 4
 
 
 def burn(iterations: int) -> int:
-    """Keep one core busy for some 40 ns per iteration, and return a number that depends on all of them."""
+    """Keep one core busy for some 50 ns per iteration, and return a number that depends on all of them."""
     score = 0
     for i in range(iterations):
         score = (score + i) & 0xFFFF
