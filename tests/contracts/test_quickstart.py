@@ -1,8 +1,10 @@
 """The quickstart is run as it stands, against a real `taskflow up`: the page cannot lie."""
 
 import json
+import os
 import re
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.reference import ROOT
+from tests.support.reference import ROOT, SOURCE
 from tests.support.up import Up
 
 PAGE = ROOT / "docs" / "quickstart.md"
@@ -45,19 +47,29 @@ def samples() -> list[Sample]:
 
 
 class Shell:
-    """Runs samples one after the other in *folder*; plain variables live on, as in a terminal."""
+    """
+    Runs samples one after the other; plain variables live on, as in a terminal.
 
-    def __init__(self, home: Path) -> None:
+    Args:
+        home: the reader's home directory and the clone at once, with a `.venv/bin/taskflow` like the one of `make up`.
+        data: the data directory, said aloud because root's would be elsewhere.
+    """
+
+    def __init__(self, home: Path, data: Path) -> None:
         self._home = home
-        self._variables = home / "variables"
-        self._variables.touch()
+        self._data = data
+        (home / "variables").touch()
+        command = home / ".venv" / "bin" / "taskflow"
+        command.parent.mkdir(parents=True)
+        command.write_text(f'#!/bin/sh\nPYTHONPATH="{SOURCE.parent}" exec "{sys.executable}" -m taskflow "$@"\n')
+        command.chmod(0o755)
 
     def run(self, script: str) -> str:
         text = f". ./variables\n{script}\ndeclare -p | grep -E '^declare -- [a-z]+=' > variables || true\n"
         done = subprocess.run(
             ["bash", "-eu", "-o", "pipefail", "-c", text],
             cwd=self._home,
-            env={"HOME": str(self._home), "PATH": "/usr/local/bin:/usr/bin:/bin"},
+            env={"HOME": str(self._home), "TASKFLOW_DATA_DIR": str(self._data), "PATH": os.environ["PATH"]},
             capture_output=True,
             text=True,
             check=False,
@@ -111,7 +123,7 @@ def test_every_sample_of_the_quickstart_gives_what_the_page_shows(tmp_path: Path
     up = Up(data, "--port", "0")
     try:
         up.wait_ready()
-        shell = Shell(tmp_path)
+        shell = Shell(tmp_path, data)
         for sample in samples():
             if sample.answer is None:
                 shell.run(sample.script)
