@@ -10,8 +10,9 @@ import ast
 import inspect
 import re
 import textwrap
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +42,12 @@ WIDTH = 120
 
 def pages() -> Mapping[Path, str]:
     """Return each page that has blocks, as it should be."""
-    return {path: _with_blocks(path.read_text()) for path in sorted(REFERENCE.glob("*.md"))}
+    return {path: with_blocks(path.read_text()) for path in sorted(REFERENCE.glob("*.md"))}
 
 
-def _with_blocks(text: str) -> str:
+def with_blocks(text: str) -> str:
+    """Return a page with its blocks as the code has them now."""
+
     def fill(match: re.Match[str]) -> str:
         name = match["name"]
         first = f"<!-- begin {name}: made by `python -m tests.contracts.refresh` -->"
@@ -148,6 +151,7 @@ def commands() -> Iterator[tuple[str, list[str]]]:
 # HTTP API --------------------------------------------------------------------------------------------------------
 
 
+@cache
 def openapi() -> dict[str, Any]:
     """Return the API's own document; nothing is connected to for it."""
 
@@ -383,9 +387,9 @@ def field_codes() -> set[str]:
     return found
 
 
-def _trees() -> Iterator[ast.Module]:
-    for path in sorted(SOURCE.rglob("*.py")):
-        yield ast.parse(path.read_text())
+@cache
+def _trees() -> Sequence[ast.Module]:
+    return [ast.parse(path.read_text()) for path in sorted(SOURCE.rglob("*.py"))]
 
 
 def _calls(tree: ast.AST) -> Iterator[ast.Call]:
