@@ -116,24 +116,22 @@ async def _follow(session: Session, job_id: JobId) -> None:
     for pause_s in _pauses_s():
         try:
             job = await session.jobs.get_job(session.principal, job_id)
+            away = False
+            if (job.state, job.attempt) != seen:
+                seen = job.state, job.attempt
+                ready_since_s = time.monotonic()
+                _progress(began_s, _describe_state(session, job))
+            if job.state.is_terminal:
+                return
+            if job.state is State.PENDING and not warned and time.monotonic() - ready_since_s > UNCLAIMED_S:
+                warned = True
+                if not await _has_worker(session, job):
+                    start = f"taskflow worker --queues {job.queue}"
+                    _progress(began_s, f"no live worker runs {job.kind} in queue {job.queue}; to start one: {start}")
         except OUTAGE_ERRORS as error:
             if not away:
                 _progress(began_s, f"the database is away, looking again: {describe(error)}")
             away = True
-            await asyncio.sleep(pause_s)
-            continue
-        away = False
-        if (job.state, job.attempt) != seen:
-            seen = job.state, job.attempt
-            ready_since_s = time.monotonic()
-            _progress(began_s, _describe_state(session, job))
-        if job.state.is_terminal:
-            return
-        if job.state is State.PENDING and not warned and time.monotonic() - ready_since_s > UNCLAIMED_S:
-            warned = True
-            if not await _has_worker(session, job):
-                start = f"taskflow worker --queues {job.queue}"
-                _progress(began_s, f"no live worker runs {job.kind} in queue {job.queue}; to start one: {start}")
         await asyncio.sleep(pause_s)
 
 
