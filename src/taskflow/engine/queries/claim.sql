@@ -1,6 +1,6 @@
 -- Take up to :limit ready jobs for one worker process, under one lease with one open bit per job.
 -- Queues are served in the order given (callers rotate it); inside one: priority, then time, then id.
--- Locks: the taken ready rows; rows that others hold are skipped. Index: ready_claim, per queue.
+-- Locks: the taken ready rows; rows that others hold are skipped. Indexes: ready_claim, per queue; job's primary key.
 -- ctid = ANY(ARRAY(…)) makes the choice once, before the delete: a join could run it again and take more than :limit.
 -- A worker whose row is gone was declared dead and gets nothing.
 WITH taken AS MATERIALIZED (

@@ -1,5 +1,6 @@
 -- Become or stay the leader for :term_s seconds. A row comes back to the leader only; held_s is the age of its term.
 -- A term that lapsed counts as a new one even for the same holder: what happened in between is not known.
+-- Locks: the row of :name, so that of two candidates one waits and then sees who leads. Index: the primary key.
 INSERT INTO taskflow.leader AS l (name, holder, term, elected_at, expires_at)
 VALUES (
     :name, :holder, 1, coalesce(:now::timestamptz, now()),

@@ -1,4 +1,5 @@
 -- Ids of active jobs, newest first, below :before. Leases are scanned: there are as many as batches in flight.
+-- Index: job_list, once per job in flight.
 SELECT j.id
 FROM taskflow.lease l
 CROSS JOIN unnest(l.job_ids) WITH ORDINALITY AS u(job_id, ord)

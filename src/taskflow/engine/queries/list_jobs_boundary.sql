@@ -1,4 +1,5 @@
 -- The last id that a scan of :scan rows looks at, or NULL if it reaches the end: where a short page goes on.
+-- Index: job_list.
 SELECT j.id
 FROM taskflow.job j
 WHERE j.namespace = :namespace AND j.id < :before AND j.id >= :floor

@@ -1,6 +1,6 @@
 -- Take back whole leases: each job still open becomes ready again (or cancelled, if that was asked for), uncharged.
 -- Whoever deletes the lease row does it; a flush that comes later finds no row and is refused.
--- Locks: the lease rows. Returns the queues that got jobs.
+-- Locks: the lease rows. Index: job's primary key. Returns the queues that got jobs.
 WITH gone AS (
     DELETE FROM taskflow.lease l
     WHERE l.id = ANY(:lease_ids::uuid[])

@@ -1,5 +1,5 @@
 -- Make due jobs ready, at most :limit, soonest first. Locks: their deferred rows; rows that others hold are skipped.
--- Index: deferred_due. Returns the queues that got jobs.
+-- Indexes: deferred_due, deferred's primary key. Returns the queues that got jobs.
 WITH due AS (
     DELETE FROM taskflow.deferred
     WHERE job_id = ANY(ARRAY(
