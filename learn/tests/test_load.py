@@ -89,8 +89,8 @@ class TestPings:
                 return slowest, perf_counter() - begun
 
             await busy.ask(request("GET", "/demo/cpu/worker/run?iterations=1"))  # the worker has started
-            worker_ping, worker_s = await slowest_ping("/demo/cpu/worker/run?iterations=8000000")
-            blocked_ping, blocked_s = await slowest_ping("/demo/cpu/blocking?iterations=8000000")
+            worker_ping, worker_s = await slowest_ping("/demo/cpu/worker/run?iterations=3000000")
+            blocked_ping, blocked_s = await slowest_ping("/demo/cpu/blocking?iterations=3000000")
             assert blocked_ping > blocked_s * 0.8
             assert worker_ping < worker_s * 0.5
 

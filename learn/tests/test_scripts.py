@@ -52,7 +52,7 @@ def url(server: Server) -> str:
 @pytest.mark.slow
 @pytest.mark.covers("S1-64")
 async def test_the_full_demo_ends_with_lessons_and_numbers(server: Server) -> None:
-    output = await run("full_demo.py", BASE_URL=url(server), ITERATIONS="1000000")
+    output = await run("full_demo.py", BASE_URL=url(server), ITERATIONS="300000")
     assert all(f"\n{number}/9  " in output for number in range(1, 10))
     learned, measured = output.split("What was learned:")[1].split("What was measured")
     assert "worker process" in learned

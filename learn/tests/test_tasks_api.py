@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from io import StringIO
 from typing import Any
 
 import httpx
@@ -204,13 +205,15 @@ async def test_a_list_that_changes_while_it_leaves_is_still_whole(admin: httpx.A
 
 
 @pytest.mark.covers("S1-20")
-async def test_a_stream_stops_when_the_client_leaves(server: Server) -> None:
+async def test_a_stream_stops_when_the_client_leaves(server: Server, log_text: StringIO) -> None:
     async with RawConnection.open(server.port) as leaver:
         await leaver.send(request("GET", "/demo/stream/csv?count=300000"))
         await leaver.read(1_000)
         leaver.writer.transport.abort()
         _, unfinished = await asyncio.wait(server._connections, timeout=10)
     assert not unfinished
+    assert "Request received" in log_text.getvalue()
+    assert "Response sent" not in log_text.getvalue()  # it never came to its end
 
 
 @pytest.mark.covers("S1-53")

@@ -20,6 +20,7 @@ from taskflow_learn.log import Logger
 from taskflow_learn.services import make_services
 
 BACKLOG = 1_024  # connections that the kernel keeps while we are busy; the default of 100 refuses a rush
+WORKER_PAUSE_S = 0.05  # new interpreters, starting all at once, would take the cores from the first requests
 
 
 class Server:
@@ -95,10 +96,11 @@ class Server:
     async def _run_background(self) -> None:
         services = self.services
         async with asyncio.TaskGroup() as group:
-            group.create_task(services.workers.run(), name="workers")
-            group.create_task(services.reports.run(), name="reports")
             group.create_task(services.hub.run(), name="heartbeat")
             group.create_task(services.memory.run(), name="memory")
+            await asyncio.sleep(WORKER_PAUSE_S)
+            group.create_task(services.workers.run(), name="workers")
+            group.create_task(services.reports.run(), name="reports")
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection, in the task that asyncio made for it."""

@@ -153,7 +153,8 @@ class Connection:
         await self._drain()
 
     async def _drain(self) -> None:
-        if self._writer.transport.get_write_buffer_size() == 0:
+        transport = self._writer.transport
+        if transport.get_write_buffer_size() == 0 and not transport.is_closing():
             return  # the kernel has taken everything, as it does with most answers: nothing to wait for, so no timer
         async with asyncio.timeout(self._limits.send_timeout_s):
             await self._writer.drain()
