@@ -71,7 +71,7 @@ async def test_a_listener_that_starts_before_its_server_finds_it_later(
     database_url: str, connection: Connection
 ) -> None:
     async with Proxy(database_url) as proxy:
-        proxy.close_door()
+        await proxy.close_door()
         async with listening(proxy.url) as (listener, heard):
             await asyncio.sleep(0)
             assert not listener.connected.is_set()

@@ -19,7 +19,7 @@ from taskflow.kernel.errors import Unavailable
 
 async def test_start_does_not_fail_while_the_server_is_away(database_url: str) -> None:
     async with Proxy(database_url) as proxy:
-        proxy.close_door()
+        await proxy.close_door()
         database = Database(proxy.url, min_size=1, patience_s=5.0)
         await database.start()
         await proxy.heal()
@@ -31,7 +31,7 @@ async def test_start_does_not_fail_while_the_server_is_away(database_url: str) -
 async def test_acquire_waits_for_a_server_that_comes_back_in_time(database_url: str) -> None:
     async with Proxy(database_url) as proxy:
         database = Database(proxy.url, patience_s=5.0)
-        proxy.close_door()
+        await proxy.close_door()
 
         async def ask() -> int:
             async with database.acquire() as connection:
@@ -48,7 +48,7 @@ async def test_acquire_waits_for_a_server_that_comes_back_in_time(database_url: 
 
 async def test_acquire_says_unavailable_when_its_patience_is_over(database_url: str) -> None:
     async with Proxy(database_url) as proxy:
-        proxy.close_door()
+        await proxy.close_door()
         database = Database(proxy.url, patience_s=0.1)
         with pytest.raises(Unavailable, match="cannot be reached") as refused:
             async with database.acquire():

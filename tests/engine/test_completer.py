@@ -187,7 +187,7 @@ async def test_a_backend_terminated_in_the_middle_of_a_flush_costs_nothing(desk:
 
 
 async def test_an_outage_keeps_the_buffer_and_the_drain_waits_for_its_end(desk: Desk) -> None:
-    desk.proxy.close_door()
+    await desk.proxy.close_door()
     for outcome in endings(desk.claims):
         desk.completer.add(outcome)
     drained = asyncio.create_task(desk.completer.drain())

@@ -72,7 +72,7 @@ async def test_a_wake_up_lost_in_an_outage_is_dropped_and_later_ones_arrive(data
         running = asyncio.create_task(notifier.run())
         notifier.wake(["before"])
         assert await next_of(heard) == (WAKE_CHANNEL, "before")
-        proxy.close_door()
+        await proxy.close_door()
         notifier.wake(["lost"])
         refused = proxy.accepted
         await asyncio.sleep(0.05)  # long enough to try and fail; nothing tells of a wake-up that was dropped

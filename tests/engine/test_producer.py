@@ -169,7 +169,7 @@ async def test_a_terminated_connection_and_an_outage_are_survived(
         )
         await submit(connection)
         await eventually("a job after the termination", lambda: len(site.claims) == 2)
-        proxy.close_door()
+        await proxy.close_door()
         await submit(connection)
         await proxy.heal()
         await eventually("a job after the outage", lambda: len(site.claims) == 3)

@@ -140,7 +140,7 @@ async def test_submits_during_an_outage_are_unavailable_and_work_again_after_it(
         database = Database(proxy.url, patience_s=0.1)
         async with Engine(database) as engine, asyncio.timeout(10):
             await engine.enqueue(NewJob("mail", {}))
-            proxy.close_door()
+            await proxy.close_door()
             answers = await submit(engine, 5)
             assert all(isinstance(answer, Unavailable) for answer in answers)
             await proxy.heal()

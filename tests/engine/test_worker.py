@@ -447,7 +447,7 @@ async def test_a_stuck_handler_costs_its_process_and_its_neighbours_nothing(
 
 async def test_a_worker_stopped_before_it_could_start_stops(database_url: str, app: Application) -> None:
     async with supervising(database_url) as supervisor, Proxy(database_url) as proxy:
-        proxy.close_door()
+        await proxy.close_door()
         tried = metric("taskflow_db_reconnects_total")
         async with working(proxy.url, app.registry, under=supervisor) as worker:
             await eventually("a try to connect", lambda: metric("taskflow_db_reconnects_total") > tried)
@@ -535,7 +535,7 @@ async def test_an_outage_in_the_middle_of_jobs_costs_time_and_nothing_else(
         async with working(proxy.url, app.registry, concurrency=3):
             for _ in range(3):
                 await app.next_started()
-            proxy.close_door()
+            await proxy.close_door()
             app.let_go.set()
             await eventually("the attempts to end", lambda: app.running == 0)
             assert [(await engine.get_job(job.id)).state for job in jobs[:3]] == [State.ACTIVE] * 3

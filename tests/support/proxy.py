@@ -13,6 +13,7 @@ test can lose the answer to one statement and no other:
 """
 
 import asyncio
+import socket
 import struct
 from collections.abc import Iterator
 from types import TracebackType
@@ -29,7 +30,7 @@ class Proxy:
 
     def __init__(self, url: str) -> None:
         self._parts = urlsplit(url)
-        self._server: asyncio.Server | None = None
+        self._door: tuple[socket.socket, asyncio.Task[None]] | None = None
         self._port = 0
         self._links: set[_Link] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -46,15 +47,13 @@ class Proxy:
         """How many statements clients have sent."""
 
     async def __aenter__(self) -> Self:
-        await self._open_door()
+        self._open_door()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close_door()
-        for task in self._tasks:
-            task.cancel()
+        await self.close_door()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     @property
@@ -92,46 +91,52 @@ class Proxy:
         for link in list(self._links):
             link.cut()
 
-    def close_door(self) -> None:
+    async def close_door(self) -> None:
         """Cut all connections and refuse new ones."""
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        if self._door is not None:
+            listening, accepting = self._door
+            self._door = None
+            accepting.cancel()
+            await asyncio.gather(accepting, return_exceptions=True)
+            listening.close()
         self.cut()
 
-    async def heal(self) -> None:
-        """Let everything pass."""
+    async def heal(self, *, cut: bool = True) -> None:
+        """Let everything pass; without *cut*, what was open when it was swallowed stays open and silent for ever."""
         if self._swallowing:
             self._swallowing = False
-            self.cut()
+            for link in list(self._links):
+                link.deaf = True
+                if cut:
+                    link.cut()
         self._swallow_when = None
         self._refused.clear()
-        if self._server is None:
-            await self._open_door()
+        if self._door is None:
+            self._open_door()
 
-    async def _open_door(self) -> None:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self._port)
-        self._port = self._server.sockets[0].getsockname()[1]
+    def _open_door(self) -> None:
+        listening = socket.create_server(("127.0.0.1", self._port), backlog=64)
+        listening.setblocking(False)
+        self._port = listening.getsockname()[1]
+        self._door = listening, asyncio.create_task(self._accept(listening), name="proxy-accept")
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        self.accepted += 1
+    async def _accept(self, listening: socket.socket) -> None:
+        """Not `asyncio.start_server`: closed while it accepts, it leaves the new connection open for ever (3.11)."""
+        while True:
+            client, _ = await asyncio.get_running_loop().sock_accept(listening)
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # else each answer waits for an ACK
+            self.accepted += 1
+            link = _Link(self, client)
+            self._links.add(link)
+            task = asyncio.create_task(self._serve(link), name="proxy-link")
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, link: "_Link") -> None:
         try:
-            await self._serve(reader, writer)
-        except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            pass  # this task is the connection: it ends with it, or with the proxy
-        finally:
-            self._tasks.discard(task)
-            writer.close()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        server = await asyncio.open_connection(self._parts.hostname, self._parts.port)
-        link = _Link(self, (reader, writer), server)
-        self._links.add(link)
-        try:
-            await link.run()
+            await link.run(self._parts.hostname or "", self._parts.port or 0)
+        except (OSError, asyncio.IncompleteReadError):
+            pass
         finally:
             self._links.discard(link)
 
@@ -165,33 +170,32 @@ class Proxy:
 class _Link:
     """One client's connection, both directions, cut into protocol messages."""
 
-    def __init__(
-        self,
-        proxy: Proxy,
-        client: tuple[asyncio.StreamReader, asyncio.StreamWriter],
-        server: tuple[asyncio.StreamReader, asyncio.StreamWriter],
-    ) -> None:
+    def __init__(self, proxy: Proxy, client: socket.socket) -> None:
         self._proxy = proxy
-        self._client, self._to_client = client
-        self._server, self._to_server = server
+        self._socket = client
         self._statements: dict[bytes, bytes] = {}
+        self.deaf = False  # nothing passes here any more
         self._mute = False  # the answer that comes now is not passed on
+        self._ended = asyncio.Event()
 
     def cut(self) -> None:
-        self._to_client.transport.abort()
-        self._to_server.transport.abort()
+        """End it with a reset: nothing that is still in a buffer arrives."""
+        self._ended.set()
 
-    async def run(self) -> None:
+    async def run(self, host: str, port: int) -> None:
+        self._client, self._to_client = await asyncio.open_connection(sock=self._socket)
         try:
-            done, rest = await asyncio.wait(
-                {asyncio.ensure_future(self._forward()), asyncio.ensure_future(self._back())},
-                return_when=asyncio.FIRST_COMPLETED,
-            )
-            for task in rest:
-                task.cancel()
-            await asyncio.gather(*done, *rest, return_exceptions=True)
+            self._server, self._to_server = await asyncio.open_connection(host, port)
+            try:
+                ways = [asyncio.ensure_future(way) for way in (self._forward(), self._back(), self._ended.wait())]
+                await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+                for way in ways:
+                    way.cancel()
+                await asyncio.gather(*ways, return_exceptions=True)
+            finally:
+                self._to_server.transport.abort()
         finally:
-            self.cut()
+            self._to_client.transport.abort()
 
     async def _forward(self) -> None:
         """Client to server."""
@@ -244,7 +248,7 @@ class _Link:
         return None
 
     def _send(self, writer: asyncio.StreamWriter, data: bytes) -> None:
-        if self._proxy.passes():
+        if self._proxy.passes() and not self.deaf:
             writer.write(data)
 
 

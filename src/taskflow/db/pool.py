@@ -61,6 +61,7 @@ class Database:
     Args:
         url: `postgresql://…`; several hosts with `target_session_attrs=read-write` follow a failover.
         patience_s: how long `acquire` waits for a server that is away before it raises `Unavailable`.
+        command_timeout_s: how long a statement may take; None for `COMMAND_TIMEOUT_S`.
     """
 
     def __init__(
@@ -71,12 +72,14 @@ class Database:
         max_size: int = 10,
         application_name: str = "taskflow",
         patience_s: float = 5.0,
+        command_timeout_s: float | None = None,
     ) -> None:
         self.url = url
         self._min_size = min_size
         self._max_size = max_size
         self._application_name = application_name
         self._patience_s = patience_s
+        self._command_timeout_s = command_timeout_s
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
         self._opening = asyncio.Lock()
 
@@ -128,7 +131,7 @@ class Database:
                     max_size=self._max_size,
                     max_inactive_connection_lifetime=IDLE_LIFETIME_S,
                     timeout=CONNECT_TIMEOUT_S,
-                    command_timeout=COMMAND_TIMEOUT_S,
+                    command_timeout=self._command_timeout_s or COMMAND_TIMEOUT_S,
                     server_settings=session_settings(self._application_name),
                 )
             return self._pool

@@ -27,6 +27,8 @@ from taskflow.telemetry.log import get_logger
 from taskflow.telemetry.metrics import RESCUED_JOBS
 
 HEARTBEAT_S = 5.0
+PULSE_TIMEOUT_S = 3.0  # a half-open connection is given up within twice this: before anybody is fenced
+LATE_CLAIM_S = 60.0  # for so long a dead child's leases are looked for again
 RECONNECT_CAP_S = 0.5
 STOP_PATIENCE_S = 5.0
 
@@ -59,11 +61,18 @@ class WorkerSupervision:
         self._on_beat = on_beat
         self._store = Store()
         # Two pools: the heartbeat never waits behind a duty.
-        self._pulse = Database(url, max_size=1, application_name="taskflow-heartbeat", patience_s=0.0)
+        self._pulse = Database(
+            url,
+            max_size=1,
+            application_name="taskflow-heartbeat",
+            patience_s=0.0,
+            command_timeout_s=PULSE_TIMEOUT_S,
+        )
         self._database = Database(url, max_size=3, application_name="taskflow-supervisor", patience_s=0.0)
         self._notifier = Notifier(self._database)
         self._leader = Leader(self._database, self._store, self.worker_id)
         self._registered = asyncio.Event()
+        self._dead: dict[int, float] = {}  # incarnations, and until when (monotonic) they may leave a lease behind
 
     async def run(self) -> None:
         wake = self._notifier.wake
@@ -72,6 +81,7 @@ class WorkerSupervision:
         caretaker = Caretaker(self._database, self._store, self._leader)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._beat(), name="taskflow-heartbeat")
+            group.create_task(self._mend_late_claims(), name="taskflow-mend")
             group.create_task(self._notifier.run(), name="taskflow-notifier")
             group.create_task(self._leader.run(), name="taskflow-leader")
             for name, tick in (("reap", reaper.tick), ("stage", stager.tick), ("care", caretaker.tick)):
@@ -83,15 +93,13 @@ class WorkerSupervision:
 
     async def child_died(self, incarnation: int) -> None:
         """Make the jobs of one dead child ready again, at once; waits for the database if it is away."""
+        self._dead[incarnation] = time.monotonic() + LATE_CLAIM_S
         for wait_s in reconnect_waits_s(cap_s=RECONNECT_CAP_S):
             try:
-                jobs = await self._return(incarnation, OutcomeKind.LOST)
+                await self._rescue(incarnation)
             except DATABASE_ERRORS:
                 await asyncio.sleep(wait_s)
                 continue
-            RESCUED_JOBS.inc(jobs)
-            if jobs:
-                _log.warning("taskflow.rescue.stop", incarnation=incarnation, jobs=jobs)
             return
 
     async def stop(self) -> None:
@@ -104,6 +112,27 @@ class WorkerSupervision:
                 await self._leader.resign()
         await self._pulse.stop()
         await self._database.stop()
+
+    async def _mend_late_claims(self) -> None:
+        """
+        Look again for leases of children that have died.
+
+        The server goes on with the last statement of a killed process: a claim may commit after its leases were
+        looked for, and while this supervisor lives no reaper takes them back.
+        """
+        while True:
+            await asyncio.sleep(HEARTBEAT_S)
+            now_s = time.monotonic()
+            self._dead = {incarnation: until_s for incarnation, until_s in self._dead.items() if until_s > now_s}
+            with suppress(*DATABASE_ERRORS):
+                for incarnation in list(self._dead):
+                    await self._rescue(incarnation)
+
+    async def _rescue(self, incarnation: int) -> None:
+        jobs = await self._return(incarnation, OutcomeKind.LOST)
+        RESCUED_JOBS.inc(jobs)
+        if jobs:
+            _log.warning("taskflow.rescue.stop", incarnation=incarnation, jobs=jobs)
 
     async def _return(self, incarnation: int | None, outcome: OutcomeKind) -> int:
         async with self._database.transaction() as connection:
