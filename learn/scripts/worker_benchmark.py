@@ -36,9 +36,11 @@ async def parallel(iterations: int, jobs: int, size: int) -> tuple[float, float]
     log = Logger(sys.stderr, level="ERROR")
     pool = WorkerPool("benchmark", log, size=size, queue_limit=jobs, timeout_ms=3_600_000, history_limit=jobs)
     running = asyncio.create_task(pool.run(), name="pool")
-    await asyncio.gather(*[pool.wait(pool.submit("cpu", {"iterations": 1}, {})) for _ in range(min(size, jobs))])
+    await asyncio.gather(
+        *[pool.wait(pool.submit("cpu", lambda: {"iterations": 1}, {})) for _ in range(min(size, jobs))]
+    )
     begun = perf_counter()
-    work = asyncio.gather(*[pool.wait(pool.submit("cpu", {"iterations": iterations}, {})) for _ in range(jobs)])
+    work = asyncio.gather(*[pool.wait(pool.submit("cpu", lambda: {"iterations": iterations}, {})) for _ in range(jobs)])
     longest = 0.0
     while not work.done():
         tick = perf_counter()

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from learn_client import PATIENCE_S
+from learn_client import PATIENCE_S, RawConnection, request
 from taskflow_learn.config import Settings
 from taskflow_learn.errors import Code, Refusal
 from taskflow_learn.log import Logger
@@ -46,7 +46,7 @@ async def running(
 
 
 def burn(pool: WorkerPool, iterations: int) -> Job:
-    return pool.submit("cpu", {"iterations": iterations}, {})
+    return pool.submit("cpu", lambda: {"iterations": iterations}, {})
 
 
 async def ended(pool: WorkerPool, job: Job) -> Job:
@@ -125,7 +125,7 @@ async def test_a_worker_that_dies_while_idle_costs_no_job() -> None:
 async def test_a_bug_in_a_computation_fails_its_job_and_not_the_worker() -> None:
     async with running() as pool:
         worker = await first_answer(pool)
-        job = await ended(pool, pool.submit("no such kind", {}, {}))
+        job = await ended(pool, pool.submit("no such kind", dict, {}))
         assert job.error == "KeyError: 'no such kind'"
         assert await first_answer(pool) == worker
 
@@ -231,6 +231,24 @@ async def test_cpu_demos(user: httpx.AsyncClient, server: Server) -> None:
     assert (await user.get(answer.json()["statusPath"])).json()["output"]["result"] == blocking["result"]
     assert (await user.get("/demo/cpu/worker/stats")).json()["completedJobs"] == 2
     assert (await user.get("/demo/cpu/worker/jobs/none")).status_code == 404
+
+
+class TestAServerThatRunsOutOfPatience:
+    @pytest.fixture
+    def settings(self, change: Callable[..., Settings]) -> Settings:
+        return change(worker_pool_size=1, stop_timeout_ms=50)
+
+    @pytest.mark.covers("S1-6")
+    async def test_cuts_off_who_still_waits(self, server: Server, caplog: pytest.LogCaptureFixture) -> None:
+        async with RawConnection.open(server.port) as waiting:
+            await waiting.send(request("GET", f"/demo/cpu/worker/run?iterations={ENDLESS}"))
+            while server.services.workers.stats()["runningJobs"] == 0:
+                await asyncio.sleep(0)
+            async with asyncio.timeout(PATIENCE_S):
+                await server.stop()
+            with suppress(ConnectionError):
+                assert await waiting.rest() == b""
+        assert not caplog.records  # asyncio would complain here about a task that ended badly
 
 
 class TestAJobThatNeverEnds:

@@ -115,6 +115,9 @@ class Server:
         self._connections[task] = (connection, writer)
         try:
             await connection.serve()
+        except asyncio.CancelledError:
+            if not self._is_stopping:
+                raise  # else it was `stop` that ran out of patience, and nobody further up waits for this task
         finally:
             del self._connections[task]
 

@@ -89,7 +89,7 @@ class CpuHandlers:
 
     def _submit(self, request: Request) -> Job:
         data: dict[str, JSONValue] = {"iterations": _iterations(request)}
-        return self._pool.submit("cpu", data, data)
+        return self._pool.submit("cpu", lambda: data, data)
 
 
 async def stream_csv(request: Request) -> Response:

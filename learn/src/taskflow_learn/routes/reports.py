@@ -64,11 +64,15 @@ class ReportHandlers:
         return json_response({"mode": "worker-thread-report", "jobId": job.id, "output": job.output})
 
     def _submit(self, iterations: int) -> Job:
-        rows: list[JSONValue] = [
-            [task.id, task.status, task.priority, [*task.dependencies]] for task in self._services.store.all()
-        ]
-        shown: JSONValue = {"heavyIterations": iterations, "taskCount": len(rows)}
-        return self._pool.submit("report", {"tasks": rows, "heavyIterations": iterations}, shown)
+        store = self._services.store
+
+        def payload() -> JSONValue:
+            rows: list[JSONValue] = [
+                [task.id, task.status, task.priority, [*task.dependencies]] for task in store.all()
+            ]
+            return {"tasks": rows, "heavyIterations": iterations}
+
+        return self._pool.submit("report", payload, {"heavyIterations": iterations, "taskCount": len(store)})
 
 
 def run_blocking(iterations: int) -> dict[str, JSONValue]:

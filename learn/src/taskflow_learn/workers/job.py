@@ -1,5 +1,6 @@
 """A job: one computation and what became of it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from uuid import uuid4
@@ -21,12 +22,12 @@ class Job:
     One computation.
 
     Args:
-        payload: what the worker gets. Dropped once the job has ended, as it may be large.
+        payload: what the worker gets, made when the job starts: fifty queued copies of all tasks would fill the memory.
         shown: what the record shows as its input.
     """
 
     kind: str
-    payload: JSONValue
+    payload: Callable[[], JSONValue]
     shown: JSONValue
     id: str = field(default_factory=lambda: str(uuid4()))
     status: JobStatus = JobStatus.QUEUED
@@ -44,7 +45,6 @@ class Job:
         self.status = JobStatus.COMPLETED if error is None else JobStatus.FAILED
         self.output, self.error = output, error
         self.finished_at = timestamp()
-        self.payload = None
 
     def to_json(self) -> dict[str, JSONValue]:
         return {

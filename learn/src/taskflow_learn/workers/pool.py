@@ -14,6 +14,7 @@ A bounded pool of worker processes.
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 
 from taskflow_learn.errors import Code, JSONValue, Refusal
 from taskflow_learn.log import Logger
@@ -53,7 +54,7 @@ class WorkerPool:
                 await process.kill()
             self._processes.clear()
 
-    def submit(self, kind: str, payload: JSONValue, shown: JSONValue) -> Job:
+    def submit(self, kind: str, payload: Callable[[], JSONValue], shown: JSONValue) -> Job:
         """Queue a job. Raise `Refusal` 503 if the queue is full."""
         job = Job(kind, payload, shown)
         try:

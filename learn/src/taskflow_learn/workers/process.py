@@ -63,7 +63,7 @@ class WorkerProcess:
     async def run(self, job: Job) -> dict[str, Any]:
         """Return `{"output": ...}` or `{"error": ...}`. Raise `WorkerDied` if the process did not live to say."""
         try:
-            self._writer.write(encode_message({"kind": job.kind, "input": job.payload}))
+            self._writer.write(encode_message({"kind": job.kind, "input": job.payload()}))
             await self._writer.drain()
             (length,) = LENGTH.unpack(await self._reader.readexactly(LENGTH.size))
             outcome: dict[str, Any] = json.loads(await self._reader.readexactly(length))
