@@ -7,6 +7,7 @@ The server: opens the port, keeps the background work running, and ends all of i
 
 import asyncio
 import contextlib
+import os
 import resource
 import socket
 
@@ -56,8 +57,10 @@ class Server:
         try:
             self._listener = await asyncio.start_server(self._serve, host, port, backlog=BACKLOG)
         except OSError as error:
+            # asyncio words its own sentence around the system's; a name that cannot be resolved has no system error
+            reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
             raise SettingsError(
-                f"cannot listen on {host}:{port}: {error.strerror}\n"
+                f"cannot listen on {host}:{port}: {reason}\n"
                 f"Stop whoever has the port:  lsof -ti:{port} | xargs kill\n"
                 f"or take another one:        PORT={port + 1 if port < 65_535 else 3001} python3 -m taskflow_learn"
             ) from error
