@@ -9,7 +9,8 @@ from taskflow.db.query import Connection
 from taskflow.engine import policy
 from taskflow.engine import store as module
 from taskflow.engine.job import DEFAULT_NAMESPACE, WorkerId
-from taskflow.engine.store import Leadership, Store, Term
+from taskflow.engine.record import Leadership, Term
+from taskflow.engine.store import Store
 
 ADA, BOB = WorkerId(UUID(int=1)), WorkerId(UUID(int=2))
 TERM_S = 8.0

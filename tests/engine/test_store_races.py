@@ -17,7 +17,8 @@ from tests.support.waiting import eventually
 from taskflow.db.query import Connection
 from taskflow.engine import policy
 from taskflow.engine.job import OutcomeKind, State
-from taskflow.engine.store import LEASE_S, Term
+from taskflow.engine.record import Term
+from taskflow.engine.store import LEASE_S
 
 A = TypeVar("A")
 B = TypeVar("B")

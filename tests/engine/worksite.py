@@ -10,7 +10,8 @@ from tests.support.clock import FakeClock
 from taskflow.db.query import Connection
 from taskflow.engine import policy
 from taskflow.engine.job import Claim, Enqueued, Job, JobError, JobId, LeaseId, NewJob, Outcome, OutcomeKind, WorkerId
-from taskflow.engine.store import JobBody, Store
+from taskflow.engine.record import JobBody
+from taskflow.engine.store import Store
 
 KIND, QUEUE = "mail", "default"
 OOPS = JobError("ValueError", "the address is wrong")

@@ -5,8 +5,8 @@ The queue. It knows no users, HTTP or tasks, and is usable alone as a library:
     async with Engine(database) as engine:
         await engine.enqueue(NewJob("resize", {"width": 640}))
 
-Where things are: `job` what a job is · `policy` what is allowed and what happens next · `store` and `queries/` the SQL ·
-`client` submit, look, cancel · `registry` kinds and handlers · `worker` runs jobs · `supervision` proves life and leads.
+Where things are: `job` what a job is · `policy` what is allowed and what happens next · `store`, `queries/` the SQL
+· `client` submit, look, cancel · `registry` kinds and handlers · `worker` runs jobs · `supervision` proves life.
 """
 
 from taskflow.engine.client import Engine

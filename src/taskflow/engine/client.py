@@ -32,7 +32,8 @@ from taskflow.engine.job import (
 )
 from taskflow.engine.notifier import Notifier
 from taskflow.engine.policy import check_new_job
-from taskflow.engine.store import JobBody, Leadership, QueueDepth, Store
+from taskflow.engine.record import JobBody, Leadership, QueueDepth
+from taskflow.engine.store import Store
 from taskflow.engine.submitter import Submitter, store_jobs
 from taskflow.kernel.errors import AlreadyFinal, Conflict, FieldError, Invalid, NotFound, Unavailable
 from taskflow.telemetry.metrics import JOBS_ENQUEUED, OTHER
@@ -243,16 +244,17 @@ class Engine:
             NotFound: no such job in *namespace*.
             Conflict: it has not failed; `facts["state"]` says what it is.
         """
-        async with self._lend(connection) as lent:
-            body = await self._body(lent, job_id, namespace)
-            if await self._store.replay(lent, body):
-                if connection is None:
-                    self.wake([body.queue])
-            else:
-                [job] = await self._store.read_jobs(lent, [job_id])
-                detail = f"only a failed job can be retried, this one is {job.state}"
-                raise Conflict(detail, code="not_failed", facts={"state": str(job.state)})
-            [job] = await self._store.read_jobs(lent, [job_id])
+        if connection is None:
+            async with self._database.transaction() as own:
+                job = await self.replay(job_id, namespace=namespace, connection=own)
+            self.wake([job.queue])
+            return job
+        body = await self._body(connection, job_id, namespace)
+        replayed = await self._store.replay(connection, body)
+        [job] = await self._store.read_jobs(connection, [job_id])
+        if not replayed:
+            detail = f"only a failed job can be retried, this one is {job.state}"
+            raise Conflict(detail, code="not_failed", facts={"state": str(job.state)})
         return job
 
     @asynccontextmanager

@@ -15,6 +15,7 @@ Everything here is a plain value: no connection, no clock. What is made once per
 which is built five times faster than a frozen dataclass.
 """
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -241,6 +242,7 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
         state: where the job goes: completed, failed, cancelled, retrying, scheduled (snooze) or pending (hand-back).
         wait_s: for retrying and scheduled, how long from the database's now.
         duration_s: how long the attempt ran, by the worker's monotonic clock; None if it never started.
+        ended_s: when it ended, by the same clock.
     """
 
     claim: Claim
@@ -252,6 +254,7 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     failure_reason: FailureReason | None = None
     wait_s: float = 0.0
     duration_s: float | None = None
+    ended_s: float = msgspec.field(default_factory=time.monotonic)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,8 @@ import asyncpg
 
 from taskflow.db.pool import DATABASE_ERRORS, OUTAGE_ERRORS, Database
 from taskflow.engine.job import WorkerId
-from taskflow.engine.store import Store, Term
+from taskflow.engine.record import Term
+from taskflow.engine.store import Store
 from taskflow.kernel.backoff import reconnect_waits_s
 from taskflow.telemetry.log import get_logger
 from taskflow.telemetry.metrics import LEADER

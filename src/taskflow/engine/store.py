@@ -8,8 +8,8 @@ returned, never assumed.
 Time is the database's. *now* exists for tests, which move it: None, as in production, means its clock.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -39,6 +39,7 @@ from taskflow.engine.job import (
     WorkerInfo,
 )
 from taskflow.engine.policy import encode_payload
+from taskflow.engine.record import DeadEntries, JobBody, Leadership, OwnLease, QueueDepth, Term
 
 LEASE_S = 15.0  # a worker that has not proved life for this long is dead
 VACUUMED = ("ready", "lease", "deferred")  # the tables on the claim path
@@ -52,63 +53,6 @@ _Q = load_queries(Path(__file__).parent / "queries")
 _decode_error = msgspec.json.Decoder(JobError).decode
 _decode_json = msgspec.json.decode
 _encode = msgspec.json.encode
-
-
-@dataclass(frozen=True, slots=True)
-class JobBody:
-    """What never changes of a job, and is needed to find the rest of it."""
-
-    id: JobId
-    namespace: UUID
-    queue: str
-    priority: int
-    created_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class OwnLease:
-    """A lease as the database has it, for the worker that should hold it. *cancels* are job ids."""
-
-    id: LeaseId
-    job_ids: Sequence[JobId]
-    cancels: Sequence[JobId]
-
-
-@dataclass(frozen=True, slots=True)
-class Term:
-    """Leadership: which term, and for how long it has been held without a lapse."""
-
-    term: int
-    held_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Leadership:
-    """Who led last, since when without a lapse, and for how long the term still goes (0 or less: nobody leads)."""
-
-    holder: WorkerId
-    term: int
-    held_s: float
-    expires_in_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class QueueDepth:
-    """Ready jobs of one queue and kind. *pending* is counted over the first `DEPTH_ROWS` ready rows only."""
-
-    queue: str
-    kind: str
-    pending: int
-    oldest_due_age_s: float
-    has_worker: bool
-
-
-@dataclass(frozen=True, slots=True)
-class DeadEntries:
-    """Dead rows per table of the claim path, and the oldest snapshot (as text) that keeps them from going."""
-
-    rows: Mapping[str, int]
-    oldest_xmin: str | None
 
 
 class Store:
@@ -220,6 +164,7 @@ class Store:
             failures=[outcome.failures for outcome in outcomes],
             results=[outcome.result for outcome in outcomes],
             durations_s=[outcome.duration_s for outcome in outcomes],
+            ages_s=self._ages_s(outcomes),
         )
         return _pick(outcomes, rows)
 
@@ -249,8 +194,16 @@ class Store:
             errors=[None if outcome.error is None else _encode(outcome.error).decode() for outcome in outcomes],
             reasons=[outcome.failure_reason for outcome in outcomes],
             durations_s=[outcome.duration_s for outcome in outcomes],
+            ages_s=self._ages_s(outcomes),
         )
         return _pick(outcomes, rows)
+
+    def _ages_s(self, outcomes: Sequence[Outcome]) -> list[float]:
+        """How long ago attempts ended; for a clock that tests move, now."""
+        if self._now() is not None:
+            return [0.0] * len(outcomes)
+        now_s = time.monotonic()
+        return [max(0.0, now_s - outcome.ended_s) for outcome in outcomes]
 
     async def find_unsettled(self, connection: Connection, refused: Sequence[Outcome]) -> list[Outcome]:
         """

@@ -21,7 +21,8 @@ from taskflow.db.server import Server, read_server
 from taskflow.engine.client import Engine
 from taskflow.engine.job import DEFAULT_NAMESPACE, WorkerInfo
 from taskflow.engine.leader import NAME
-from taskflow.engine.store import DEAD_LETTER_ROWS, DEPTH_ROWS, Leadership, QueueDepth
+from taskflow.engine.record import Leadership, QueueDepth
+from taskflow.engine.store import DEAD_LETTER_ROWS, DEPTH_ROWS
 from taskflow.kernel.errors import SetupError, Unavailable
 
 WORKER_COLUMNS = (

@@ -1,12 +1,13 @@
 -- End attempts that succeeded: clear their open bits, and append to done only those whose bit was really set.
 -- Returns what was refused (LeaseLost): the claim was taken back, or this is a second try of a flush that had arrived.
+-- age_s is how long ago the attempt ended: a flush comes a moment later.
 -- Locks: the lease rows in id order. :masks has a bit for each position that ends, per lease of :lease_ids.
 WITH given AS MATERIALIZED (
     SELECT *
     FROM unnest(
         :row_leases::uuid[], :positions::integer[], :job_ids::uuid[], :namespaces::uuid[], :queues::text[],
-        :kinds::text[], :attempts::integer[], :failures::smallint[], :results::text[], :durations_s::double precision[]
-    ) AS g(lease_id, position, job_id, namespace, queue, kind, attempt, failures, result, duration_s)
+        :kinds::text[], :attempts::integer[], :failures::smallint[], :results::text[], :durations_s::double precision[], :ages_s::double precision[]
+    ) AS g(lease_id, position, job_id, namespace, queue, kind, attempt, failures, result, duration_s, age_s)
 ), held AS MATERIALIZED (
     SELECT id, open FROM taskflow.lease WHERE id = ANY(:lease_ids::uuid[]) ORDER BY id FOR UPDATE
 ), rest AS MATERIALIZED (
@@ -24,8 +25,8 @@ WITH given AS MATERIALIZED (
         (job_id, namespace, queue, kind, state, attempt, failures, result, started_at, finished_at)
     SELECT
         job_id, namespace, queue, kind, 'completed', attempt, failures, result::jsonb,
-        coalesce(:now::timestamptz, statement_timestamp()) - duration_s * interval '1 second',
-        coalesce(:now::timestamptz, statement_timestamp())
+        coalesce(:now::timestamptz, statement_timestamp()) - (age_s + duration_s) * interval '1 second',
+        coalesce(:now::timestamptz, statement_timestamp()) - age_s * interval '1 second'
     FROM won
 )
 SELECT g.lease_id, g.position

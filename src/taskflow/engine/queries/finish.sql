@@ -1,16 +1,17 @@
 -- End attempts that did not succeed: error, timeout, snooze, cancelled, handed back. Fenced like complete.sql.
 -- A cancel that was asked for meanwhile wins over every outcome that would run the job again.
--- Returns what was refused. Locks: the lease rows in id order.
+-- age_s is how long ago the attempt ended; a wait counts from now. Returns what was refused.
+-- Locks: the lease rows in id order.
 WITH given AS MATERIALIZED (
     SELECT *
     FROM unnest(
         :row_leases::uuid[], :positions::integer[], :job_ids::uuid[], :namespaces::uuid[], :queues::text[],
         :kinds::text[], :priorities::smallint[], :attempts::integer[], :failures::smallint[], :outcomes::text[],
         :states::text[], :waits_s::double precision[], :errors::text[], :reasons::text[],
-        :durations_s::double precision[]
+        :durations_s::double precision[], :ages_s::double precision[]
     ) AS g(
         lease_id, position, job_id, namespace, queue, kind, priority, attempt, failures, outcome, state, wait_s,
-        error, reason, duration_s
+        error, reason, duration_s, age_s
     )
 ), held AS MATERIALIZED (
     SELECT id, open, cancels, claimed_at
@@ -32,8 +33,9 @@ WITH given AS MATERIALIZED (
             ELSE g.state
         END AS state,
         h.claimed_at,
-        coalesce(:now::timestamptz, statement_timestamp()) AS at,
-        coalesce(:now::timestamptz, statement_timestamp()) - g.duration_s * interval '1 second' AS started_at,
+        coalesce(:now::timestamptz, statement_timestamp()) - g.age_s * interval '1 second' AS at,
+        coalesce(:now::timestamptz, statement_timestamp())
+            - (g.age_s + g.duration_s) * interval '1 second' AS started_at,
         coalesce(:now::timestamptz, statement_timestamp()) + g.wait_s * interval '1 second' AS run_at
     FROM given g
     JOIN held h ON h.id = g.lease_id
