@@ -15,7 +15,7 @@ from tests.support.clock import FakeClock
 from taskflow.db.pool import Database
 from taskflow.db.query import Connection
 from taskflow.http import idempotency
-from taskflow.http.idempotency import Answer, Idempotency, Request, fingerprint, read_key, refuse_key
+from taskflow.http.idempotency import Answer, Idempotency, Request, fingerprint, read_key
 from taskflow.http.problem import BadHeader
 from taskflow.kernel.errors import Conflict, Invalid
 
@@ -195,12 +195,6 @@ async def test_pruning_goes_by_the_index(connection: Connection) -> None:
 def test_a_key_that_cannot_be_is_refused(key: str) -> None:
     with pytest.raises(BadHeader, match="visible ASCII"):
         read_key({"idempotency-key": key})
-
-
-def test_routes_whose_answers_carry_secrets_refuse_a_key() -> None:
-    refuse_key({})
-    with pytest.raises(BadHeader, match="not kept"):
-        refuse_key({"idempotency-key": "k"})
 
 
 def test_a_fingerprint_tells_where_its_parts_end() -> None:

@@ -94,7 +94,7 @@ def create_app(
         openapi_tags=TAGS,
         openapi_url=None,
         redirect_slashes=False,
-        telemetry={"tracing": False, "metrics": False, "logs": False},  # ours are in `telemetry`; these cost each request
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # ours are in `telemetry`; these cost
         lifespan=lifespan,
         exception_handlers=problem.handlers(),  # type: ignore[arg-type]  # its type knows no subclasses
     )

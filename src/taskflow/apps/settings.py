@@ -140,14 +140,6 @@ SETTINGS: tuple[Setting, ...] = (
         secret=True,
     ),
     Setting(
-        "direct_url",
-        ("TASKFLOW_DIRECT_URL",),
-        "",
-        _url("postgresql", "postgres"),
-        "the same database past a transaction-mode pooler, for LISTEN; by default the database URL",
-        secret=True,
-    ),
-    Setting(
         "secret_key",
         ("TASKFLOW_SECRET_KEY",),
         "",
@@ -234,7 +226,7 @@ SETTINGS: tuple[Setting, ...] = (
         ("TASKFLOW_METRICS_PORT",),
         "0",
         _whole(0, 65535 - MAX_WORKERS),
-        "first of the loopback ports on which worker processes show their metrics, one each; 0 shows none",
+        "loopback port on which a supervisor of workers shows its metrics, each worker on the ones after it; 0: none",
     ),
 )
 
@@ -246,7 +238,6 @@ class Settings:
     environment: Environment
     data_dir: Path
     database_url: str | None = field(repr=False)
-    direct_url: str | None = field(repr=False)
     secret_key: str | None = field(repr=False)
     host: str
     port: int
@@ -293,6 +284,10 @@ class Settings:
         if values["environment"] is None:
             local = command == "up" and is_loopback(values["host"])
             values["environment"] = Environment.DEVELOPMENT if local else Environment.PRODUCTION
+        if command != "up" and options.get("data_dir") is not None and options.get("database_url") is None:
+            values["database_url"] = (
+                None  # a directory named by hand says which database
+            )
         values["data_dir"] = values["data_dir"] or _default_data_dir(source)
         values["log_format"] = values["log_format"] or (
             "text" if values["environment"] is Environment.DEVELOPMENT else "json"

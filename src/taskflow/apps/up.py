@@ -44,6 +44,7 @@ from taskflow.db.migrate import is_current
 from taskflow.db.pool import Database
 from taskflow.identity.apikeys.service import ApiKeys, bootstrap
 from taskflow.kernel.errors import SetupError
+from taskflow.telemetry import log
 
 BACKLOG = 2048  # connections that wait while the API restarts
 POSTGRES_SIGNALS = ((signal.SIGINT, 30.0), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 60.0))
@@ -65,6 +66,7 @@ def run_up(settings: Settings, say: Callable[[str], None]) -> None:
         SetupError: with one line that says what to do; nothing is left running.
     """
     say = unbreakable(say)
+    log.configure(settings.log_format, level=settings.log_level)
     directory = DataDirectory(settings.data_dir)
     abandoned = directory.acquire()
     try:

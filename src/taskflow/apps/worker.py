@@ -11,8 +11,8 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -24,6 +24,7 @@ from taskflow.apps.supervisor import Child, ChildSpec, Supervisor, first_sign, s
 from taskflow.engine.job import WorkerId
 from taskflow.engine.supervision import SupervisorInfo, WorkerSupervision
 from taskflow.kernel.errors import SetupError
+from taskflow.telemetry import log, metrics
 
 if TYPE_CHECKING:
     from taskflow.engine.registry import Registry
@@ -54,9 +55,13 @@ class WorkerFleet:
         )
         self._supervision = WorkerSupervision(url, info, on_beat=self._pass_on)
         self._running: asyncio.Task[None] | None = None
+        self._resources = ExitStack()
 
     def start(self) -> None:
-        """Start supervision and processes; they claim as soon as the database knows them."""
+        """Start supervision and processes, which claim as soon as the database knows them. Without workers, nothing."""
+        if not self._settings.workers:
+            return
+        self._resources.enter_context(showing_metrics(self._settings.metrics_port))
         self._running = self._supervisor.create_task(self._supervision.run(), name="worker supervision")
         for number in range(1, self._settings.workers + 1):
             name = "worker" if self._settings.workers == 1 else f"worker {number}"
@@ -69,14 +74,15 @@ class WorkerFleet:
         if self._running is not None:
             self._running.cancel()
             await asyncio.wait([self._running])
-        await self._supervision.stop()
+            await self._supervision.stop()
+        self._resources.close()
 
     def _pass_on(self) -> None:
         for child in self.children:
             child.send_heartbeat()
 
     def _spawner(self, number: int) -> Callable[[int, int], "subprocess.Popen[bytes]"]:
-        metrics_port = self._settings.metrics_port + number - 1 if self._settings.metrics_port else 0
+        metrics_port = self._settings.metrics_port + number if self._settings.metrics_port else 0
 
         def spawn(incarnation: int, control: int) -> "subprocess.Popen[bytes]":
             words = ["worker", "--supervised-by", str(self._supervision.worker_id), "--incarnation", str(incarnation)]
@@ -104,6 +110,7 @@ def run_fleet(settings: Settings, say: Callable[[str], None]) -> None:
     url = settings.database_url or DataDirectory(settings.data_dir).get_database_url()
     if settings.workers < 1:
         raise SetupError("--processes must be 1 or more")
+    log.configure(settings.log_format, level=settings.log_level)
 
     async def run() -> None:
         stop = asyncio.Event()
@@ -140,7 +147,6 @@ def run_worker(settings: Settings, *, supervised_by: UUID, incarnation: int, con
     import uvloop
 
     from taskflow.engine.worker import EXIT_STUCK, Worker
-    from taskflow.telemetry import log, metrics
 
     log.configure(settings.log_format, level=settings.log_level)
     assert settings.database_url is not None, "given by the supervisor"
@@ -172,14 +178,24 @@ def run_worker(settings: Settings, *, supervised_by: UUID, incarnation: int, con
             os._exit(EXIT_STUCK)  # a handler will not end: nothing that waits for it would
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor's business
-    with ExitStack() as stack:
-        if settings.metrics_port:
-            try:
-                server = metrics.serve(settings.metrics_port)
-            except OSError as error:
-                raise SetupError(f"cannot show metrics on port {settings.metrics_port}: {error.strerror}") from error
-            stack.callback(server.shutdown)
+    with showing_metrics(settings.metrics_port):
         uvloop.run(run())
+
+
+@contextmanager
+def showing_metrics(port: int) -> Iterator[None]:
+    """Show this process' metrics on a loopback port meanwhile; 0 shows none. SetupError if the port is taken."""
+    if not port:
+        yield
+        return
+    try:
+        server = metrics.serve(port)
+    except OSError as error:
+        raise SetupError(f"cannot show metrics on port {port}: {error.strerror}") from error
+    try:
+        yield
+    finally:
+        server.shutdown()
 
 
 def _builtin_registry(settings: Settings) -> "Registry":

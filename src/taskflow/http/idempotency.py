@@ -92,13 +92,6 @@ def read_key(headers: Mapping[str, str]) -> str | None:
     return key
 
 
-def refuse_key(headers: Mapping[str, str]) -> None:
-    """Raise BadHeader if the request has a key: for routes whose answers carry secrets, which are never kept."""
-    if "idempotency-key" in headers:
-        detail = f"this route does not take {HEADER}: its answer is shown once and not kept"
-        raise BadHeader(detail, code="idempotency_not_offered")
-
-
 def fingerprint(*parts: bytes) -> bytes:
     """Return a hash that is equal for equal *parts* only."""
     digest = hashlib.sha256()

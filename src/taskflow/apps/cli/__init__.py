@@ -2,8 +2,7 @@
 The command line. Each command imports what it runs when it runs, so that `taskflow --help` and the supervisor of
 `taskflow up` load little.
 
-Exit codes: 0 done · 1 cannot start or cannot be done · 2 wrong usage · 3 not found · 4 not permitted · 5 the present
-state does not allow it · 6 unavailable now, try again · 130 interrupted.
+Exit codes: 0 done · 1 could not be done · 2 asked wrongly · 130 interrupted.
 """
 
 import sys
@@ -13,30 +12,10 @@ import typer
 
 import taskflow
 from taskflow.apps.cli import api, jobs, migrate, status, up, worker
-from taskflow.kernel.errors import (
-    Conflict,
-    DomainError,
-    Invalid,
-    Limited,
-    NotFound,
-    NotPermitted,
-    SetupError,
-    TaskFlowError,
-    Unauthenticated,
-    Unavailable,
-)
+from taskflow.kernel.errors import DomainError, Invalid, SetupError, TaskFlowError
 
-EXIT_CODES: tuple[tuple[type[TaskFlowError], int], ...] = (
-    (SetupError, 1),
-    (Invalid, 2),
-    (NotFound, 3),
-    (Unauthenticated, 4),
-    (NotPermitted, 4),
-    (Conflict, 5),
-    (Limited, 6),
-    (Unavailable, 6),
-    (DomainError, 1),
-)
+# The first that an error is an instance of counts.
+EXIT_CODES: tuple[tuple[type[TaskFlowError], int], ...] = ((SetupError, 1), (Invalid, 2), (DomainError, 1))
 INTERRUPTED = 130
 
 app = typer.Typer(

@@ -16,7 +16,7 @@ def api(
     host: Annotated[str | None, typer.Option(help="Address to listen on. [default: 127.0.0.1]")] = None,
     port: Annotated[int | None, typer.Option(help="Its port. [default: 3000]")] = None,
     data_dir: Annotated[
-        Path | None, typer.Option(help="Data directory of a running `taskflow up`, where no database URL is set.")
+        Path | None, typer.Option(help="Data directory of a running `taskflow up`; goes before TASKFLOW_DATABASE_URL.")
     ] = None,
     fd: Annotated[int | None, typer.Option(hidden=True)] = None,
     control_fd: Annotated[int | None, typer.Option(hidden=True)] = None,

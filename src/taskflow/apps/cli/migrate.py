@@ -14,7 +14,7 @@ def register(app: typer.Typer) -> None:
 
 def migrate(
     data_dir: Annotated[
-        Path | None, typer.Option(help="Data directory of a running `taskflow up`, where no database URL is set.")
+        Path | None, typer.Option(help="Data directory of a running `taskflow up`; goes before TASKFLOW_DATABASE_URL.")
     ] = None,
 ) -> None:
     """

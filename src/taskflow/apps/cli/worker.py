@@ -20,10 +20,11 @@ def worker(
     concurrency: Annotated[int | None, typer.Option(help="Jobs at the same time, per process. [default: 5]")] = None,
     processes: Annotated[int | None, typer.Option(help="Worker processes; about one per core. [default: 1]")] = None,
     data_dir: Annotated[
-        Path | None, typer.Option(help="Data directory of a running `taskflow up`, where no database URL is set.")
+        Path | None, typer.Option(help="Data directory of a running `taskflow up`; goes before TASKFLOW_DATABASE_URL.")
     ] = None,
     metrics_port: Annotated[
-        int | None, typer.Option(help="First loopback port for metrics, one per process. [default: none]")
+        int | None,
+        typer.Option(help="Loopback port for metrics; the processes take the ones after it. [default: none]"),
     ] = None,
     supervised_by: Annotated[UUID | None, typer.Option(hidden=True)] = None,
     incarnation: Annotated[int, typer.Option(hidden=True)] = 0,
