@@ -65,8 +65,10 @@ def _save(figures: dict[str, Figures]) -> None:
     lines = [
         f"# {time.strftime('%Y-%m-%d')}, commit {commit.stdout.strip()}",
         "",
-        f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}, "
-        "embedded PostgreSQL, every commit synced. How it is measured: [method.md](../method.md).",
+        (
+            f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}, "
+            "embedded PostgreSQL, every commit synced. How it is measured: [method.md](../method.md)."
+        ),
         "",
         "| measure | value | unit | target |",
         "| --- | ---: | --- | --- |",

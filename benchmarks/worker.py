@@ -9,6 +9,7 @@ import asyncio
 import signal
 import sys
 import time
+from collections.abc import Callable
 from uuid import UUID
 
 import msgspec
@@ -51,14 +52,19 @@ async def main(url: str, worker_id: UUID, concurrency: int) -> None:
     )
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, worker.request_stop)
-    loop.add_reader(sys.stdin.fileno(), lambda: sys.stdin.readline() and worker.beat())
+
+    def on_line() -> None:
+        if sys.stdin.readline():
+            worker.beat()
+
+    loop.add_reader(sys.stdin.fileno(), on_line)
     async with asyncio.TaskGroup() as group:
         reporting = group.create_task(_report(lambda: started))
         await worker.run()
         reporting.cancel()
 
 
-async def _report(started) -> None:  # type: ignore[no-untyped-def]
+async def _report(started: Callable[[], int]) -> None:
     tick = time.monotonic()
     while True:
         tick += 1.0
