@@ -25,6 +25,7 @@ from taskflow_learn.http.request import Request
 from taskflow_learn.http.response import Response, encode_head
 from taskflow_learn.http.wire import EndOfStream, LimitExceeded, Wire
 
+END_OF_HEAD = b"\r\n\r\n"
 LINGER_BYTES = 4_194_304
 
 
@@ -107,11 +108,12 @@ class Connection:
             except (TimeoutError, EndOfStream):
                 return None  # nothing was asked, so nothing is answered
         self.is_idle = False
+        is_here = wire.holds(END_OF_HEAD)  # as a rule all of it came in one packet, and no timer is needed
         try:
-            async with asyncio.timeout(limits.head_timeout_s):
+            async with asyncio.timeout(None if is_here else limits.head_timeout_s):
                 while wire.startswith(b"\r\n"):  # old clients send an empty line after a body
                     await wire.exactly(2)
-                data = await wire.until(b"\r\n\r\n", limits.head_bytes)
+                data = await wire.until(END_OF_HEAD, limits.head_bytes)
         except TimeoutError:
             raise Refusal(Code.REQUEST_TIMEOUT, f"the head did not arrive within {limits.head_timeout_s:g} s") from None
         except EndOfStream:

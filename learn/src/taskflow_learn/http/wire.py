@@ -62,5 +62,8 @@ class Wire:
         del self._buffer[:count]
         return data
 
+    def holds(self, data: bytes) -> bool:
+        return data in self._buffer
+
     def startswith(self, prefix: bytes) -> bool:
         return self._buffer.startswith(prefix)
