@@ -1,0 +1,528 @@
+"""
+How PostgreSQL runs the engine's statements: by the index that each is written for, touching no more than it must.
+
+The plans are those that production gets, seen through auto_explain while the store does its work, on a backlog of
+50,000 ready jobs, in the three conditions that matter to a planner whose tables fill and empty within seconds.
+"""
+
+import asyncio
+import json
+import os
+import re
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+from uuid import UUID, uuid4
+
+import asyncpg
+import psycopg
+import pytest
+from tests.conftest import TEMPLATE
+from tests.engine.worksite import failed, new_job, succeeded
+from tests.support.clock import FakeClock
+
+import taskflow
+from taskflow.db.embedded import EmbeddedPostgres
+from taskflow.db.pool import session_settings
+from taskflow.db.query import Connection, Query
+from taskflow.engine.job import (
+    DEFAULT_NAMESPACE,
+    Claim,
+    JobFilter,
+    JobId,
+    LeaseId,
+    NewLogLine,
+    OutcomeKind,
+    State,
+    WorkerId,
+)
+from taskflow.engine.record import JobBody
+from taskflow.engine.store import VACUUMED, Store
+
+READY, LEASES, LEASE_SIZE, DEFERRED, DONE = 50_000, 20, 100, 4_000, 9_000
+ACTIVE = LEASES * LEASE_SIZE
+TOTAL = READY + ACTIVE + DEFERRED + DONE
+SMALL = UUID(int=7)  # a namespace with ten jobs, older than all others
+DRAINED, NEVER_ANALYSED, ANALYSED = "planned while drained", "never analysed", "analysed"
+
+# Job n is in the place its number says: ready, then active, deferred (every other one due), and ended.
+# The table of numbers is made beforehand: a temporary one would make a schema, and that throws away every cached plan.
+NUMBERS = """
+    CREATE TABLE fill (
+        n integer, at timestamptz, id uuid, namespace uuid, queue text, kind text, priority integer, batch integer
+    )
+"""
+FILL = f"""
+    DELETE FROM fill;
+    INSERT INTO fill
+    SELECT n, at, taskflow.uuid_v7(at) AS id,
+        CASE WHEN n > {TOTAL - 10} THEN '{SMALL}' ELSE '{DEFAULT_NAMESPACE}' END::uuid AS namespace, 'default' AS queue,
+        'mail' AS kind, (ARRAY[2, 5, 8])[n %% 3 + 1] AS priority, (n - 1 - {READY}) / {LEASE_SIZE} AS batch
+    FROM (
+        SELECT n, %(now)s::timestamptz - n * interval '1 ms' AS at
+        FROM generate_series(1, {TOTAL}) AS n
+    ) AS numbers;
+    INSERT INTO taskflow.job
+    SELECT id, namespace, queue, kind, '{{}}', priority, 3, 30000, '{{}}', '{{}}', at FROM fill;
+    INSERT INTO taskflow.ready
+    SELECT id, namespace, queue, kind, priority, at, 0, 0 FROM fill WHERE n <= {READY};
+    INSERT INTO taskflow.lease
+    SELECT gen_random_uuid(), %(worker)s, 1, array_agg(id ORDER BY n), array_agg(1 ORDER BY n), array_agg(0 ORDER BY n),
+        repeat('1', count(*)::integer)::bit varying, NULL, %(now)s
+    FROM fill WHERE n > {READY} AND n <= {READY + ACTIVE} GROUP BY batch;
+    INSERT INTO taskflow.deferred
+    SELECT id, namespace, queue, kind, priority, %(now)s + (n %% 2 * 2 - 1) * n * interval '1 ms', n %% 2, n %% 2,
+        (ARRAY['scheduled', 'retrying'])[n %% 2 + 1]
+    FROM fill WHERE n > {READY + ACTIVE} AND n <= {READY + ACTIVE + DEFERRED};
+    INSERT INTO taskflow.done
+    SELECT id, namespace, queue, kind, (ARRAY['completed', 'failed', 'cancelled'])[n %% 3 + 1], NULL, 1, 0, NULL, NULL,
+        at, at + interval '5 ms'
+    FROM fill WHERE n > {READY + ACTIVE + DEFERRED};
+    INSERT INTO taskflow.attempt_log
+    SELECT id, namespace, 1, 'error', NULL, at, at, at FROM fill WHERE n > {READY + ACTIVE};
+    INSERT INTO taskflow.job_log
+    SELECT id, namespace, nextval('taskflow.job_log_seq'), 1, 'info', 'line', at
+    FROM fill, generate_series(1, 20) WHERE n > {READY + ACTIVE + DEFERRED};
+"""
+TABLES = ("job", "ready", "deferred", "lease", "done", "attempt_log", "job_log", "worker")
+LEAVES = "SELECT relname FROM pg_class WHERE relnamespace = 'taskflow'::regnamespace AND relkind = 'r'"
+INDEXES = """
+    SELECT i.relname, coalesce(p.relname, i.relname)
+    FROM pg_class i LEFT JOIN pg_inherits h ON h.inhrelid = i.oid LEFT JOIN pg_class p ON p.oid = h.inhparent
+    WHERE i.relnamespace = 'taskflow'::regnamespace AND i.relkind = 'i'
+"""
+FILLED = f"{LEAVES} AND pg_relation_size(oid) > 0"
+EXPLAIN = """
+    LOAD 'auto_explain';
+    SET client_min_messages = log;
+    SET auto_explain.log_min_duration = 0;
+    SET auto_explain.log_analyze = on;
+    SET auto_explain.log_buffers = on;
+    SET auto_explain.log_timing = off;
+    SET auto_explain.log_format = json;
+"""
+
+
+@dataclass(slots=True)
+class Sample:
+    """What the statements are asked about; of an empty database, things that do not exist."""
+
+    claims: Sequence[Claim]  # of two leases
+    ready: JobBody
+    deferred: JobBody
+    failed: JobBody
+    worker_id: WorkerId
+
+
+@dataclass(slots=True)
+class Scan:
+    """One node of a plan that reads a table."""
+
+    node: str
+    relation: str
+    index: str | None
+    rows: float  # read, whether they passed the filter or not
+
+
+@dataclass(slots=True)
+class Plan:
+    """What auto_explain saw of one statement."""
+
+    root: Mapping[str, Any]
+    index_of: Mapping[str, str]  # a partition's index → the index of its parent
+    filled: set[str]  # relations that hold anything
+
+    def nodes(self) -> Iterator[Mapping[str, Any]]:
+        waiting = [self.root]
+        while waiting:
+            node = waiting.pop()
+            yield node
+            waiting += node.get("Plans", [])
+
+    @property
+    def scans(self) -> list[Scan]:
+        found = []
+        for node in self.nodes():
+            if not node["Actual Loops"] or node.get("Relation Name") not in self.filled:
+                continue  # in an empty partition one index is as good as another
+            if node["Node Type"] not in ("Seq Scan", "Index Scan", "Index Only Scan", "Tid Scan", "Bitmap Heap Scan"):
+                continue
+            removed = sum(node.get(f"Rows Removed by {what}", 0) for what in ("Filter", "Index Recheck"))
+            rows = (node["Actual Rows"] + removed) * node["Actual Loops"]
+            index = node.get("Index Name")
+            found.append(
+                Scan(node["Node Type"], node["Relation Name"], self.index_of.get(index, index) if index else None, rows)
+            )
+        return found
+
+    @property
+    def indexes(self) -> set[str]:
+        return {scan.index for scan in self.scans if scan.index}
+
+    @property
+    def touched(self) -> float:
+        return sum(scan.rows for scan in self.scans)
+
+    @property
+    def buffers(self) -> int:
+        return int(self.root["Shared Hit Blocks"]) + int(self.root["Shared Read Blocks"])
+
+    @property
+    def sorted_rows(self) -> float:
+        """The largest number of rows that was sorted."""
+        return max(
+            (node["Actual Rows"] * node["Actual Loops"] for node in self.nodes() if "Sort" in node["Node Type"]),
+            default=0,
+        )
+
+
+Work: TypeAlias = Callable[[Store, Connection, Sample], Coroutine[Any, Any, object]]
+
+
+@dataclass(slots=True)
+class Case:
+    """
+    A statement, how the store runs it, and what it may cost.
+
+    Args:
+        indexes: all that it uses; each is named in the statement's header.
+        rows: how many rows of tables and indexes it may read in all.
+        scans: tables that it reads from end to end, because they are as small as the work in flight.
+    """
+
+    work: Work
+    indexes: set[str]
+    rows: int
+    buffers: int = 400
+    scans: set[str] = field(default_factory=set)
+
+
+def lists(state: State | None, namespace: UUID = DEFAULT_NAMESPACE) -> Work:
+    return lambda store, connection, sample: store.list_ids(
+        connection, namespace, JobFilter(state=state), limit=30, before=None
+    )
+
+
+CASES: Mapping[str, Case] = {
+    "claim": Case(
+        lambda store, connection, sample: store.claim(
+            connection, worker_id=sample.worker_id, incarnation=1, queues=["default", "x"], kinds=["mail"], limit=10
+        ),
+        {"ready_claim", "job_pkey", "worker_pkey"},
+        rows=40,
+    ),
+    "enqueue": Case(lambda store, connection, sample: store.enqueue(connection, [new_job()] * 10), set(), rows=10),
+    "complete": Case(
+        lambda store, connection, sample: store.complete(connection, [succeeded(claim) for claim in sample.claims]),
+        {"lease_pkey"},
+        rows=3 * LEASES,
+    ),
+    "finish": Case(
+        lambda store, connection, sample: store.finish(connection, [failed(claim) for claim in sample.claims]),
+        {"lease_pkey"},
+        rows=3 * LEASES,
+    ),
+    "find_settled": Case(
+        lambda store, connection, sample: store.find_unsettled(
+            connection, [*map(succeeded, sample.claims[:5]), *map(failed, sample.claims[5:])]
+        ),
+        {"done_job", "attempt_log_job"},
+        rows=30,
+    ),
+    "write_logs": Case(
+        lambda store, connection, sample: store.write_logs(
+            connection, [NewLogLine(claim, "info", "line", 0.0) for claim in sample.claims], written_at_s=0.0
+        ),
+        {"lease_pkey"},
+        rows=20,
+    ),
+    "return_leases": Case(
+        lambda store, connection, sample: store.return_leases(
+            connection, [sample.claims[0].lease_id], OutcomeKind.LOST
+        ),
+        {"lease_pkey", "job_pkey"},
+        rows=LEASE_SIZE + 1,
+        buffers=4000,
+    ),
+    "stage": Case(
+        lambda store, connection, sample: store.stage(connection, limit=10), {"deferred_due", "deferred_pkey"}, rows=20
+    ),
+    "next_due_s": Case(lambda store, connection, sample: store.next_due_s(connection), {"deferred_due"}, rows=1),
+    "cancel_waiting": Case(
+        lambda store, connection, sample: store.cancel_waiting(connection, sample.ready),
+        {"ready_pkey", "deferred_pkey"},
+        rows=1,
+    ),
+    "request_cancel": Case(
+        lambda store, connection, sample: store.request_cancel(connection, sample.claims[0].job_id),
+        set(),
+        rows=LEASES,
+        scans={"lease"},
+    ),
+    "find_job_body": Case(
+        lambda store, connection, sample: store.find_body(connection, sample.ready.id, DEFAULT_NAMESPACE),
+        {"job_pkey"},
+        rows=1,
+    ),
+    "find_done": Case(
+        lambda store, connection, sample: store.find_end(connection, sample.failed), {"done_job"}, rows=3
+    ),
+    "replay": Case(lambda store, connection, sample: store.replay(connection, sample.failed), {"done_job"}, rows=1),
+    "read_jobs": Case(
+        lambda store, connection, sample: store.read_jobs(
+            connection, [sample.ready.id, sample.deferred.id, sample.failed.id, sample.claims[0].job_id]
+        ),
+        {"job_pkey", "ready_pkey", "deferred_pkey", "done_job", "attempt_log_job"},
+        rows=60,
+        buffers=1500,
+        scans={"lease"},
+    ),
+    "list_jobs": Case(lists(None), {"job_list"}, rows=60),
+    "list_jobs_pending": Case(lists(State.PENDING), {"job_list", "ready_pkey"}, rows=150, buffers=1000),
+    "list_jobs of a small namespace": Case(lists(None, SMALL), {"job_list"}, rows=20),
+    "list_jobs_boundary of a small namespace": Case(lists(None, SMALL), {"job_list"}, rows=20),
+    "list_jobs_active": Case(lists(State.ACTIVE), {"job_list"}, rows=LEASES + ACTIVE, buffers=50_000, scans={"lease"}),
+    "list_jobs_deferred": Case(lists(State.RETRYING), {"deferred_pkey"}, rows=100),
+    "list_jobs_done": Case(lists(State.FAILED), {"done_job"}, rows=60),
+    "list_attempts": Case(
+        lambda store, connection, sample: store.list_attempts(connection, sample.failed),
+        {"attempt_log_job", "done_job"},
+        rows=3,
+    ),
+    "list_logs": Case(
+        lambda store, connection, sample: store.list_logs(connection, sample.failed, after_seq=0, limit=10),
+        {"job_log_job"},
+        rows=12,
+    ),
+    "find_child_leases": Case(
+        lambda store, connection, sample: store.find_child_leases(connection, worker_id=sample.worker_id),
+        {"lease_pkey"},
+        rows=LEASES,
+    ),
+    "find_orphan_leases": Case(
+        lambda store, connection, sample: store.find_orphan_leases(connection, limit=10),
+        {"lease_pkey", "worker_pkey"},
+        rows=2 * LEASES,
+    ),
+    "list_own_leases": Case(
+        lambda store, connection, sample: store.list_own_leases(connection, worker_id=sample.worker_id, incarnation=1),
+        set(),
+        rows=LEASES,
+        scans={"lease"},
+    ),
+    "heartbeat": Case(
+        lambda store, connection, sample: store.heartbeat(connection, sample.worker_id), {"worker_pkey"}, rows=1
+    ),
+    "queue_depths": Case(
+        lambda store, connection, sample: store.queue_depths(connection),
+        set(),
+        rows=2 * 10_000,
+        buffers=4000,
+        scans={"ready", "worker"},
+    ),
+    "count_dead_letters": Case(
+        lambda store, connection, sample: store.count_dead_letters(connection, DEFAULT_NAMESPACE),
+        {"done_job"},
+        rows=10_000,
+        buffers=10_000,
+    ),
+}
+
+
+def nothing(clock: FakeClock) -> Sample:
+    body = JobBody(JobId(uuid4()), DEFAULT_NAMESPACE, "default", 5, clock.now)
+    claim = claim_of(LeaseId(uuid4()), 0, body.id)
+    return Sample([claim], ready=body, deferred=body, failed=body, worker_id=WorkerId(uuid4()))
+
+
+def sample(filler: "psycopg.Connection[tuple[Any, ...]]", worker_id: WorkerId) -> Sample:
+    leases = filler.execute("SELECT id, job_ids[1:5] FROM taskflow.lease ORDER BY id LIMIT 2").fetchall()
+    claims = [
+        claim_of(lease_id, position, job_id) for lease_id, job_ids in leases for position, job_id in enumerate(job_ids)
+    ]
+
+    def body(place: str) -> JobBody:
+        job = "SELECT id, namespace, queue, priority, created_at FROM taskflow.job WHERE id ="
+        (row,) = filler.execute(f"{job} (SELECT job_id FROM taskflow.{place} LIMIT 1)").fetchall()
+        return JobBody(*row)
+
+    return Sample(
+        claims,
+        ready=body("ready ORDER BY run_at OFFSET 25000"),
+        deferred=body("deferred ORDER BY run_at OFFSET 2000"),
+        failed=body("done WHERE state = 'failed' ORDER BY job_id OFFSET 1000"),
+        worker_id=worker_id,
+    )
+
+
+def claim_of(lease_id: LeaseId, position: int, job_id: JobId) -> Claim:
+    return Claim(
+        lease_id=lease_id,
+        lease_size=LEASE_SIZE,
+        position=position,
+        job_id=job_id,
+        attempt=1,
+        failures=0,
+        namespace=DEFAULT_NAMESPACE,
+        kind="mail",
+        queue="default",
+        priority=5,
+        payload="{}",
+        retries=3,
+        timeout_s=30.0,
+        headers={},
+        queue_wait_s=0.0,
+    )
+
+
+# Where statistics mislead the planner today. A drained queue counts as empty until it is vacuumed or analysed again, so
+# what comes next is joined without an index; a namespace that has nearly all jobs counts as the only one; and before
+# PostgreSQL 18 active jobs are looked for among all jobs.
+MISLED: Mapping[str, set[str]] = {
+    DRAINED: {"stage", "cancel_waiting", "read_jobs", "list_jobs_pending", "list_jobs_active"},
+    NEVER_ANALYSED: {"list_jobs_active"},
+    ANALYSED: {
+        "list_jobs",
+        "list_jobs_pending",
+        "list_jobs_active",
+        "list_jobs of a small namespace",
+        "list_jobs_boundary of a small namespace",
+    },
+}
+
+
+def statement_of(name: str) -> str:
+    return name.partition(" of ")[0]
+
+
+@dataclass(slots=True)
+class Bench:
+    """A database in one of the conditions, and a connection on which every plan is seen."""
+
+    condition: str
+    runner: asyncio.Runner
+    connection: Connection
+    store: Store
+    sample: Sample
+    index_of: Mapping[str, str]
+    filled: set[str] = field(default_factory=set)
+    seen: dict[str, Plan] = field(default_factory=dict)
+
+    def listen(self, _: object, message: Any) -> None:
+        if (found := _PLAN.search(message.message)) is not None:
+            explained = json.loads(found[1])
+            if (name := _NAME.match(explained["Query Text"])) is not None:
+                self.seen[name[1]] = Plan(explained["Plan"], self.index_of, self.filled)
+
+    def run(self, work: Work) -> Mapping[str, Plan]:
+        """Do *work* and undo it; return the plans of its statements by their names."""
+        self.seen.clear()
+        self.runner.run(self._run(work))
+        return self.seen
+
+    async def _run(self, work: Work) -> None:
+        block = self.connection.transaction()
+        await block.start()
+        try:
+            await work(self.store, self.connection, self.sample)
+        finally:
+            await block.rollback()
+
+
+_PLAN = re.compile(r"\Aduration: .*?plan:\s*(\{.*)", re.DOTALL)
+_NAME = re.compile(r"/\* taskflow:(\w+) \*/")
+
+
+@pytest.fixture(scope="module", params=[DRAINED, NEVER_ANALYSED, ANALYSED])
+def bench(postgres: EmbeddedPostgres, request: pytest.FixtureRequest) -> Iterator[Bench]:
+    name = f"plans_{os.getpid()}_{request.param.replace(' ', '_')}"
+    url = f"{postgres.url.rsplit('/', 1)[0]}/{name}"
+    clock = FakeClock()
+    worker_id = WorkerId(uuid4())
+    with asyncio.Runner() as runner, psycopg.connect(postgres.url, autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+        with psycopg.connect(url, autocommit=True, cursor_factory=psycopg.ClientCursor) as filler:
+            for (table,) in filler.execute(LEAVES).fetchall():
+                filler.execute(f"ALTER TABLE taskflow.{table} SET (autovacuum_enabled = false)")
+            filler.execute(NUMBERS)
+            index_of = dict(filler.execute(INDEXES).fetchall())
+            connection = runner.run(asyncpg.connect(url, server_settings=session_settings("test")))
+            runner.run(connection.execute(EXPLAIN))
+            bench = Bench(request.param, runner, connection, Store(clock), nothing(clock), index_of)
+            connection.add_log_listener(bench.listen)
+            if request.param == DRAINED:
+                filler.execute(FILL, {"now": clock.now, "worker": worker_id})
+                filler.execute("DELETE FROM taskflow.ready; DELETE FROM taskflow.lease; DELETE FROM taskflow.deferred")
+                for table in VACUUMED:
+                    runner.run(Store().vacuum(connection, table))
+                for case in CASES.values():
+                    bench.run(case.work)
+            filler.execute(FILL, {"now": clock.now, "worker": worker_id})
+            filler.execute(
+                "INSERT INTO taskflow.worker VALUES (%s, 'here', 1, '{}', '{}', 1, now(), now())", [worker_id]
+            )
+            if request.param == ANALYSED:
+                filler.execute(f"VACUUM ANALYZE {', '.join(f'taskflow.{table}' for table in TABLES)}")
+            bench.sample = sample(filler, worker_id)
+            bench.filled = {name for (name,) in filler.execute(FILLED).fetchall()}
+        yield bench
+        runner.run(connection.close(timeout=5))
+        admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CASES)
+def test_a_statement_runs_by_its_index_and_touches_no_more_than_it_must(
+    bench: Bench, name: str, request: pytest.FixtureRequest
+) -> None:
+    if name in MISLED.get(bench.condition, ()):
+        request.applymarker(pytest.mark.xfail(reason="statistics mislead the planner"))
+    case = CASES[name]
+    plan = bench.run(case.work)[statement_of(name)]
+    assert plan.indexes == case.indexes
+    assert {scan.relation for scan in plan.scans if scan.node == "Seq Scan"} <= case.scans
+    assert plan.touched <= case.rows
+    assert plan.sorted_rows <= case.rows
+    assert plan.buffers <= case.buffers
+
+
+FOLDERS = sorted(Path(taskflow.__file__).parent.rglob("queries"))
+QUERIES: Mapping[str, Path] = {
+    f"{path.parents[1].name}/{path.stem}": path for folder in FOLDERS for path in sorted(folder.glob("*.sql"))
+}
+
+
+def header_of(path: Path) -> str:
+    lines = path.read_text().splitlines()
+    return " ".join(line[2:] for line in lines[: next(n for n, line in enumerate(lines) if not line.startswith("--"))])
+
+
+@pytest.mark.parametrize("name", QUERIES)
+def test_a_statement_says_what_it_is_for_and_what_it_locks(name: str) -> None:
+    header = header_of(QUERIES[name])
+    assert len(header) > 20
+    body = QUERIES[name].read_text()
+    if re.search(r"\b(INSERT INTO|UPDATE|DELETE FROM|VACUUM|pg_\w*advisory\w*)\b", body):
+        assert re.search(r"\b[Ll]ock|\bheld\b", header), "names no locks"
+
+
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.indexes])
+def test_a_statement_names_the_indexes_that_it_is_written_for(name: str) -> None:
+    header = header_of(QUERIES[f"engine/{statement_of(name)}"])
+    for index in CASES[name].indexes:
+        table, _, kind = index.partition("_")
+        if table in ("lease", "worker"):
+            continue  # as small as the work in flight
+        assert index in header or (kind == "pkey" and re.search(r"\bkeys?\b", header)), index
+
+
+async def test_every_statement_prepares_on_the_migrated_schema(connection: Connection) -> None:
+    """None names a table, a column or a function that is not there, or leaves a parameter's type open."""
+    for name, path in QUERIES.items():
+        sql = Query(path.stem, path.read_text()).sql
+        if "VACUUM" in sql:
+            continue
+        statement = await connection.prepare(sql)
+        types = [parameter.name for parameter in statement.get_parameters()]
+        assert "unknown" not in types, name
