@@ -18,4 +18,4 @@ lines = [
 with socket.create_connection((host, int(port)), timeout=5) as connection:
     connection.sendall("\r\n".join([*lines, "", ""]).encode() + data)
     with connection.makefile("rb") as stream:
-        print(stream.read().decode())  # until the server closes
+        sys.stdout.write(stream.read().decode() + "\n")  # until the server closes

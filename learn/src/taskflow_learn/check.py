@@ -246,7 +246,7 @@ def _promise_of(case: unittest.TestCase) -> str:
 def _explain(error: BaseException, trace: TracebackType | None) -> str:
     """Say what was raised, and the last line of the learner's file that was on the way there."""
     if isinstance(error, AssertionError):
-        text = str(error).partition("\n\n")[0] or "the assertion does not hold"  # what follows is a long comparison
+        text = str(error).partition("\n")[0] or "the assertion does not hold"  # what follows is a long comparison
     else:
         text = "".join(traceback.format_exception_only(error)).strip()
     frames = [(Path(frame.filename), frame.lineno) for frame in traceback.extract_tb(trace)]
