@@ -7,7 +7,7 @@ LOCK := UV_PYTHON_DOWNLOADS=never $(BIN)/uv pip compile --quiet --universal --py
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help up test test-product test-learn lint bench lock clean
+.PHONY: help up learn test test-product test-learn lint bench lock clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,6 +15,9 @@ help: ## list these commands
 up: ## run everything on this machine; options by ARGS="--port 3100"
 	@.ci/environment runtime
 	@exec $(BIN)/taskflow up $(ARGS)
+
+learn: ## start the learning edition (standard library only, nothing is installed)
+	@PYTHONPATH=learn/src exec $(PYTHON) -m taskflow_learn
 
 test: test-product test-learn ## run all tests; some of them by make test-product ARGS="-k claim"
 
@@ -24,11 +27,11 @@ test-product:
 
 test-learn:
 	@.ci/environment dev
-	@if [ -d learn/tests ]; then PYTHONPATH=learn/src $(BIN)/pytest learn/tests; fi
+	@PYTHONPATH=learn/src $(BIN)/pytest -n 2 learn/tests
 
 lint: ## check style, types, layers, locks and the repository itself
 	@.ci/environment dev
-	@status=0; for check in "ruff check" "ruff format --check" mypy lint-imports "python .ci/check.py"; do \
+	@status=0; for check in "ruff check" "ruff format --check" mypy "mypy learn/src" lint-imports "python .ci/check.py"; do \
 		echo "$$check"; $(BIN)/$$check || status=1; \
 	done; exit $$status
 

@@ -285,9 +285,7 @@ class Settings:
             local = command == "up" and is_loopback(values["host"])
             values["environment"] = Environment.DEVELOPMENT if local else Environment.PRODUCTION
         if command != "up" and options.get("data_dir") is not None and options.get("database_url") is None:
-            values["database_url"] = (
-                None  # a directory named by hand says which database
-            )
+            values["database_url"] = None  # a directory named by hand says which database
         values["data_dir"] = values["data_dir"] or _default_data_dir(source)
         values["log_format"] = values["log_format"] or (
             "text" if values["environment"] is Environment.DEVELOPMENT else "json"
