@@ -20,4 +20,5 @@ def order_of(waits_for: dict[int, list[int]]) -> list[int]:
 
 
 chain = {number: [number - 1] if number else [] for number in reversed(range(100_000))}
-print(order_of(chain)[:3], "...", order_of(chain)[-1])
+order = order_of(chain)
+print(order[:3], "...", order[-1])
