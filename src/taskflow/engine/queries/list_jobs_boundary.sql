@@ -2,7 +2,8 @@
 -- Index: job_list.
 SELECT j.id
 FROM taskflow.job j
-WHERE j.namespace = :namespace AND j.id < :before AND j.id >= :floor
-ORDER BY j.id DESC
+WHERE (j.namespace, j.id) < (:namespace, :before) AND (j.namespace, j.id) >= (:namespace, :floor)
+  AND j.id < :before AND j.id >= :floor
+ORDER BY j.namespace DESC, j.id DESC
 OFFSET :scan - 1
 LIMIT 1;

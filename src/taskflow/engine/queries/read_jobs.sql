@@ -1,5 +1,6 @@
 -- Whole jobs with their present state, newest first. One snapshot: a live job is in exactly one place.
 -- Indexes: the primary keys of job, ready and deferred; done_job; attempt_log_job.
+-- LATERAL with LIMIT 1 is a look-up by index and can be nothing else, whatever statistics say.
 -- Leases are scanned: there are as many as batches in flight.
 WITH held AS MATERIALIZED (
     SELECT u.job_id, u.attempt, u.failures, l.claimed_at, (l.cancels ->> (u.ord - 1)::text)::timestamptz AS cancel_at
@@ -24,8 +25,8 @@ SELECT
     d.finished_at, h.cancel_at, d.result, d.failure_reason,
     CASE WHEN d.state IS DISTINCT FROM 'completed' THEN coalesce(d.error, a.error) END AS error
 FROM taskflow.job j
-LEFT JOIN taskflow.ready r ON r.job_id = j.id
-LEFT JOIN taskflow.deferred f ON f.job_id = j.id
+LEFT JOIN LATERAL (SELECT * FROM taskflow.ready x WHERE x.job_id = j.id LIMIT 1) r ON true
+LEFT JOIN LATERAL (SELECT * FROM taskflow.deferred x WHERE x.job_id = j.id LIMIT 1) f ON true
 LEFT JOIN held h ON h.job_id = j.id
 LEFT JOIN LATERAL (
     SELECT * FROM taskflow.done x

@@ -2,8 +2,8 @@
 -- Indexes: deferred_due, deferred's primary key. Returns the queues that got jobs.
 WITH due AS (
     DELETE FROM taskflow.deferred
-    WHERE job_id = ANY(ARRAY(
-        SELECT d.job_id
+    WHERE ctid = ANY(ARRAY(
+        SELECT d.ctid
         FROM taskflow.deferred d
         WHERE d.run_at <= coalesce(:now::timestamptz, now())
         ORDER BY d.run_at, d.job_id

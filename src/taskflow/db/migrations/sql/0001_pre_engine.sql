@@ -42,10 +42,12 @@ CREATE TABLE taskflow.job (
     created_at timestamptz NOT NULL,
     PRIMARY KEY (id)
 ) PARTITION BY RANGE (id);
-CREATE INDEX job_list ON taskflow.job (namespace, id DESC);
+CREATE INDEX job_list ON taskflow.job (namespace, id);
 
+-- The key of ready and of deferred is made after the other index: of two that would cost the same, the planner takes the
+-- younger, and while a table is empty all cost the same.
 CREATE TABLE taskflow.ready (
-    job_id uuid PRIMARY KEY,
+    job_id uuid NOT NULL,
     namespace uuid NOT NULL,
     queue text NOT NULL,
     kind text NOT NULL,
@@ -55,9 +57,10 @@ CREATE TABLE taskflow.ready (
     failures smallint NOT NULL
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_delay = 0);
 CREATE INDEX ready_claim ON taskflow.ready (queue, priority DESC, run_at, job_id);
+ALTER TABLE taskflow.ready ADD PRIMARY KEY (job_id);
 
 CREATE TABLE taskflow.deferred (
-    job_id uuid PRIMARY KEY,
+    job_id uuid NOT NULL,
     namespace uuid NOT NULL,
     queue text NOT NULL,
     kind text NOT NULL,
@@ -68,6 +71,7 @@ CREATE TABLE taskflow.deferred (
     state text NOT NULL CHECK (state IN ('scheduled', 'retrying'))
 ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
 CREATE INDEX deferred_due ON taskflow.deferred (run_at, job_id);
+ALTER TABLE taskflow.deferred ADD PRIMARY KEY (job_id);
 
 -- Position p (0 up) of job_ids, attempts and failures belongs to bit p of open. cancels: {"p": when it was asked}.
 -- id is random on purpose: a sequence may repeat a value after a crash, and this is the fence.
