@@ -16,6 +16,7 @@ import asyncio
 import socket
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit, urlunsplit
@@ -30,7 +31,7 @@ class Proxy:
 
     def __init__(self, url: str) -> None:
         self._parts = urlsplit(url)
-        self._door: tuple[socket.socket, asyncio.Task[None]] | None = None
+        self._door: socket.socket | None = None
         self._port = 0
         self._links: set[_Link] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -54,7 +55,6 @@ class Proxy:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close_door()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     @property
     def url(self) -> str:
@@ -94,12 +94,11 @@ class Proxy:
     async def close_door(self) -> None:
         """Cut all connections and refuse new ones."""
         if self._door is not None:
-            listening, accepting = self._door
+            asyncio.get_running_loop().remove_reader(self._door)
+            self._door.close()
             self._door = None
-            accepting.cancel()
-            await asyncio.gather(accepting, return_exceptions=True)
-            listening.close()
         self.cut()
+        await asyncio.gather(*self._tasks)
 
     async def heal(self, *, cut: bool = True) -> None:
         """Let everything pass; without *cut*, what was open when it was swallowed stays open and silent for ever."""
@@ -115,15 +114,15 @@ class Proxy:
             self._open_door()
 
     def _open_door(self) -> None:
-        listening = socket.create_server(("127.0.0.1", self._port), backlog=64)
-        listening.setblocking(False)
-        self._port = listening.getsockname()[1]
-        self._door = listening, asyncio.create_task(self._accept(listening), name="proxy-accept")
+        self._door = socket.create_server(("127.0.0.1", self._port), backlog=64)
+        self._door.setblocking(False)
+        self._port = self._door.getsockname()[1]
+        asyncio.get_running_loop().add_reader(self._door, self._accept, self._door)
 
-    async def _accept(self, listening: socket.socket) -> None:
-        """Not `asyncio.start_server`: closed while it accepts, it leaves the new connection open for ever (3.11)."""
-        while True:
-            client, _ = await asyncio.get_running_loop().sock_accept(listening)
+    def _accept(self, door: socket.socket) -> None:
+        """Not `start_server` or `sock_accept`: stopped while they accept, they leave the new connection open."""
+        with suppress(BlockingIOError):
+            client, _ = door.accept()
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # else each answer waits for an ACK
             self.accepted += 1
             link = _Link(self, client)
