@@ -48,7 +48,10 @@ class Logger:
         # One write per line, so that lines of two processes never mix in the middle. JSON escapes line breaks: a
         # client cannot forge a second line by putting one into its user agent.
         data = f" {_encode(fields)}" if fields else ""
+        line = f"[{timestamp()}] {self._tags[level]} {message}{data}\n"
         try:
-            self._write(f"[{timestamp()}] {self._tags[level]} {message}{data}\n")
+            self._write(line)
+        except UnicodeEncodeError:  # half a character, or one that the terminal does not know
+            self._write(line.encode("ascii", "backslashreplace").decode())
         except (BrokenPipeError, ValueError):  # the reader of our output went away; serving is more important
             self._threshold = len(LEVELS)

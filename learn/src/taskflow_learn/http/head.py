@@ -41,7 +41,7 @@ class Head:
     @property
     def keep_alive(self) -> bool:
         """Whether the client wants to send another request: the default since HTTP/1.1."""
-        options = self.headers.get("connection", "").lower()
+        options = {option.strip() for option in self.headers.get("connection", "").lower().split(",")}
         return "close" not in options if self.version >= (1, 1) else "keep-alive" in options
 
     @property

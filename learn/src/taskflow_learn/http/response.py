@@ -33,7 +33,12 @@ class Response:
 
 
 def json_response(data: JSONValue, status: int = 200, headers: tuple[tuple[str, str], ...] = ()) -> Response:
-    return Response(status, (("Content-Type", JSON_TYPE), *headers), _encode(data).encode("utf-8"))
+    return Response(status, (("Content-Type", JSON_TYPE), *headers), _to_bytes(data))
+
+
+def _to_bytes(data: JSONValue) -> bytes:
+    """Encode *data*; half of a surrogate pair, which UTF-8 cannot write, becomes its escape. An answer always leaves."""
+    return _encode(data).encode("utf-8", "backslashreplace")
 
 
 def encode_head(response: Response, request_id: str, framing: str, *, keep_alive: bool) -> bytes:

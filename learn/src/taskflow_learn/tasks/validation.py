@@ -77,7 +77,7 @@ def _invalid(field: str, problem: str, **facts: JSONValue) -> Refusal:
 def _text(field: str, value: JSONValue, low: int, high: int) -> str:
     if not isinstance(value, str):
         raise _invalid(field, f"must be a string, got {_kind(value)}")
-    if not low <= len(value.strip() if low else value) <= high:
+    if len(value) > high or len(value.strip()) < low:
         raise _invalid(field, f"must have {low} to {high} characters, got {len(value)}", min=low, max=high)
     if any("\ud800" <= character <= "\udfff" for character in value):  # JSON can spell half a character, UTF-8 cannot
         raise _invalid(field, "holds half of a surrogate pair, which is not a character")
