@@ -37,7 +37,7 @@ def json_response(data: JSONValue, status: int = 200, headers: tuple[tuple[str, 
 
 
 def _to_bytes(data: JSONValue) -> bytes:
-    """Encode *data*; half of a surrogate pair, which UTF-8 cannot write, becomes its escape. An answer always leaves."""
+    """Encode *data*. Half of a surrogate pair, unknown to UTF-8, becomes its escape: an answer always leaves."""
     return _encode(data).encode("utf-8", "backslashreplace")
 
 
