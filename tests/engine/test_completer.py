@@ -272,7 +272,9 @@ async def test_what_is_not_the_outcomes_fault_is_waited_out(
 
     await eventually(f"{name} to be met again and again", lambda: desk.proxy.statements >= sent + 10)
     assert State.FAILED not in await desk.states()
-    await second.execute("DROP TRIGGER refuse ON taskflow.done")
+    await second.execute(
+        "CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$"
+    )  # to drop the trigger would take locks that a flush may hold
     await desk.drain()
     await assert_ended_once(desk)
 
