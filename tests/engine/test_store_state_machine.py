@@ -194,12 +194,14 @@ class StoreMachine(RuleBasedStateMachine):
         assert unsettled == self.model.find_unsettled(refused)  # … and what was ours is known again
 
     def log(self, data: st.DataObject) -> None:
-        claims = self.draw_claims(data)
+        """Lines of some claims, of those that stand and of those that ended beside them."""
+        claims = [claim for claim in self.claims if claim.lease_id in self.model.leases] or self.draw_claims(data)
         lines = [NewLogLine(claim, "info", f"{claim.attempt}/{n}", 0.0) for n, claim in enumerate(claims)]
         self.do(self.store.write_logs(self.connection, lines, written_at_s=0.0))
         for line in lines:
             if self.stands(line.claim):
                 self.logged.setdefault(line.claim.job_id, []).append(line.message)
+        self.look_back(data)
 
     def look_back(self, data: st.DataObject) -> None:
         self.do(self.check_history())
