@@ -26,6 +26,7 @@ from taskflow.engine.job import (
     JobError,
     JobId,
     LeaseId,
+    NewJob,
     OutcomeKind,
     State,
 )
@@ -280,3 +281,18 @@ def test_long_errors_are_cut_and_of_a_traceback_the_end_is_kept() -> None:
     assert (len(kept.type), len(kept.message)) == (MAX_NAME_LENGTH, policy.MAX_ERROR_CHARS)
     assert len(kept.traceback) == policy.MAX_TRACEBACK_CHARS
     assert kept.traceback.endswith("the last line")
+
+
+@pytest.mark.parametrize(
+    ("job", "pointer"),
+    [
+        (NewJob("k", {}, run_at=datetime.max.replace(tzinfo=UTC)), "/runAt"),
+        (NewJob("k", {}, headers={"a": "\x00"}), "/headers/a"),
+        (NewJob("k", {"n": 10**5000}), "/payload/n"),
+        (NewJob("k", {1: "x"}), "/payload"),  # type: ignore[dict-item]
+    ],
+)
+def test_what_the_database_would_choke_on_is_refused_by_name(job: NewJob, pointer: str) -> None:
+    with pytest.raises(Invalid) as refused:
+        policy.check_new_job(job)
+    assert [error.pointer for error in refused.value.errors] == [pointer]

@@ -8,7 +8,7 @@ process never needs a restart because its database had one.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -113,7 +113,7 @@ class Database:
             yield connection
         finally:
             with suppress(*CONNECTION_ERRORS):  # it died in the body's hands; the pool has dropped it
-                await asyncio.shield(pool.release(connection))
+                await pool.release(connection)  # which shields itself from a cancellation
 
     @asynccontextmanager
     async def transaction(self, **options: Any) -> AsyncIterator[Connection]:
@@ -138,16 +138,19 @@ class Database:
 
     async def _checkout(self) -> "tuple[asyncpg.Pool[asyncpg.Record], PoolConnectionProxy[asyncpg.Record]]":
         deadline = time.monotonic() + self._patience_s
-        for wait_s in reconnect_waits_s():
+        waits_s: Iterator[float] | None = None  # made when first needed: this is on every statement's way
+        while True:
             try:
                 pool = self._pool or await self._open()
-                return pool, await pool.acquire(timeout=CONNECT_TIMEOUT_S)
+                async with asyncio.timeout(CONNECT_TIMEOUT_S):  # asyncpg's own timeout costs a task each time
+                    return pool, await pool.acquire()
             except CONNECTION_ERRORS as error:
                 DB_RECONNECTS.inc()
+                waits_s = waits_s or reconnect_waits_s()
+                wait_s = next(waits_s)
                 if time.monotonic() + wait_s > deadline:
                     raise Unavailable("the database cannot be reached", retry_after_s=1.0) from error
             await asyncio.sleep(wait_s)
-        raise AssertionError("reconnect_waits_s never ends")
 
 
 def is_partition_missing(error: Exception) -> bool:

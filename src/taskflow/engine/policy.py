@@ -37,6 +37,7 @@ from taskflow.kernel.json import JSONObject, JSONValue, find_unstorable
 MAX_ERROR_CHARS = 2000
 MAX_TRACEBACK_CHARS = 8000
 MIN_TIMEOUT_S = 0.001
+MAX_RUN_YEAR = 9000  # the last instants of the calendar are not what they seem in PostgreSQL or in another zone
 
 _NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_.:/-]{{0,{MAX_NAME_LENGTH - 1}}}")
 
@@ -75,8 +76,9 @@ def check_new_job(job: NewJob) -> None:
         if not 1 <= len(tag) <= MAX_NAME_LENGTH or not tag.isprintable():
             detail = f"must be 1 to {MAX_NAME_LENGTH} printable characters"
             errors.append(FieldError(f"/tags/{index}", "invalid_tag", detail))
-    if found := find_unstorable(job.payload):
-        errors.append(FieldError(f"/payload{found[0]}", "unstorable", found[1]))
+    for pointer, value in (("/payload", job.payload), ("/headers", job.headers)):
+        if found := find_unstorable(value):
+            errors.append(FieldError(f"{pointer}{found[0]}", "unstorable", found[1]))
     if errors:
         raise Invalid("the job has invalid fields", errors=errors)
     encode_payload(job.payload)
@@ -198,6 +200,8 @@ def _time_errors(job: NewJob) -> list[FieldError]:
         return [FieldError("/runAt", "exclusive", "give runAt or delay, not both")]
     if job.run_at is not None and job.run_at.tzinfo is None:
         return [FieldError("/runAt", "no_time_zone", "must have a time zone, such as Z")]
+    if job.run_at is not None and job.run_at.year >= MAX_RUN_YEAR:
+        return [FieldError("/runAt", "out_of_range", f"must be before the year {MAX_RUN_YEAR}")]
     if job.run_after is not None and not timedelta(0) <= job.run_after <= timedelta(seconds=MAX_DELAY_S):
         return [FieldError("/delay", "out_of_range", f"must be from 0 to {MAX_DELAY_S * 1000:.0f} ms")]
     return []

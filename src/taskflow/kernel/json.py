@@ -7,6 +7,7 @@ from typing import TypeAlias
 JSONValue: TypeAlias = "bool | int | float | str | Sequence[JSONValue] | Mapping[str, JSONValue] | None"
 JSONObject: TypeAlias = "Mapping[str, JSONValue]"
 
+MAX_INTEGER_BITS = 4096  # far past what any consumer means, and before conversions to text become slow or refused
 MAX_DEPTH = 64  # nesting levels; every consumer of a payload can afford a recursion of that depth
 
 
@@ -22,6 +23,8 @@ def find_unstorable(value: JSONValue, pointer: str = "", depth: int = 0) -> tupl
         return _find_in_text(value, pointer)
     if isinstance(value, Mapping):
         for key, item in value.items():
+            if not isinstance(key, str):  # the type says so; callers without a type checker do not
+                return pointer, f"has a key that is no string: {key!r}"  # type: ignore[unreachable]
             at = f"{pointer}/{key.replace('~', '~0').replace('/', '~1')}"
             if found := _find_in_text(key, at) or find_unstorable(item, at, depth + 1):
                 return found
@@ -33,6 +36,8 @@ def find_unstorable(value: JSONValue, pointer: str = "", depth: int = 0) -> tupl
         return None
     if isinstance(value, float) and not math.isfinite(value):
         return pointer, "is not a finite number"
+    if isinstance(value, int) and value.bit_length() > MAX_INTEGER_BITS:
+        return pointer, f"is an integer of more than {MAX_INTEGER_BITS} bits"
     return None
 
 

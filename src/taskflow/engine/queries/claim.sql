@@ -2,6 +2,7 @@
 -- Queues are served in the order given (callers rotate it); inside one: priority, then time, then id.
 -- Locks: the taken ready rows; rows that others hold are skipped. Indexes: ready_claim, per queue; job's primary key.
 -- ctid = ANY(ARRAY(…)) makes the choice once, before the delete: a join could run it again and take more than :limit.
+-- The bodies are looked up one by one (LATERAL with LIMIT 1), whatever statistics say of a partition that was empty.
 -- A worker whose row is gone was declared dead and gets nothing.
 WITH taken AS MATERIALIZED (
     DELETE FROM taskflow.ready
@@ -38,5 +39,5 @@ SELECT
     j.payload, j.retries, j.timeout_ms, nullif(j.headers, '{}') AS headers,
     extract(epoch FROM coalesce(:now::timestamptz, statement_timestamp()) - p.run_at)::double precision AS queue_wait_s
 FROM placed p
-JOIN taskflow.job j ON j.id = p.job_id
+LEFT JOIN LATERAL (SELECT * FROM taskflow.job x WHERE x.id = p.job_id LIMIT 1) j ON true
 ORDER BY p.position;

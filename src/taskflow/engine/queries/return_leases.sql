@@ -13,7 +13,7 @@ WITH gone AS (
     FROM gone
     CROSS JOIN unnest(gone.job_ids, gone.attempts, gone.failures)
         WITH ORDINALITY AS u(job_id, attempt, failures, ord)
-    JOIN taskflow.job j ON j.id = u.job_id
+    CROSS JOIN LATERAL (SELECT * FROM taskflow.job x WHERE x.id = u.job_id LIMIT 1) AS j
     WHERE get_bit(gone.open, u.ord::integer - 1) = 1
 ), again AS (
     INSERT INTO taskflow.ready (job_id, namespace, queue, kind, priority, run_at, attempt, failures)
