@@ -13,11 +13,12 @@ head += f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\nAuthorization
 with socket.create_connection((place.partition(":")[0], int(place.partition(":")[2])), timeout=5) as connection:
     connection.sendall(head.encode())
     stream = connection.makefile("rb")
-    print(stream.readline().decode().strip())
-    while stream.readline() != b"\r\n":
-        pass
+    while (line := stream.readline().decode().strip()) != "":
+        print(line)
     for _ in range(int((sys.argv[2:] or ["3"])[0])):
-        _, length = stream.read(2)  # a server's frames are not masked
+        if len(start := stream.read(2)) < 2:  # a server's frames are not masked
+            sys.exit("the server has hung up")
+        length = start[1]
         if length == 126:
             (length,) = struct.unpack(">H", stream.read(2))
         print(stream.read(length).decode(), flush=True)
