@@ -93,6 +93,9 @@ class TestWithoutTokens:
         with pytest.raises(InvalidStatus) as refused:
             await connect(url, origin="https://elsewhere.example").__aenter__()  # type: ignore[arg-type]
         assert refused.value.response.status_code == 403
+        with pytest.raises(InvalidStatus) as refused:
+            await connect(url, origin="http://[").__aenter__()  # type: ignore[arg-type]
+        assert refused.value.response.status_code == 403
         async with connect(url, origin=f"http://127.0.0.1:{server.port}") as socket:  # type: ignore[arg-type]
             assert json.loads(await socket.recv())["type"] == "connection.ready"
 

@@ -99,6 +99,7 @@ async def socket(raw: RawConnection) -> RawSocket:
         ("GET", PATH, "Sec-WebSocket-Key", "", 400),
         ("GET", PATH, "Sec-WebSocket-Key", "Sec-WebSocket-Key: c2hvcnQ=", 400),
         ("GET", PATH, "Sec-WebSocket-Key", "Sec-WebSocket-Key: !!!", 400),
+        ("GET", PATH, "Sec-WebSocket-Key", "Sec-WebSocket-Key: \u00e9", 400),
     ],
 )
 async def test_a_bad_handshake_stays_http(

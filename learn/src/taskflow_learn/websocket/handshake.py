@@ -8,7 +8,6 @@ Source: RFC 6455, section 4.2.
 """
 
 import base64
-import binascii
 import hashlib
 from urllib.parse import urlsplit
 
@@ -49,12 +48,19 @@ def check_origin(request: Request) -> None:
     Programs that are not browsers send no `Origin`, and nothing is asked of them.
     """
     origin = request.headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
+    if origin is not None and not _names(origin, request.headers.get("host")):
         raise Refusal(Code.FORBIDDEN, "this Origin may not open a socket here", {"field": "origin"})
+
+
+def _names(origin: str, host: str | None) -> bool:
+    try:
+        return urlsplit(origin).netloc == host
+    except ValueError:  # no address at all, such as `http://[`
+        return False
 
 
 def _is_key(key: str) -> bool:
     try:
         return len(base64.b64decode(key, validate=True)) == 16
-    except binascii.Error:
+    except ValueError:  # not Base64, or not even ASCII
         return False
