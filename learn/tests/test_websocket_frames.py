@@ -138,6 +138,13 @@ def test_a_message_is_the_same_however_it_is_cut(message: str, cuts: list[int]) 
     assert len(heard) == len(places) - 2
 
 
+def test_a_ping_may_come_when_nothing_is_left_of_the_limit() -> None:
+    heard: list[bytes] = []
+    data = text(b"x" * 98, final=False) + text(b"hello", Opcode.PING) + text(b"yz", Opcode.CONTINUATION)
+    assert read_text(data, limit=100, on_control=lambda frame: heard.append(frame.payload)) == "x" * 98 + "yz"
+    assert heard == [b"hello"]
+
+
 @pytest.mark.parametrize(
     ("data", "code"),
     [

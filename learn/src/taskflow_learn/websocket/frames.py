@@ -104,7 +104,11 @@ def apply_mask(data: bytes, mask: bytes) -> bytes:
 
 
 async def read_frame(wire: Wire, *, limit: int, expect_mask: bool) -> Frame:
-    """Return the next frame. Raise `ProtocolError`, before reading a payload over *limit* bytes."""
+    """
+    Return the next frame. Raise `ProtocolError`, before reading more than *limit* bytes of data.
+
+    Control frames have a limit of their own: a ping may come when nothing is left of the one for data.
+    """
     first, second = await wire.exactly(2)
     if first & 0x70:
         raise ProtocolError(CloseCode.PROTOCOL_ERROR, "reserved bits are set, but no extension was agreed on")
@@ -121,7 +125,7 @@ async def read_frame(wire: Wire, *, limit: int, expect_mask: bool) -> Frame:
         length = _long_length(await wire.exactly(2), minimum=126)
     elif length == 127:
         length = _long_length(await wire.exactly(8), minimum=0x1_0000)
-    if length > limit:
+    if length > limit and not opcode.is_control:
         raise ProtocolError(CloseCode.TOO_LARGE, f"a message may have {limit} bytes")
     mask = await wire.exactly(4) if is_masked else b""
     payload = await wire.exactly(length)
