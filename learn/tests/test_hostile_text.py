@@ -32,6 +32,13 @@ def test_a_line_that_the_stream_cannot_write_does_not_silence_the_log() -> None:
     assert b"after" in raw.getvalue()
 
 
+def test_the_log_gives_no_commands_to_a_terminal() -> None:
+    stream = io.StringIO()
+    Logger(stream).info("Request received", userAgent="caf\u00e9 \x1b[2J \u009b2J \x7f")
+    data = stream.getvalue().partition("received ")[2]
+    assert data == '{"userAgent": "caf\u00e9 \\u001b[2J \\u009b2J \\u007f"}\n'
+
+
 @pytest.mark.parametrize(
     ("version", "options", "stays"),
     [

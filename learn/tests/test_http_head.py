@@ -54,6 +54,7 @@ def test_keep_alive_is_the_default_since_1_1(line: str, version: str, expected: 
         (["GET / HTTP/1.1", "Host: x", ": no name"], Code.BAD_REQUEST),
         (["GET / HTTP/1.1", "Host: x", "A: b\nEvil: c"], Code.BAD_REQUEST),  # a bare line feed
         (["GET / HTTP/1.1", "Host: x", "A: b\x00c"], Code.BAD_REQUEST),
+        (["GET / HTTP/1.1", "Host: x", "A: \x9b31m"], Code.BAD_REQUEST),  # a command to a terminal
         (["GET / HTTP/1.1", "Host: x", "Host: y"], Code.BAD_REQUEST),
         (["POST / HTTP/1.1", "Host: x", "Content-Length: 5", "Content-Length: 5"], Code.BAD_REQUEST),
         (["POST / HTTP/1.1", "Host: x", "Content-Length: -1"], Code.BAD_REQUEST),

@@ -21,6 +21,9 @@ _encode = json.JSONEncoder(
     ensure_ascii=False, default=str
 ).encode  # built once: `json.dumps` would look it up each time
 
+# JSON escapes the controls up to U+001F. A terminal also obeys some of these: U+009B begins a command, as ESC [ does.
+_ESCAPES = {code: f"\\u{code:04x}" for code in range(0x7F, 0xA0)}
+
 
 class Logger:
     """Writes events at or above *level* to *stream*, in colour where someone is looking."""
@@ -47,7 +50,7 @@ class Logger:
             return
         # One write per line, so that lines of two processes never mix in the middle. JSON escapes line breaks: a
         # client cannot forge a second line by putting one into its user agent.
-        data = f" {_encode(fields)}" if fields else ""
+        data = f" {_encode(fields).translate(_ESCAPES)}" if fields else ""
         line = f"[{timestamp()}] {self._tags[level]} {message}{data}\n"
         try:
             self._write(line)

@@ -22,7 +22,7 @@ from taskflow_learn.http.limits import Limits
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _REQUEST_LINE = re.compile(rf"({_TOKEN}) (\S+) HTTP/(\d)\.(\d)")
 _HEADER = re.compile(rf"({_TOKEN}):[ \t]*(.*?)[ \t]*")
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")  # the last 32 are the C1 controls, of which terminals know some
 _TARGET = re.compile(r"[!-~]+")  # visible ASCII; anything else must be percent-encoded
 _SINGLE = frozenset(
     {"host", "content-length", "authorization", "sec-websocket-key"}
