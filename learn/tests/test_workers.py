@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from io import StringIO
@@ -19,6 +20,7 @@ from taskflow_learn.server import Server
 from taskflow_learn.workers.computation import run_report
 from taskflow_learn.workers.job import Job, JobStatus
 from taskflow_learn.workers.pool import WorkerPool
+from taskflow_learn.workers.process import WorkerProcess
 
 ENDLESS = 350_000_000  # long enough never to end within a test
 
@@ -30,9 +32,14 @@ def settings(change: Callable[..., Settings]) -> Settings:
 
 @asynccontextmanager
 async def running(
-    *, size: int = 1, queue_limit: int = 10, timeout_ms: int = 30_000, history_limit: int = 100
+    *,
+    size: int = 1,
+    queue_limit: int = 10,
+    timeout_ms: int = 30_000,
+    history_limit: int = 100,
+    log_text: StringIO | None = None,
 ) -> AsyncIterator[WorkerPool]:
-    log = Logger(StringIO())
+    log = Logger(log_text or StringIO())
     pool = WorkerPool(
         "test", log, size=size, queue_limit=queue_limit, timeout_ms=timeout_ms, history_limit=history_limit
     )
@@ -120,6 +127,42 @@ async def test_a_worker_that_dies_while_idle_costs_no_job() -> None:
         while pool.pids():
             await asyncio.sleep(0)
         assert await first_answer(pool) != worker
+
+
+async def test_a_system_that_has_no_process_to_give_delays_a_job_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spawn, failures = WorkerProcess.spawn, [BlockingIOError(11, "no process left"), OSError(24, "too many open files")]
+
+    async def spawn_at_last() -> WorkerProcess:
+        if failures:
+            raise failures.pop()
+        return await spawn()
+
+    monkeypatch.setattr(WorkerProcess, "spawn", spawn_at_last)
+    monkeypatch.setattr("taskflow_learn.workers.pool.RESPAWN_PAUSE_S", 0.01)
+    log_text = StringIO()
+    async with running(log_text=log_text) as pool:
+        job = burn(pool, 1)
+        assert (await ended(pool, job)).status is JobStatus.COMPLETED
+    retries = [line for line in log_text.getvalue().splitlines() if "Worker not started" in line]
+    assert ["too many open files" in line for line in retries] == [True, False]
+    assert '"retryInS": 0.02' in retries[1]
+
+
+async def test_a_process_that_does_not_start_leaves_no_socket_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[socket.socket] = []
+
+    def pair() -> tuple[socket.socket, socket.socket]:
+        made.extend(socketpair())
+        return made[0], made[1]
+
+    socketpair = socket.socketpair
+    monkeypatch.setattr(socket, "socketpair", pair)
+    monkeypatch.setattr("sys.executable", "/nowhere")
+    with pytest.raises(FileNotFoundError):
+        await WorkerProcess.spawn()
+    assert [end.fileno() for end in made] == [-1, -1]
 
 
 async def test_a_bug_in_a_computation_fails_its_job_and_not_the_worker() -> None:

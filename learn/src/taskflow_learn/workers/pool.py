@@ -9,6 +9,7 @@ A bounded pool of worker processes.
   says so at once, and the caller can come back.
 - *A timeout that stops*: the process is killed and a new one started. Asking a busy loop to stop would not help.
 - *A crash costs one job*: its record says failed, the slot gets a new process, the others never notice.
+- *No process to be had*: the slot tries again after a pause, which grows, and the queue waits.
 - *Records are pruned*: the newest `history_limit` of finished jobs are kept.
 """
 
@@ -22,6 +23,7 @@ from taskflow_learn.workers.job import Job, JobStatus
 from taskflow_learn.workers.process import WorkerDied, WorkerProcess
 
 RESPAWN_PAUSE_S = 0.2  # a worker that dies at birth must not become a loop that eats a core
+SPAWN_PAUSE_LIMIT_S = 10.0
 LOOK_AGAIN_S = 1.0
 
 
@@ -102,7 +104,7 @@ class WorkerPool:
     async def _run_slot(self, slot: int) -> None:
         job: Job | None = None
         while True:
-            process = self._processes[slot] = await WorkerProcess.spawn()
+            process = self._processes[slot] = await self._spawn()
             while process.is_alive:
                 job = job or await self._next_job()
                 if job is not None and process.is_alive:  # if it died while idle, the next process gets this job
@@ -110,6 +112,17 @@ class WorkerPool:
                     job = None
             await process.kill()
             await asyncio.sleep(RESPAWN_PAUSE_S)
+
+    async def _spawn(self) -> WorkerProcess:
+        """Start a process. While the system has none to give, try again, less and less often; the jobs stay queued."""
+        pause_s = RESPAWN_PAUSE_S
+        while True:
+            try:
+                return await WorkerProcess.spawn()
+            except OSError as error:  # no memory, too many files or processes: most of these pass
+                self._log.error("Worker not started", pool=self._name, error=repr(error), retryInS=pause_s)
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 2, SPAWN_PAUSE_LIMIT_S)
 
     async def _next_job(self) -> Job | None:
         """Return the next job, or `None` after a while, so that the slot looks whether its process still lives."""

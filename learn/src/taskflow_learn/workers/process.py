@@ -45,12 +45,16 @@ class WorkerProcess:
     @classmethod
     async def spawn(cls) -> "WorkerProcess":
         ours, theirs = socket.socketpair()
-        with theirs:  # the child has its own copy; while we hold ours, its death would not end the stream
-            process = subprocess.Popen(  # noqa: ASYNC220 - returns in a millisecond; what is awaited is the socket
-                [sys.executable, "-m", "taskflow_learn.workers.child"],
-                stdin=theirs.fileno(),
-                env={**os.environ, "PYTHONPATH": str(HOME / "src")},
-            )
+        try:
+            with theirs:  # the child has its own copy; while we hold ours, its death would not end the stream
+                process = subprocess.Popen(  # noqa: ASYNC220 - returns in a millisecond; what is awaited is the socket
+                    [sys.executable, "-m", "taskflow_learn.workers.child"],
+                    stdin=theirs.fileno(),
+                    env={**os.environ, "PYTHONPATH": str(HOME / "src")},
+                )
+        except OSError:
+            ours.close()
+            raise
         try:
             reader, writer = await asyncio.open_connection(sock=ours)
         except BaseException:  # cancelled in mid-start: leave no process behind
