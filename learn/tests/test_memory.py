@@ -104,6 +104,12 @@ class TestHistories:
                 await asyncio.sleep(0)
 
 
+def test_the_safe_cache_throws_out_its_oldest_entries(change: Callable[..., Settings]) -> None:
+    memory = Memory(change(memory_safe_cache_limit=3))
+    memory.fill_safely(5, 1)
+    assert [*memory._safe] == [2, 3, 4]
+
+
 @pytest.mark.covers("S1-34")
 def test_the_clean_up_forgets_what_is_old(settings: Settings) -> None:
     memory = Memory(settings)

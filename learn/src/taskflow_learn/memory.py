@@ -2,7 +2,7 @@
 Memory: what the process uses, what it remembers, and two caches, of which one is wrong.
 
 The wrong one only grows. A program that forgets to forget works for a day and is killed in the night. The right one has
-a limit and throws out what was used longest ago. Both are here to be filled and watched.
+a limit and throws out its oldest entry, used or not. Both are here to be filled and watched.
 
 `tracemalloc` can say which line allocated what, and slows every allocation down for it; so it is switched on by the
 first leak and off when the caches are cleared. The collector (`gc`) only finds objects that refer to each other in a
