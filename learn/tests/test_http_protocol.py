@@ -2,12 +2,12 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from io import StringIO
 
 import pytest
 
-from learn_client import GET_HEALTH, PATIENCE_S, RawConnection, request
+from learn_client import GET_HEALTH, PATIENCE_S, USER, RawConnection, request
 from taskflow_learn.config import Settings
 from taskflow_learn.log import Logger
 from taskflow_learn.server import Server
@@ -174,6 +174,26 @@ async def test_http_1_0_gets_its_body_without_chunks(raw: RawConnection) -> None
     head = await raw.answer(has_body=False)
     assert "transfer-encoding" not in head.headers
     assert (await raw.rest()).count(b"\n") == 3
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+async def test_a_body_that_breaks_off_does_not_pass_for_whole(
+    raw: RawConnection, log_text: StringIO, monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
+    def broken(rows: Iterator[str]) -> Iterator[bytes]:
+        yield b"a piece"
+        raise TimeoutError(f"no more of {next(rows)}")
+
+    monkeypatch.setattr("taskflow_learn.routes.demo.in_pieces", broken)
+    await raw.send(f"GET /demo/stream/csv HTTP/{version}\r\nHost: x\r\nAuthorization: {USER}\r\n\r\n".encode())
+    with pytest.raises(ConnectionResetError):
+        await raw.rest()
+    lines = log_text.getvalue().splitlines()
+    (received,) = [line for line in lines if "Request received" in line]
+    (line,) = [line for line in lines if "Stream broke" in line]
+    assert json.loads(received[received.index("{") :])["requestId"] in line
+    assert "TimeoutError('no more of " in line
+    assert "in broken" in line
 
 
 async def test_connection_close_is_obeyed(raw: RawConnection) -> None:

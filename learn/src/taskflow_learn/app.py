@@ -60,6 +60,10 @@ class App:
         )
         return request_id, _error_response(refusal, request_id)
 
+    def stream_broke(self, request_id: str, error: Exception) -> None:
+        stack = "".join(traceback.format_exception(error))
+        self._log.error("Stream broke", requestId=request_id, error=repr(error), stack=stack)
+
     def sent(self, request: Request, response: Response, duration_ms: float) -> None:
         log = self._log.warn if response.status >= 400 else self._log.info
         log("Response sent", requestId=request.id, statusCode=response.status, responseTimeMs=round(duration_ms, 3))

@@ -13,7 +13,9 @@ One connection: requests in, answers out, in order, until somebody has enough.
 """
 
 import asyncio
-from collections.abc import Callable
+import socket
+import struct
+from collections.abc import Callable, Iterator
 from time import perf_counter
 from typing import Protocol
 
@@ -38,8 +40,15 @@ class Application(Protocol):
     def refuse(self, refusal: Refusal) -> tuple[str, Response]:
         """Answer bytes that never became a request; return the request id that the answer carries."""
 
+    def stream_broke(self, request_id: str, error: Exception) -> None:
+        """Take note that the body of an answer ended in the middle."""
+
     def sent(self, request: Request, response: Response, duration_ms: float) -> None:
         """Take note that an answer has left."""
+
+
+class _StreamBroke(Exception):
+    """The source of a body failed, after a part of it had been sent."""
 
 
 class Connection:
@@ -67,6 +76,8 @@ class Connection:
                 pass
         except (ConnectionError, EndOfStream, TimeoutError):
             self._writer.transport.abort()  # the peer is gone, or does not read: nothing we send would arrive
+        except _StreamBroke:
+            self._reset()
         finally:
             self._writer.close()
 
@@ -145,7 +156,7 @@ class Connection:
         framing = "Transfer-Encoding: chunked" if is_chunked else ""
         self._writer.write(encode_head(response, request_id, framing, keep_alive=keep_alive))
         if head.method != "HEAD":
-            for piece in response.stream:
+            for piece in self._pieces(response.stream, request_id):
                 self._writer.write(b"%x\r\n%b\r\n" % (len(piece), piece) if is_chunked else piece)
                 await self._drain()
                 # drain() returns at once while there is room: a fast reader would never let anybody else run.
@@ -153,6 +164,23 @@ class Connection:
             if is_chunked:
                 self._writer.write(b"0\r\n\r\n")
         await self._drain()
+
+    def _pieces(self, stream: Iterator[bytes], request_id: str) -> Iterator[bytes]:
+        try:
+            yield from stream
+        except Exception as error:
+            self._app.stream_broke(request_id, error)
+            raise _StreamBroke from error
+
+    def _reset(self) -> None:
+        """
+        Cut the line, and let it be seen.
+
+        The head with its 200 has left, so no status can tell that the body is not whole. An orderly end would be the
+        end of the body for HTTP/1.0. To linger for 0 seconds makes the kernel send a reset instead, which is an error.
+        """
+        self._writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._writer.transport.abort()
 
     async def _drain(self) -> None:
         transport = self._writer.transport
