@@ -49,7 +49,8 @@ def test_without_a_database_a_command_says_what_to_do(tmp_path: Path, command: s
     assert done.returncode == 1
     assert (
         done.stderr
-        == f"taskflow: no database: set TASKFLOW_DATABASE_URL, or start `taskflow up` (none runs on {tmp_path})\n"
+        == f"taskflow: no database: start `taskflow up` (none runs on {tmp_path}; name another directory with "
+        "--data-dir or TASKFLOW_DATA_DIR), or set TASKFLOW_DATABASE_URL\n"
     )
     assert done.stdout == ""
 

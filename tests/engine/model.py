@@ -237,8 +237,7 @@ class QueueModel:
 
     def _end(self, now: datetime, lease: ModelLease, outcome: Outcome) -> None:
         job = self._release(lease, outcome.claim.position)
-        duration_s = outcome.duration_s
-        started_at = None if duration_s is None else now - timedelta(seconds=duration_s)
+        started_at = None if outcome.duration_s is None else lease.claimed_at
         retry_at = None
         state = outcome.state
         if not state.is_terminal and outcome.claim.position in lease.cancels:

@@ -212,10 +212,13 @@ class _Up:
 
     async def _shut_down(self, supervisor: Supervisor) -> None:
         """API and workers side by side, then what they held, PostgreSQL last."""
-        await asyncio.gather(
-            supervisor.stop([self._api] if self._api else []), self._fleet.stop() if self._fleet else _nothing()
-        )
+        await asyncio.gather(self._stop_api(supervisor), self._fleet.stop() if self._fleet else _nothing())
         await supervisor.stop([self._server] if self._server else [])
+
+    async def _stop_api(self, supervisor: Supervisor) -> None:
+        """Stop the API, then let go of its port: a client is refused at once instead of waiting for nobody."""
+        await supervisor.stop([self._api] if self._api else [])
+        self._listener.close()
 
     @property
     def _url(self) -> str:
@@ -232,6 +235,7 @@ class _Up:
         workers = f"{self._settings.workers} worker process{'' if self._settings.workers == 1 else 'es'}"
         self._say(f"TaskFlow {taskflow.__version__} listens on {self._url} ({self._settings.environment.value})")
         self._say(f"  data     {self._directory.path}; {database}; {workers}")
+        self._say(f"  docs     {self._url}/docs")
         if key_is_new:
             self._say(f"  API key  {key}   shown this once, kept in {credentials}")
         elif key:

@@ -163,7 +163,6 @@ class Store:
             attempts=[claim.attempt for claim in claims],
             failures=[outcome.failures for outcome in outcomes],
             results=[outcome.result for outcome in outcomes],
-            durations_s=[outcome.duration_s for outcome in outcomes],
             ages_s=self._ages_s(outcomes),
         )
         return _pick(outcomes, rows)
@@ -193,7 +192,7 @@ class Store:
             waits_s=[outcome.wait_s for outcome in outcomes],
             errors=[None if outcome.error is None else _encode(outcome.error).decode() for outcome in outcomes],
             reasons=[outcome.failure_reason for outcome in outcomes],
-            durations_s=[outcome.duration_s for outcome in outcomes],
+            begun=[outcome.duration_s is not None for outcome in outcomes],
             ages_s=self._ages_s(outcomes),
         )
         return _pick(outcomes, rows)

@@ -26,7 +26,7 @@ from taskflow.engine.store import DEAD_LETTER_ROWS, DEPTH_ROWS
 from taskflow.kernel.errors import SetupError, Unavailable
 
 WORKER_COLUMNS = (
-    Column("WORKER", least=16),
+    Column("SUPERVISOR", least=16),
     Column("QUEUES", rank=2, least=12),
     Column("KINDS", rank=1, least=14),
     Column("CONCURRENCY", rank=4, right=True),

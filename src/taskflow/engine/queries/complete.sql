@@ -1,15 +1,15 @@
 -- End attempts that succeeded: clear their open bits, and append to done only those whose bit was really set.
 -- Returns what was refused (LeaseLost): the claim was taken back, or this is a second try of a flush that had arrived.
--- age_s is how long ago the attempt ended: a flush comes a moment later.
+-- An attempt began when it was claimed; age_s is how long ago it ended: a flush comes a moment later.
 -- Locks: the lease rows in id order. :masks has a bit for each position that ends, per lease of :lease_ids.
 WITH given AS MATERIALIZED (
     SELECT *
     FROM unnest(
         :row_leases::uuid[], :positions::integer[], :job_ids::uuid[], :namespaces::uuid[], :queues::text[],
-        :kinds::text[], :attempts::integer[], :failures::smallint[], :results::text[], :durations_s::double precision[], :ages_s::double precision[]
-    ) AS g(lease_id, position, job_id, namespace, queue, kind, attempt, failures, result, duration_s, age_s)
+        :kinds::text[], :attempts::integer[], :failures::smallint[], :results::text[], :ages_s::double precision[]
+    ) AS g(lease_id, position, job_id, namespace, queue, kind, attempt, failures, result, age_s)
 ), held AS MATERIALIZED (
-    SELECT id, open FROM taskflow.lease WHERE id = ANY(:lease_ids::uuid[]) ORDER BY id FOR UPDATE
+    SELECT id, open, claimed_at FROM taskflow.lease WHERE id = ANY(:lease_ids::uuid[]) ORDER BY id FOR UPDATE
 ), rest AS MATERIALIZED (
     SELECT h.id, h.open & ~m.mask AS open
     FROM held h
@@ -19,13 +19,13 @@ WITH given AS MATERIALIZED (
 ), narrowed AS (
     UPDATE taskflow.lease l SET open = rest.open FROM rest WHERE l.id = rest.id AND bit_count(rest.open) > 0
 ), won AS MATERIALIZED (
-    SELECT g.* FROM given g JOIN held h ON h.id = g.lease_id WHERE get_bit(h.open, g.position) = 1
+    SELECT g.*, h.claimed_at FROM given g JOIN held h ON h.id = g.lease_id WHERE get_bit(h.open, g.position) = 1
 ), written AS (
     INSERT INTO taskflow.done
         (job_id, namespace, queue, kind, state, attempt, failures, result, started_at, finished_at)
     SELECT
         job_id, namespace, queue, kind, 'completed', attempt, failures, result::jsonb,
-        coalesce(:now::timestamptz, statement_timestamp()) - (age_s + duration_s) * interval '1 second',
+        claimed_at,
         coalesce(:now::timestamptz, statement_timestamp()) - age_s * interval '1 second'
     FROM won
 )

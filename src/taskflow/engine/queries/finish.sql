@@ -8,10 +8,10 @@ WITH given AS MATERIALIZED (
         :row_leases::uuid[], :positions::integer[], :job_ids::uuid[], :namespaces::uuid[], :queues::text[],
         :kinds::text[], :priorities::smallint[], :attempts::integer[], :failures::smallint[], :outcomes::text[],
         :states::text[], :waits_s::double precision[], :errors::text[], :reasons::text[],
-        :durations_s::double precision[], :ages_s::double precision[]
+        :begun::boolean[], :ages_s::double precision[]
     ) AS g(
         lease_id, position, job_id, namespace, queue, kind, priority, attempt, failures, outcome, state, wait_s,
-        error, reason, duration_s, age_s
+        error, reason, has_begun, age_s
     )
 ), held AS MATERIALIZED (
     SELECT id, open, cancels, claimed_at
@@ -34,8 +34,7 @@ WITH given AS MATERIALIZED (
         END AS state,
         h.claimed_at,
         coalesce(:now::timestamptz, statement_timestamp()) - g.age_s * interval '1 second' AS at,
-        coalesce(:now::timestamptz, statement_timestamp())
-            - (g.age_s + g.duration_s) * interval '1 second' AS started_at,
+        CASE WHEN g.has_begun THEN h.claimed_at END AS started_at,
         coalesce(:now::timestamptz, statement_timestamp()) + g.wait_s * interval '1 second' AS run_at
     FROM given g
     JOIN held h ON h.id = g.lease_id
