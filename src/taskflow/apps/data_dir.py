@@ -109,8 +109,8 @@ class DataDirectory:
         url = find_running(self.postgres)
         if url is None:
             raise SetupError(
-                f"no database: start `taskflow up` (none runs on {self.path}; name another directory with --data-dir or "
-                "TASKFLOW_DATA_DIR), or set TASKFLOW_DATABASE_URL"
+                f"no database: start `taskflow up` (none runs on {self.path}; name another directory with "
+                "--data-dir or TASKFLOW_DATA_DIR), or set TASKFLOW_DATABASE_URL"
             )
         return url
 

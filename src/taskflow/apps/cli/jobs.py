@@ -152,7 +152,10 @@ def list_(
     created_to: Annotated[str | None, typer.Option("--to", metavar="INSTANT", help="Created before then.")] = None,
     limit: Annotated[str | None, typer.Option(metavar="N", help="At most so many, 1 to 200. [default: 50]")] = None,
     cursor: Annotated[
-        str | None, typer.Option(metavar="CURSOR", help="Go on where a list ended; its last line says how.")
+        str | None,
+        typer.Option(
+            metavar="CURSOR", help="Go on where a list ended; its last line says how. Not a cursor of the API."
+        ),
     ] = None,
     as_json: AsJson = False,
     data_dir: DataDir = None,
