@@ -63,7 +63,7 @@ async def bulk(url: str, seconds: float) -> Figures:
         return {"bulk enqueue": Figure(stored / (time.perf_counter() - begin), "jobs/s")}
 
 
-async def drain(url: str, seconds: float, *, concurrency: int = 500, rate_guess: float = 45_000) -> Figures:
+async def drain(url: str, seconds: float, *, concurrency: int = 1000, rate_guess: float = 45_000) -> Figures:
     """A full queue, one worker process: the rate of each second while there is work, and whether it stays flat."""
     async with _engine(url) as (engine, database):
         total = int(rate_guess * seconds) // BULK * BULK
