@@ -1,6 +1,8 @@
 """The handler of `send_email`, and what its payload may be."""
 
+import asyncio
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -97,6 +99,21 @@ async def test_recipients_who_were_refused_are_in_the_result() -> None:
     result, lines = await run(registry, {**PAYLOAD, "to": ["a@b.c", "d@e.f", "a@b.c"]})
     assert result.refused == ("d@e.f",)
     assert [line.level for line in lines] == ["warning", "info"]
+
+
+async def test_a_mail_counts_as_sent_once_it_was_taken() -> None:
+    taken_at = []
+
+    class Slow(Partial):
+        async def send(self, mail: Mail) -> Delivered:
+            await asyncio.sleep(0.01)
+            taken_at.append(datetime.now(UTC))
+            return await super().send(mail)
+
+    registry = Registry()
+    email.register(registry, Slow(), retries=3, timeout_s=30.0)
+    result, _ = await run(registry, PAYLOAD)
+    assert result.sent_at >= taken_at[0]
 
 
 def test_retries_and_timeout_come_from_the_settings() -> None:

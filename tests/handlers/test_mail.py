@@ -1,8 +1,10 @@
 """Mail senders: one suite that both pass, on a real SMTP server and a real folder; then what is particular to each."""
 
 import asyncio
+import contextlib
 import socket
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email import message_from_bytes, policy
@@ -13,8 +15,13 @@ from typing import Any
 import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, Envelope, LoginPassword
+from tests.engine.test_executor import make_claim
 
 from taskflow.adapters.mail import FileSender, Mail, MailSender, SmtpSender
+from taskflow.engine.executor import Executor
+from taskflow.engine.job import Claim, Outcome, OutcomeKind
+from taskflow.engine.registry import Registry
+from taskflow.handlers import email
 from taskflow.kernel.errors import ExternalError, SetupError
 
 SENDER = "shop@example.com"
@@ -233,6 +240,87 @@ async def test_a_server_that_says_nothing_is_given_up_after_the_timeout() -> Non
         gone.set()
         server.close()
         await server.wait_closed()
+
+
+class SilentAfterData:
+    """A server that takes the text of a mail and then says nothing, nor to a QUIT; `hung_up` once the client left."""
+
+    def __init__(self, *, accepts: bool = False) -> None:
+        self.accepts = accepts
+        self.has_text = asyncio.Event()
+        self.hung_up = asyncio.Event()
+
+    async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 ready\r\n")
+        while (line := await reader.readline()) and line != b"DATA\r\n":
+            writer.write(b"250 OK\r\n")
+        writer.write(b"354 go on\r\n")
+        while (line := await reader.readline()) and line != b".\r\n":
+            pass
+        if self.accepts:
+            writer.write(b"250 taken\r\n")
+        self.has_text.set()
+        while await reader.readline():
+            pass
+        self.hung_up.set()
+        writer.close()
+
+
+@contextlib.asynccontextmanager
+async def running(server: SilentAfterData) -> AsyncIterator[str]:
+    """Serve; the value is the URL."""
+    listener = await asyncio.start_server(server.talk, "127.0.0.1", 0)
+    try:
+        yield f"smtp://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
+    finally:
+        listener.close()
+        await listener.wait_closed()
+
+
+@pytest.mark.covers("S2-13")
+async def test_a_cancelled_mail_leaves_a_silent_server_at_once() -> None:
+    server = SilentAfterData()
+    async with running(server) as url:
+        sending = asyncio.create_task(SmtpSender(url, sender=SENDER).send(MAIL))
+        await asyncio.wait_for(server.has_text.wait(), 8)
+        sending.cancel()
+        began = time.perf_counter()
+        with pytest.raises(asyncio.CancelledError):
+            await sending
+        assert time.perf_counter() - began < 0.5
+        await asyncio.wait_for(server.hung_up.wait(), 8)
+
+
+async def test_an_attempt_that_timed_out_at_a_silent_server_is_not_stuck() -> None:
+    server = SilentAfterData()
+    registry = Registry()
+    outcomes: asyncio.Queue[Outcome] = asyncio.Queue()
+    stuck: list[Claim] = []
+    async with running(server) as url:
+        email.register(registry, SmtpSender(url, sender=SENDER), retries=3, timeout_s=30.0)
+        executor = Executor(
+            registry,
+            on_outcome=outcomes.put_nowait,
+            on_end=lambda: None,
+            on_stuck=stuck.append,
+            on_line=lambda _line: None,
+            state={},
+            cancel_grace_s=5.0,
+        )
+        payload = '{"to": "ada@example.com", "subject": "Hello", "body": "It works."}'
+        executor.start(make_claim("send_email", payload, timeout_s=0.1))
+        outcome = await asyncio.wait_for(outcomes.get(), 1)
+        await asyncio.wait_for(server.hung_up.wait(), 1)
+    assert outcome.kind is OutcomeKind.TIMEOUT
+    assert stuck == []
+
+
+@pytest.mark.slow
+async def test_a_mail_that_was_taken_is_sent_though_nobody_answers_the_goodbye() -> None:
+    server = SilentAfterData(accepts=True)
+    async with running(server) as url:
+        result = await asyncio.wait_for(SmtpSender(url, sender=SENDER).send(MAIL), 5)
+    assert result.delivery == "smtp"
 
 
 async def test_a_password_does_not_travel_in_the_clear(mailbox: Mailbox) -> None:

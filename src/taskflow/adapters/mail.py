@@ -24,6 +24,7 @@ from taskflow.kernel.errors import ExternalError, SetupError
 
 CONNECT_TIMEOUT_S = 10.0
 COMMAND_TIMEOUT_S = 20.0
+QUIT_TIMEOUT_S = 1.0  # a courtesy: the mail is taken by then
 MAX_REPLY_CHARS = 300  # of a server's words, in errors
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
@@ -133,21 +134,27 @@ class SmtpSender:
 
     async def send(self, mail: Mail) -> Delivered:
         message = compose(mail, self._sender)
+        client = aiosmtplib.SMTP(
+            hostname=self._host,
+            port=self._port,
+            username=self._username,
+            password=self._password,
+            use_tls=self._implicit_tls,
+            start_tls=self._starttls,
+            timeout=self._timeout_s,
+        )
+        # Not `async with client`: its exit waits for the answer to QUIT, after a cancellation too, and a silent server
+        # would hold on to a worker that has to go.
         try:
-            refused, _reply = await aiosmtplib.send(
-                message.as_bytes(),
-                sender=self._sender,
-                recipients=list(mail.recipients),
-                hostname=self._host,
-                port=self._port,
-                username=self._username,
-                password=self._password,
-                use_tls=self._implicit_tls,
-                start_tls=self._starttls,
-                timeout=self._timeout_s,
-            )
+            await client.connect()  # TLS and login included
+            refused, _reply = await client.sendmail(self._sender, list(mail.recipients), message.as_bytes())
         except (aiosmtplib.SMTPException, OSError) as error:
             raise self._external(error) from None
+        else:
+            with contextlib.suppress(aiosmtplib.SMTPException, OSError):
+                await client.quit(timeout=QUIT_TIMEOUT_S)
+        finally:
+            client.close()
         return Delivered("smtp", message_id(mail, self._sender), refused=tuple(refused))
 
     def _external(self, error: Exception) -> ExternalError:

@@ -28,12 +28,13 @@ def register(registry: Registry, sender: MailSender, *, retries: int, timeout_s:
             at=datetime.now(UTC),
         )
         delivered = await sender.send(mail)
+        sent_at = datetime.now(UTC)
         if delivered.refused:
             ctx.log(f"{len(delivered.refused)} of {len(mail.recipients)} recipients were refused", level="warning")
         ctx.log(f"handed over by {delivered.delivery} as {delivered.message_id}")
         return EmailSent(
             email_id=mail.id,
-            sent_at=mail.at,
+            sent_at=sent_at,
             delivery=delivered.delivery,
             message_id=delivered.message_id,
             path=delivered.path,

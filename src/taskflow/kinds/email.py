@@ -60,6 +60,7 @@ class EmailSent(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
 
     Args:
         email_id: the same for every attempt of a job, so that a mail that was sent twice can be recognised.
+        sent_at: when it had been taken over.
         delivery: `smtp` if a server took it, `file` if it was written down because no server is configured.
         path: of the file.
         refused: addresses that the server did not take, while it took others.
