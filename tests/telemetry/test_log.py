@@ -97,6 +97,15 @@ def test_libraries_lines_come_along_from_warning_up(lines: io.StringIO) -> None:
     assert (line["event"], line["module"], line["message"]) == ("taskflow.library.log", "some.library", "disk 99% full")
 
 
+def test_libraries_show_tracebacks_of_errors_only(lines: io.StringIO) -> None:
+    for write in (logging.getLogger("some.library").warning, logging.getLogger("some.library").error):
+        write("it failed", exc_info=ConnectionRefusedError("nobody there"))
+    warning, error = read(lines)
+    assert "exception" not in warning
+    assert warning["error"] == "ConnectionRefusedError: nobody there"
+    assert "ConnectionRefusedError: nobody there" in str(error["exception"])
+
+
 def test_configuring_twice_does_not_write_twice(lines: io.StringIO) -> None:
     log.configure("json", stream=lines)
     logging.getLogger("some.library").error("once")

@@ -12,7 +12,7 @@ out of the finished line, wherever they hide (a traceback, a library's message).
 import logging
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextvars import Token
 from typing import Any, Literal, TextIO, TypeAlias, cast
 
@@ -27,6 +27,7 @@ SECRET_FIELDS = frozenset(
     ["api_key", "authorization", "cookie", "credentials", "dsn", "key", "password", "payload", "secret", "token"]
 )
 MASK = "[redacted]"
+MAX_ERROR_CHARS = 300  # of the error that a library warned of
 _SECRETS_IN_TEXT = re.compile(r"\btf_[0-9A-Za-z]{20,}|(?<=://)[^/@\s\"']*:[^@\s\"']*(?=@)")
 
 
@@ -149,10 +150,13 @@ class _LibraryHandler(logging.Handler):
     """Brings lines of libraries that use `logging` into ours, under one event name."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        write: Callable[..., None] = get_logger(record.name).error
-        if record.levelno < logging.ERROR:
-            write = get_logger(record.name).warning
-        write("taskflow.library.log", message=record.getMessage(), exc_info=record.exc_info or None)
+        logger = get_logger(record.name)
+        if record.levelno >= logging.ERROR:
+            logger.error("taskflow.library.log", message=record.getMessage(), exc_info=record.exc_info or None)
+        else:  # what a library expects and copes with (a server that is away) is a line, not a page
+            reason = record.exc_info[1] if record.exc_info else None
+            fields = {} if reason is None else {"error": f"{type(reason).__name__}: {reason}"[:MAX_ERROR_CHARS]}
+            logger.warning("taskflow.library.log", message=record.getMessage(), **fields)
 
 
 if not structlog.is_configured():  # as a library: quiet, on stderr, unless the program has said otherwise
