@@ -143,3 +143,14 @@ async def test_document_and_docs_need_no_key_and_no_network(api: Api) -> None:
     assert "http" not in page.text.replace("http-equiv", "").partition("<style>")[0]
     for _, path, _ in operations():
         assert path in page.text
+    assert "Authorization: Bearer tf_" in page.text
+    assert "X-API-Key" in page.text
+    assert "stable <code>code</code>;" in page.text
+
+
+def test_no_field_has_a_title_made_of_its_name() -> None:
+    assert "title" not in json.dumps(
+        [item["schema"] for _, _, one in operations() for item in one.get("parameters", [])]
+    )
+    for schema in DOCUMENT["components"]["schemas"].values():
+        assert all("title" not in field for field in schema.get("properties", {}).values())

@@ -170,8 +170,14 @@ async def test_a_client_that_asks_first_is_not_made_to_send(api: Api) -> None:
 
 
 async def test_an_unknown_route_is_404(client: httpx.AsyncClient) -> None:
-    for path in ("/", "/api/v1", "/api/v1/nothing", "/api/v2/jobs", "/api/v1/jobs/", "/jobs"):
+    for path in ("/api/v1", "/api/v1/nothing", "/api/v2/jobs", "/api/v1/jobs/", "/jobs"):
         check_problem(await client.get(path), 404, "no_such_route")
+
+
+async def test_the_root_leads_to_the_docs(api: Api) -> None:
+    async with api.client() as anonymous:
+        response = await anonymous.get("/", follow_redirects=False)
+    assert (response.status_code, response.headers["location"]) == (307, "/docs")
 
 
 async def test_a_method_that_a_path_does_not_take_is_405(client: httpx.AsyncClient) -> None:

@@ -1,5 +1,5 @@
 """
-`/openapi.json`, and `/docs`: the same document for people, as one page without scripts.
+`/openapi.json`, and `/docs`: the same document for people, as one page without scripts, which `/` leads to.
 
 (Swagger UI would come from a content delivery network: code of others on the origin of the API, and nothing at all
 where there is no Internet.)
@@ -7,13 +7,14 @@ where there is no Internet.)
 
 import html
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
 from fastapi import FastAPI
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 _CSP = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
 _STYLE = """
@@ -26,6 +27,15 @@ code, pre { font: 14px/1.45 ui-monospace, monospace } pre { background: var(--so
 table { border-collapse: collapse; width: 100% } td, th { text-align: left; vertical-align: top; padding: .25rem .5rem;
 border-top: 1px solid var(--line) } th { font-weight: 600 }
 """
+_ACCESS = """
+<h2>Authentication</h2>
+<p>Send an API key with each request, as <code>Authorization: Bearer tf_…</code> or as <code>X-API-Key: tf_…</code>.
+<code>taskflow keys create</code> makes one. A whole request:</p>
+<pre>curl -s http://127.0.0.1:3000/api/v1/jobs \\
+  -H 'Authorization: Bearer tf_…' -H 'Content-Type: application/json' \\
+  -d '{"taskType": "send_email", "payload": {"to": "ada@example.com", "subject": "Hello", "body": "It works."}}'</pre>
+"""
+_CODE = re.compile(r"`([^`]+)`")
 
 
 def add_docs(app: FastAPI) -> None:
@@ -40,6 +50,10 @@ def add_docs(app: FastAPI) -> None:
         body = kept.setdefault("html", "".join(_page(app.openapi())).encode())
         return Response(body, media_type="text/html", headers={"Content-Security-Policy": _CSP})
 
+    async def root(_request: Request) -> Response:
+        return RedirectResponse("/docs", status_code=307)
+
+    app.add_route("/", root, include_in_schema=False)
     app.add_route("/openapi.json", openapi, include_in_schema=False)
     app.add_route("/docs", docs, include_in_schema=False)
 
@@ -49,27 +63,29 @@ def _page(document: Mapping[str, Any]) -> Iterator[str]:
     yield f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{_text(info["title"])} API</title>'
     yield f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style>'
     yield f"<h1>{_text(info['title'])} <small>{_text(info['version'])}</small></h1>"
-    yield f'<p>{_text(info.get("description", ""))}</p><p><a href="openapi.json">openapi.json</a></p>'
+    yield f'<p>{_prose(info.get("description", ""))}</p><p><a href="openapi.json">openapi.json</a></p>'
+    yield _ACCESS
     for tag in document["tags"]:
-        yield f"<h2>{_text(tag['name'])}</h2><p>{_text(tag['description'])}</p>"
+        yield f"<h2>{_text(tag['name'])}</h2><p>{_prose(tag['description'])}</p>"
         for path, operations in document["paths"].items():
             for method, operation in operations.items():
                 if tag["name"] in operation["tags"]:
                     yield from _operation(method, path, operation)
     yield "<h2>Types</h2>"
     for name, schema in document["components"]["schemas"].items():
-        yield f'<details id="{_text(name)}"><summary><code>{_text(name)}</code> {_text(schema.get("description", ""))}'
+        yield f'<details id="{_text(name)}"><summary><code>{_text(name)}</code> {_prose(schema.get("description", ""))}'
         yield f"</summary>{_json(schema)}</details>"
     yield "</html>"
 
 
 def _operation(method: str, path: str, operation: Mapping[str, Any]) -> Iterator[str]:
-    yield f"<details><summary><code>{method.upper()} {_text(path)}</code> {_text(operation['summary'])}</summary>"
-    yield f"<p>{_text(operation.get('description', ''))}</p>"
+    yield f"<details><summary><code>{method.upper()} {_text(path)}</code> {_prose(operation['summary'])}</summary>"
+    yield f"<p>{_prose(operation.get('description', ''))}</p>"
     if parameters := operation.get("parameters"):
         yield "<table><tr><th>Parameter<th>In<th>What</tr>"
         for item in parameters:
-            yield f"<tr><td><code>{_text(item['name'])}</code><td>{item['in']}<td>{_text(item.get('description', ''))} "
+            yield f"<tr><td><code>{_text(item['name'])}</code><td>{item['in']}"
+            yield f"<td>{_prose(item.get('description', ''))} "
             yield f"<code>{_text(json.dumps(item['schema']))}</code></tr>"
         yield "</table>"
     if body := operation.get("requestBody"):
@@ -80,7 +96,7 @@ def _operation(method: str, path: str, operation: Mapping[str, Any]) -> Iterator
     yield "<table><tr><th>Answer<th>When</tr>"
     for status, response in operation["responses"].items():
         (content,) = response["content"].values()
-        yield f"<tr><td><code>{status}</code><td>{_text(response['description'])} {_type(content)}</tr>"
+        yield f"<tr><td><code>{status}</code><td>{_prose(response['description'])} {_type(content)}</tr>"
     yield "</table></details>"
 
 
@@ -91,6 +107,11 @@ def _type(content: Mapping[str, Any]) -> str:
 
 def _json(value: Any) -> str:
     return f"<pre>{_text(json.dumps(value, indent=2, ensure_ascii=False))}</pre>"
+
+
+def _prose(text: str) -> str:
+    """Return *text* for HTML, what is in backticks as code."""
+    return _CODE.sub(r"<code>\1</code>", _text(text))
 
 
 def _text(text: str) -> str:

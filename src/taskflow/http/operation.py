@@ -15,6 +15,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -148,6 +149,13 @@ class Operation(APIRoute):
         await response(scope, receive, send)
 
 
+class _Untitled(GenerateJsonSchema):
+    """Pydantic's schema without the titles that it makes of fields' names, such as "Runat"."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
+
+
 def add_operations(app: FastAPI, operations: Iterable[Operation]) -> None:
     """Give *app* these routes, and its OpenAPI document their types."""
     app.router.routes.extend(operations)
@@ -173,7 +181,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
     structs = {Problem, *(struct for operation in operations for struct in operation.structs)}
     _, schemas = msgspec.json.schema_components(sorted(structs, key=lambda item: item.__name__), ref_template=_REF)
     for model in {model for operation in operations for model in operation.models}:
-        schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+        schema = model.model_json_schema(schema_generator=_Untitled, ref_template="#/components/schemas/{model}")
         schemas.update(schema.pop("$defs", {}))
         schemas[model.__name__] = schema
     components = document.setdefault("components", {})
@@ -249,8 +257,7 @@ def _parameters(
         for name, text in (path_parameters or {}).items()
     ]
     if query is not None:
-        for name, schema in query.model_json_schema()["properties"].items():
-            schema.pop("title", None)
+        for name, schema in query.model_json_schema(schema_generator=_Untitled)["properties"].items():
             parameter = {"name": name, "in": "query", "required": False, "schema": schema}
             if description := schema.pop("description", None):
                 parameter["description"] = description
