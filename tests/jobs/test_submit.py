@@ -5,9 +5,13 @@ from typing import Any
 from uuid import UUID
 
 import httpx
+import jsonschema_rs
 import msgspec
 import pytest
 from tests.support.api import MAIL, Api, check_problem, make_api, pointers, until
+
+from taskflow.engine.job import KindInfo
+from taskflow.jobs.catalogue import Kind
 
 
 @pytest.mark.covers("S2-5", "S2-6", "X-12")
@@ -172,6 +176,48 @@ async def test_a_payload_that_breaks_its_kinds_schema_is_refused(client: httpx.A
         problem = check_problem(await client.post("/api/v1/jobs", json={**MAIL, "payload": payload}), 422, "invalid")
         assert pointers(problem) == expected, fields
     assert (await client.get("/api/v1/jobs")).json()["items"] == []
+
+
+SAID: list[tuple[Any, dict[str, str]]] = [
+    ([], {"": "the body must be a JSON object"}),
+    ({**MAIL, "payload": []}, {"/payload": "must be a JSON object"}),
+    ({**MAIL, "colour": 1}, {"/colour": "is not a field of this request"}),
+    ({"payload": MAIL["payload"]}, {"/taskType": "is required"}),
+    (
+        {**MAIL, "payload": {"to": "nobody", "subject": "a\nb", "colour": 1}},
+        {
+            "/payload/to": "is not a mail address such as ada@example.com",
+            "/payload/subject": "is not a single line of text",
+            "/payload/body": "is required",
+            "/payload/colour": "is not a field of this payload",
+        },
+    ),
+    (
+        {**MAIL, "payload": {**MAIL["payload"], "to": ["ada@example.com", "nobody"]}},
+        {"/payload/to/1": "is not a mail address such as ada@example.com"},
+    ),
+]
+
+
+async def test_what_is_wrong_is_said_in_words_for_people(client: httpx.AsyncClient) -> None:
+    for body, expected in SAID:
+        problem = check_problem(await client.post("/api/v1/jobs", json=body), 422, "invalid")
+        assert {error["pointer"]: error["detail"] for error in problem["errors"]} == expected
+
+
+@pytest.mark.parametrize(
+    ("part", "said"),
+    [
+        ({}, "does not have the right form"),
+        ({"title": "An ISBN."}, "is not an ISBN"),
+        ({"title": "Code", "description": "Three letters."}, "does not have the right form: Three letters"),
+    ],
+)
+def test_a_pattern_is_told_by_what_the_schema_says_of_it(part: dict[str, Any], said: str) -> None:
+    schema = {"properties": {"code": {"type": "string", "pattern": "^[A-Z]{3}$", **part}}}
+    info = KindInfo(kind="order", queue="orders", schema=schema, priority=5, retries=0, timeout_s=1.0)
+    [error] = Kind(info, jsonschema_rs.validator_for(schema)).payload_errors({"code": "x"})
+    assert (error.code, error.detail) == ("pattern", said)
 
 
 async def test_everything_wrong_is_named_at_once(client: httpx.AsyncClient) -> None:

@@ -99,7 +99,8 @@ def read_query(request: Request, model: type[_Model]) -> _Model:
     try:
         parsed = model.model_validate(values)
     except ValidationError as error:
-        errors += field_errors(error, body=False)
+        names = [field.alias or name for name, field in model.model_fields.items()]
+        errors += field_errors(error, parameters=names)
     if errors:
         raise Invalid("the query has invalid parameters", errors=errors)
     return parsed

@@ -1,5 +1,7 @@
 """Pydantic's findings in our words."""
 
+from collections.abc import Sequence
+
 from pydantic import ValidationError
 
 from taskflow.kernel.errors import FieldError
@@ -18,19 +20,37 @@ _CODES = {
 }
 
 
-def field_errors(error: ValidationError, *, body: bool = True) -> list[FieldError]:
-    """Return Pydantic's findings in our words; *body* says whether fields are JSON Pointers or parameter names."""
+def field_errors(error: ValidationError, *, parameters: Sequence[str] | None = None) -> list[FieldError]:
+    """
+    Return Pydantic's findings in our words.
+
+    Args:
+        parameters: the names there are, where the query was checked: fields are names then, and JSON Pointers into the
+            body otherwise.
+    """
     found = []
     for item in error.errors(include_url=False, include_context=False, include_input=False):
         code = item["type"]
+        message = _sentence(item["msg"])
+        match code:
+            case "missing":
+                message = "is required"
+            case "extra_forbidden" if parameters is None:
+                message = "is not a field of this request"
+            case "extra_forbidden":
+                message = f"is no parameter here; there are {', '.join(parameters or ()) or 'none'}"
+            case "model_type":
+                message = "must be a JSON object" if item["loc"] else "the body must be a JSON object"
+            case "dict_type":
+                message = "must be a JSON object"
         if code.endswith(("_type", "_parsing")):
             code = "wrong_type"
         place = [str(step) for step in item["loc"]]
-        if body:
+        if parameters is None:
             pointer = "".join(f"/{step.replace('~', '~0').replace('/', '~1')}" for step in place)
         else:
             pointer = place[0] if place else ""
-        found.append(FieldError(pointer, _CODES.get(code, code), _sentence(item["msg"])))
+        found.append(FieldError(pointer, _CODES.get(code, code), message))
     return found
 
 

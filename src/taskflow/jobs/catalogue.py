@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 import jsonschema_rs
 
@@ -44,6 +45,10 @@ _CODES = {
     "exclusiveMinimum": "out_of_range",
 }
 
+# A regular expression is no answer to a person: what a string should be is said by the schema's own words.
+_WRONG_FORM = "does not have the right form"
+_ARTICLES = ("A ", "An ", "a ", "an ")
+
 
 @dataclass(frozen=True, slots=True)
 class Kind:
@@ -56,7 +61,9 @@ class Kind:
         """Return what the kind's schema finds wrong with *payload*, with pointers under `/payload`."""
         if self.validator.is_valid(payload):
             return []
-        found = (item for error in self.validator.iter_errors(payload) for item in _field_errors(error))
+        found = (
+            item for error in self.validator.iter_errors(payload) for item in _field_errors(error, self.info.schema)
+        )
         return list(islice(found, MAX_ERRORS))
 
 
@@ -113,7 +120,7 @@ class Catalogue:
             return None
 
 
-def _field_errors(error: jsonschema_rs.ValidationError) -> Iterator[FieldError]:
+def _field_errors(error: jsonschema_rs.ValidationError, schema: Mapping[str, Any]) -> Iterator[FieldError]:
     place = "/payload" + "".join(f"/{_escaped(step)}" for step in error.instance_path)
     match error.kind:
         case jsonschema_rs.ValidationErrorKind.AdditionalProperties(unexpected=names):
@@ -123,11 +130,30 @@ def _field_errors(error: jsonschema_rs.ValidationError) -> Iterator[FieldError]:
             yield FieldError(f"{place}/{_escaped(name)}", "required", "is required")
         case jsonschema_rs.ValidationErrorKind.AnyOf(context=branches) if near := _nearest(branches, error):
             for inner in near:
-                yield from _field_errors(inner)
+                yield from _field_errors(inner, schema)
         case jsonschema_rs.ValidationErrorKind.AnyOf() | jsonschema_rs.ValidationErrorKind.OneOfNotValid():
             yield FieldError(place, "wrong_type", "is of none of the types that are possible here")
+        case jsonschema_rs.ValidationErrorKind.Pattern():
+            yield FieldError(place, "pattern", _form(schema, error.schema_path))
         case kind:
             yield FieldError(place, _CODES.get(kind.name, kind.name), str(error.message)[:MAX_DETAIL_CHARS])
+
+
+def _form(schema: Mapping[str, Any], path: Sequence[str | int]) -> str:
+    """Say what a string should have been, in the words of the part of *schema* whose pattern, at *path*, it fails."""
+    part: Any = schema
+    for step in path[:-1]:
+        try:
+            part = part[step]
+        except (LookupError, TypeError):  # the path went through a reference that is not written out here
+            return _WRONG_FORM
+    words = (part.get("description") or part.get("title")) if isinstance(part, dict) else None
+    if not isinstance(words, str):
+        return _WRONG_FORM
+    words = words.removesuffix(".")
+    if words.startswith(_ARTICLES):
+        return f"is not {words[0].lower()}{words[1:]}"[:MAX_DETAIL_CHARS]
+    return f"{_WRONG_FORM}: {words}"[:MAX_DETAIL_CHARS]
 
 
 def _nearest(

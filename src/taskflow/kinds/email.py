@@ -26,7 +26,7 @@ Address = Annotated[
     Meta(
         pattern=ADDRESS_PATTERN,
         max_length=MAX_ADDRESS_LENGTH,
-        description="A bare address, such as `ada@example.com`; internationalised domains in punycode.",
+        description="A mail address such as ada@example.com.",
         examples=["ada@example.com"],
     ),
 ]
@@ -37,9 +37,14 @@ class SendEmail(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename=
 
     to: Annotated[
         Address | Annotated[list[Address], Meta(min_length=1, max_length=MAX_RECIPIENTS)],
-        Meta(description=f"One address, or 1 to {MAX_RECIPIENTS} of them; everyone sees all of them."),
+        Meta(
+            description=f"One bare address, or 1 to {MAX_RECIPIENTS} of them; everyone sees all of them. "
+            "Internationalised domains in punycode."
+        ),
     ]
-    subject: Annotated[str, Meta(max_length=MAX_SUBJECT_LENGTH, pattern=SUBJECT_PATTERN, description="One line.")]
+    subject: Annotated[
+        str, Meta(max_length=MAX_SUBJECT_LENGTH, pattern=SUBJECT_PATTERN, description="A single line of text.")
+    ]
     body: Annotated[str, Meta(max_length=MAX_BODY_LENGTH, description="Plain text.")]
     html: Annotated[
         Annotated[str, Meta(max_length=MAX_BODY_LENGTH)] | None, Meta(description="The same as HTML, beside the text.")

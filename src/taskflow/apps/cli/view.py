@@ -61,7 +61,7 @@ async def show_page(session: Session, asked: Mapping[str, str], *, as_json: bool
     try:
         query = ListJobs.model_validate(asked)
     except ValidationError as error:
-        raise Invalid("the list cannot be had", errors=field_errors(error, body=False)) from None
+        raise Invalid("the list cannot be had", errors=field_errors(error, parameters=tuple(asked))) from None
     chosen = JobFilter(
         kind=None if query.taskType is None else kinds.canonical(query.taskType),
         state=query.status,
