@@ -66,7 +66,7 @@ EVENTS: Mapping[str, Event] = {
     "taskflow.lease.lost": Event(
         "An outcome came too late: the job had been given to another.", ("job_id", "attempt", "outcome")
     ),
-    "taskflow.library.log": Event("A library wrote a line.", ("message",)),
+    "taskflow.library.log": Event("A library wrote a line; `error` is what a warning was about.", ("message",)),
     "taskflow.listener.lost": Event(
         "The connection for notifications was lost; polls serve until it is back.", ("error",)
     ),
