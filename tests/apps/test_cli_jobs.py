@@ -131,7 +131,7 @@ def test_every_wrong_field_of_a_submit_is_named_with_its_limit_and_nothing_is_st
         (["send_email", "{to"], "PAYLOAD: must be JSON text, @FILE or -: JSON is malformed: .*"),
         (["send_email", "@/nowhere.json"], "PAYLOAD: cannot read '/nowhere.json': No such file or directory"),
         (["send_email", "@/"], "PAYLOAD: cannot read '/': Is a directory"),
-        (["send_email", "[1]"], "PAYLOAD: .*dictionary"),
+        (["send_email", "[1]"], "PAYLOAD: must be a JSON object"),
         (["nothing"], "TASK_TYPE: no worker has ever offered 'nothing'; known are: order, send_email"),
         (["order", '{"number": 1}', "--retries", "many"], "--retries: must be a whole number"),
         (["order", '{"number": 1}', "--tag", ""], "--tag: .*at least 1 character"),
