@@ -148,7 +148,7 @@ class TestInATerminal:
         code, seen = in_terminal(operator, width, "status")
         assert code == 0
         tables = plain(seen).split("\n\n")[1:3]
-        assert [table.split()[0] for table in tables] == ["WORKER", "QUEUE"]
+        assert [table.split()[0] for table in tables] == ["SUPERVISOR", "QUEUE"]
         assert max(len(line.rstrip()) for table in tables for line in table.splitlines()) <= width
 
 

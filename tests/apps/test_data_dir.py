@@ -50,7 +50,7 @@ def test_production_on_an_own_database_needs_a_secret_of_its_own(tmp_path: Path)
 
 
 def test_without_a_database_it_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(SetupError, match=r"set TASKFLOW_DATABASE_URL, or start `taskflow up`"):
+    with pytest.raises(SetupError, match=r"start `taskflow up` .*--data-dir.* or set TASKFLOW_DATABASE_URL"):
         complete(settings(tmp_path))
 
 

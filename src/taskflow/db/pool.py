@@ -113,7 +113,8 @@ class Database:
             yield connection
         finally:
             with suppress(*CONNECTION_ERRORS):  # it died in the body's hands; the pool has dropped it
-                await pool.release(connection)  # which shields itself from a cancellation
+                # It shields itself from a cancellation; bounded, because a half-open socket may never say goodbye.
+                await pool.release(connection, timeout=CONNECT_TIMEOUT_S)
 
     @asynccontextmanager
     async def transaction(self, **options: Any) -> AsyncIterator[Connection]:
