@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Sequence
@@ -74,7 +75,14 @@ class Operator:
     def start(self, *words: str, **options: Any) -> "subprocess.Popen[str]":
         """Start a command as a process of its own."""
         options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
-        return subprocess.Popen(self.command(*words), env=self.environ(), text=True, **options)
+        # A suite that runs in the background ignores Ctrl-C, and so would its children: they are to hear it.
+        return subprocess.Popen(
+            self.command(*words),
+            env=self.environ(),
+            text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            **options,
+        )
 
     def command(self, *words: str) -> list[str]:
         return [sys.executable, "-m", "taskflow", *words]
