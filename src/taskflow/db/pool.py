@@ -113,8 +113,7 @@ class Database:
             yield connection
         finally:
             with suppress(*CONNECTION_ERRORS):  # it died in the body's hands; the pool has dropped it
-                # It shields itself from a cancellation; bounded, because a half-open socket may never say goodbye.
-                await pool.release(connection, timeout=CONNECT_TIMEOUT_S)
+                await pool.release(connection)  # which shields itself from a cancellation
 
     @asynccontextmanager
     async def transaction(self, **options: Any) -> AsyncIterator[Connection]:
@@ -143,8 +142,8 @@ class Database:
         while True:
             try:
                 pool = self._pool or await self._open()
-                async with asyncio.timeout(CONNECT_TIMEOUT_S):  # asyncpg's own timeout costs a task each time
-                    return pool, await pool.acquire()
+                # With its own timeout asyncpg also bounds the release, and lets the loop see sockets that have closed.
+                return pool, await pool.acquire(timeout=CONNECT_TIMEOUT_S)
             except CONNECTION_ERRORS as error:
                 DB_RECONNECTS.inc()
                 waits_s = waits_s or reconnect_waits_s()
