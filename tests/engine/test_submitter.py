@@ -105,17 +105,17 @@ async def test_a_caller_who_leaves_does_not_hurt_its_neighbours(
     engine: Engine, connection: Connection, second: Connection
 ) -> None:
     """One leaves before its row is sent, one while it is on its way."""
-    callers = [asyncio.create_task(engine.enqueue(NewJob("mail", {"number": n}))) for n in range(6)]
-    await asyncio.sleep(0)
-    callers[1].cancel()
+
+    async def blocked() -> bool:
+        return bool(await second.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"))
+
     async with connection.transaction():
         await connection.execute("LOCK TABLE taskflow.job IN SHARE MODE")
-        late = [asyncio.create_task(engine.enqueue(NewJob("mail", {"number": n}))) for n in range(6, 9)]
-
-        async def blocked() -> bool:
-            return bool(await second.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"))
-
+        callers = [asyncio.create_task(engine.enqueue(NewJob("mail", {"number": n}))) for n in range(6)]
+        await asyncio.sleep(0)
+        callers[1].cancel()
         await eventually("an INSERT to wait for the lock", blocked)
+        late = [asyncio.create_task(engine.enqueue(NewJob("mail", {"number": n}))) for n in range(6, 9)]
         callers[2].cancel()
     async with asyncio.timeout(10):
         answers = await asyncio.gather(*callers, *late, return_exceptions=True)
