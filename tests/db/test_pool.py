@@ -115,6 +115,33 @@ async def test_a_borrower_cancelled_in_mid_query_leaves_nothing_to_the_next(data
     await database.stop()
 
 
+async def test_a_cancelled_borrower_does_not_wait_for_a_server_that_never_heard_of_it(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The request to cancel can miss a statement that was only just sent; the connection is closed then."""
+    monkeypatch.setattr(pool, "ROLLBACK_PATIENCE_S", 0.2)
+    async with Proxy(database_url) as proxy:
+        database = Database(proxy.url, max_size=1)
+        began = asyncio.Event()
+
+        async def borrow() -> None:
+            async with database.transaction() as connection:
+                began.set()
+                await connection.execute("SELECT pg_sleep(60)")
+
+        borrower = asyncio.create_task(borrow())
+        await began.wait()
+        proxy.swallow()
+        borrower.cancel()
+        async with asyncio.timeout(5):
+            with pytest.raises(asyncio.CancelledError):
+                await borrower
+        await proxy.heal()
+        async with database.acquire() as connection:
+            assert await connection.fetchval("SELECT 1") == 1
+        await database.stop()
+
+
 async def test_a_pool_whose_connections_are_all_lent_out_is_unavailable(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

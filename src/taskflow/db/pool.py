@@ -24,6 +24,7 @@ from taskflow.telemetry.metrics import DB_RECONNECTS
 CONNECT_TIMEOUT_S = 5.0
 COMMAND_TIMEOUT_S = 30.0  # a half-open socket ends here at the latest
 IDLE_LIFETIME_S = 300.0
+ROLLBACK_PATIENCE_S = 2.0
 
 # What a connection raises when the server, the network or a failover took it: try again on another one.
 CONNECTION_ERRORS: tuple[type[Exception], ...] = (
@@ -117,9 +118,25 @@ class Database:
 
     @asynccontextmanager
     async def transaction(self, **options: Any) -> AsyncIterator[Connection]:
-        """Lend a connection inside BEGIN … COMMIT; an error rolls back. *options* as for asyncpg's `transaction`."""
-        async with self.acquire() as connection, connection.transaction(**options):
-            yield connection
+        """
+        Lend a connection inside BEGIN … COMMIT; an error rolls back. *options* as for asyncpg's `transaction`.
+
+        A rollback is given `ROLLBACK_PATIENCE_S`, then the connection is closed: the server may have missed the request
+        to cancel a statement that had only just been sent, and would go on with it.
+        """
+        async with self.acquire() as connection:
+            transaction = connection.transaction(**options)
+            await transaction.start()
+            try:
+                yield connection
+            except BaseException:
+                try:
+                    async with asyncio.timeout(ROLLBACK_PATIENCE_S):
+                        await transaction.rollback()
+                except DATABASE_ERRORS:  # a timeout is one of them
+                    connection.terminate()
+                raise
+            await transaction.commit()
 
     async def _open(self) -> "asyncpg.Pool[asyncpg.Record]":
         async with self._opening:
