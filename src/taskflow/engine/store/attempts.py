@@ -1,0 +1,241 @@
+"""Statements about attempts: claim, end, take back. Each names the claim it is about."""
+
+import time
+from collections.abc import Iterable, Sequence
+from uuid import uuid4
+
+import asyncpg
+import msgspec
+
+from taskflow.db.query import Connection
+from taskflow.engine.job import Claim, LeaseId, NewLogLine, Outcome, OutcomeKind, WorkerId
+from taskflow.engine.record import OwnLease
+from taskflow.engine.store.base import LEASE_S, QUERIES, StoreBase
+
+_decode_json = msgspec.json.decode
+_encode = msgspec.json.encode
+
+
+class AttemptStatements(StoreBase):
+    """See the module."""
+
+    async def claim(
+        self,
+        connection: Connection,
+        *,
+        worker_id: WorkerId,
+        incarnation: int,
+        queues: Sequence[str],
+        kinds: Sequence[str],
+        limit: int,
+        lease_id: LeaseId | None = None,
+    ) -> list[Claim]:
+        """
+        Take up to *limit* ready jobs under one new lease.
+
+        The caller makes up *lease_id*, so that it can ask about a claim whose answer it never saw.
+        """
+        lease_id = lease_id or new_lease_id()
+        rows = await QUERIES["claim"].fetch(
+            connection,
+            now=self._now(),
+            worker_id=worker_id,
+            incarnation=incarnation,
+            queues=queues,
+            kinds=kinds,
+            limit=limit,
+            lease_id=lease_id,
+        )
+        return [
+            Claim(
+                lease_id=lease_id,
+                lease_size=len(rows),
+                position=position,
+                job_id=job_id,
+                attempt=attempt,
+                failures=failures,
+                namespace=namespace,
+                kind=kind,
+                queue=queue,
+                priority=priority,
+                payload=payload,
+                retries=retries,
+                timeout_s=timeout_ms / 1000,
+                headers=_decode_json(headers) if headers else {},
+                queue_wait_s=max(queue_wait_s, 0.0),
+            )
+            for (
+                position, job_id, attempt, failures, namespace, kind, queue, priority,
+                payload, retries, timeout_ms, headers, queue_wait_s,
+            ) in rows
+        ]  # fmt: skip
+
+    async def complete(self, connection: Connection, outcomes: Sequence[Outcome]) -> list[Outcome]:
+        """Write down attempts that succeeded; return those that were refused because their claim was taken back."""
+        if not outcomes:
+            return []
+        claims = [outcome.claim for outcome in outcomes]
+        lease_ids, masks = _masks(claims)
+        rows = await QUERIES["complete"].fetch(
+            connection,
+            now=self._now(),
+            lease_ids=lease_ids,
+            masks=masks,
+            row_leases=[claim.lease_id for claim in claims],
+            positions=[claim.position for claim in claims],
+            job_ids=[claim.job_id for claim in claims],
+            namespaces=[claim.namespace for claim in claims],
+            queues=[claim.queue for claim in claims],
+            kinds=[claim.kind for claim in claims],
+            attempts=[claim.attempt for claim in claims],
+            failures=[outcome.failures for outcome in outcomes],
+            results=[outcome.result for outcome in outcomes],
+            ages_s=self._ages_s(outcomes),
+        )
+        return _pick(outcomes, rows)
+
+    async def finish(self, connection: Connection, outcomes: Sequence[Outcome]) -> list[Outcome]:
+        """Write down attempts that came to anything but success; return those that were refused."""
+        if not outcomes:
+            return []
+        claims = [outcome.claim for outcome in outcomes]
+        lease_ids, masks = _masks(claims)
+        rows = await QUERIES["finish"].fetch(
+            connection,
+            now=self._now(),
+            lease_ids=lease_ids,
+            masks=masks,
+            row_leases=[claim.lease_id for claim in claims],
+            positions=[claim.position for claim in claims],
+            job_ids=[claim.job_id for claim in claims],
+            namespaces=[claim.namespace for claim in claims],
+            queues=[claim.queue for claim in claims],
+            kinds=[claim.kind for claim in claims],
+            priorities=[claim.priority for claim in claims],
+            attempts=[claim.attempt for claim in claims],
+            failures=[outcome.failures for outcome in outcomes],
+            outcomes=[outcome.kind for outcome in outcomes],
+            states=[outcome.state for outcome in outcomes],
+            waits_s=[outcome.wait_s for outcome in outcomes],
+            errors=[None if outcome.error is None else _encode(outcome.error).decode() for outcome in outcomes],
+            reasons=[outcome.failure_reason for outcome in outcomes],
+            begun=[outcome.duration_s is not None for outcome in outcomes],
+            ages_s=self._ages_s(outcomes),
+        )
+        return _pick(outcomes, rows)
+
+    def _ages_s(self, outcomes: Sequence[Outcome]) -> list[float]:
+        """How long ago attempts ended; for a clock that tests move, now."""
+        if self._now() is not None:
+            return [0.0] * len(outcomes)
+        now_s = time.monotonic()
+        return [max(0.0, now_s - outcome.ended_s) for outcome in outcomes]
+
+    async def find_unsettled(self, connection: Connection, refused: Sequence[Outcome]) -> list[Outcome]:
+        """
+        Of *refused* outcomes, return those that were really lost.
+
+        For a flush sent twice: the first try may have committed although its answer never came.
+        """
+        if not refused:
+            return []
+        claims = [outcome.claim for outcome in refused]
+        rows = await QUERIES["find_settled"].fetch(
+            connection,
+            lease_ids=[claim.lease_id for claim in claims],
+            positions=[claim.position for claim in claims],
+            job_ids=[claim.job_id for claim in claims],
+            namespaces=[claim.namespace for claim in claims],
+            attempts=[claim.attempt for claim in claims],
+            outcomes=[outcome.kind for outcome in refused],
+        )
+        settled = {(row["lease_id"], row["position"]) for row in rows}
+        return [outcome for outcome in refused if (outcome.claim.lease_id, outcome.claim.position) not in settled]
+
+    async def write_logs(self, connection: Connection, lines: Sequence[NewLogLine], *, written_at_s: float) -> None:
+        """
+        Append lines in order; those of a claim that was taken back are dropped.
+
+        Args:
+            written_at_s: the present value of the monotonic clock that the lines were stamped with.
+        """
+        if not lines:
+            return
+        await QUERIES["write_logs"].execute(
+            connection,
+            now=self._now(),
+            lease_ids=[line.claim.lease_id for line in lines],
+            positions=[line.claim.position for line in lines],
+            job_ids=[line.claim.job_id for line in lines],
+            namespaces=[line.claim.namespace for line in lines],
+            attempts=[line.claim.attempt for line in lines],
+            levels=[line.level for line in lines],
+            messages=[line.message for line in lines],
+            ages_s=[written_at_s - line.written_s for line in lines],
+        )
+
+    # Taking back ----------------------------------------------------------------------------------------------------
+
+    async def return_leases(
+        self, connection: Connection, lease_ids: Sequence[LeaseId], outcome: OutcomeKind
+    ) -> dict[str, int]:
+        """Make every open job of these leases ready again, uncharged; return how many per queue."""
+        if not lease_ids:
+            return {}
+        rows = await QUERIES["return_leases"].fetch(connection, now=self._now(), lease_ids=lease_ids, outcome=outcome)
+        return {row["queue"]: row["jobs"] for row in rows}
+
+    async def list_own_leases(self, connection: Connection, *, worker_id: WorkerId, incarnation: int) -> list[OwnLease]:
+        rows = await QUERIES["list_own_leases"].fetch(connection, worker_id=worker_id, incarnation=incarnation)
+        return [
+            OwnLease(
+                row["id"],
+                row["job_ids"],
+                [row["job_ids"][int(position)] for position in _decode_json(row["cancels"] or "{}")],
+            )
+            for row in rows
+        ]
+
+    async def find_child_leases(
+        self, connection: Connection, *, worker_id: WorkerId, incarnation: int | None = None
+    ) -> list[LeaseId]:
+        rows = await QUERIES["find_child_leases"].fetch(connection, worker_id=worker_id, incarnation=incarnation)
+        return [row["id"] for row in rows]
+
+    async def find_orphan_leases(self, connection: Connection, *, limit: int) -> list[LeaseId]:
+        return [row["id"] for row in await QUERIES["find_orphan_leases"].fetch(connection, limit=limit)]
+
+    async def bury_workers(self, connection: Connection) -> list[WorkerId]:
+        """Forget workers silent for `LEASE_S`; their leases become orphans."""
+        return [row["id"] for row in await QUERIES["bury_workers"].fetch(connection, now=self._now(), lease_s=LEASE_S)]
+
+
+def new_lease_id() -> LeaseId:
+    """A random lease id: never a sequence, whose values may come twice after a crash."""
+    return LeaseId(uuid4())
+
+
+def _masks(claims: Iterable[Claim]) -> tuple[list[LeaseId], list[asyncpg.BitString]]:
+    """
+    Return the leases touched, and per lease the bits to clear.
+
+    A mask must be as long as the lease's `open`, one bit per claimed job: the claim knows its size.
+    """
+    masks: dict[LeaseId, bytearray] = {}
+    sizes: dict[LeaseId, int] = {}
+    for claim in claims:
+        mask = masks.get(claim.lease_id)
+        if mask is None:
+            sizes[claim.lease_id] = claim.lease_size
+            mask = masks[claim.lease_id] = bytearray((claim.lease_size + 7) // 8)
+        mask[claim.position >> 3] |= 0x80 >> (claim.position & 7)
+    return list(masks), [
+        asyncpg.BitString.frombytes(bytes(mask), bitlength=sizes[lease_id]) for lease_id, mask in masks.items()
+    ]
+
+
+def _pick(outcomes: Sequence[Outcome], rows: Sequence[asyncpg.Record]) -> list[Outcome]:
+    if not rows:
+        return []
+    refused = {(row["lease_id"], row["position"]) for row in rows}
+    return [outcome for outcome in outcomes if (outcome.claim.lease_id, outcome.claim.position) in refused]

@@ -1,0 +1,47 @@
+"""Statements of the leader and its duties."""
+
+from taskflow.db.query import Connection
+from taskflow.engine.job import WorkerId
+from taskflow.engine.record import DeadEntries, Leadership, Term
+from taskflow.engine.store.base import LEASE_S, QUERIES, StoreBase
+
+VACUUMED = ("ready", "lease", "deferred")  # the tables on the claim path
+
+
+class LeaderStatements(StoreBase):
+    """See the module."""
+
+    async def lead(self, connection: Connection, name: str, holder: WorkerId, *, term_s: float) -> Term | None:
+        """Become or stay the leader; None while somebody else is."""
+        row = await QUERIES["lead"].fetchrow(connection, now=self._now(), name=name, holder=holder, term_s=term_s)
+        return None if row is None else Term(row["term"], row["held_s"])
+
+    async def find_leader(self, connection: Connection, name: str) -> Leadership | None:
+        """Return who led last; None if nobody ever did."""
+        row = await QUERIES["read_leader"].fetchrow(connection, now=self._now(), name=name)
+        return None if row is None else Leadership(**row)
+
+    async def resign(self, connection: Connection, name: str, holder: WorkerId) -> None:
+        await QUERIES["resign"].execute(connection, now=self._now(), name=name, holder=holder)
+
+    async def try_duty_lock(self, connection: Connection, duty: int) -> bool:
+        """Take the lock of one duty until the transaction ends; False if another leader has it."""
+        return bool(await QUERIES["try_duty_lock"].fetchval(connection, duty=duty))
+
+    async def make_partitions(self, connection: Connection, *, days: int) -> int:
+        made: int = await QUERIES["make_partitions"].fetchval(connection, now=self._now(), days=days)
+        return made
+
+    async def dead_entries(self, connection: Connection) -> DeadEntries:
+        row = await QUERIES["dead_entries"].fetchrow(connection)
+        if row is None:
+            raise AssertionError("a SELECT without FROM returns a row")
+        return DeadEntries({table: row[table] for table in VACUUMED}, row["oldest_xmin"])
+
+    async def vacuum(self, connection: Connection, table: str) -> None:
+        """Remove dead rows of one of `VACUUMED`; not in a transaction. A table that somebody locks is left out."""
+        await QUERIES[f"vacuum_{table}"].execute(connection)
+
+    async def has_dead(self, connection: Connection) -> bool:
+        """Say whether there is anything to rescue."""
+        return bool(await QUERIES["has_dead"].fetchval(connection, now=self._now(), lease_s=LEASE_S))
