@@ -32,6 +32,7 @@ from taskflow.telemetry import log, metrics
 if TYPE_CHECKING:
     from taskflow.engine.registry import Registry
 
+COMMAND = "taskflow"  # the module that worker processes and their children run
 GRACE_S = 10.0
 ORPHAN_GRACE_S = 2.0  # attempts may run on so long once the supervisor is gone
 ORPHAN_END_S = 15.0
@@ -113,7 +114,7 @@ class WorkerFleet:
             words += ["--control-fd", str(control), "--board-fd", str(board.fd)]
             if metrics_port:
                 words += ["--metrics-port", str(metrics_port)]
-            return spawn_python(words, environ=self._environ, pass_fds=[control, board.fd])
+            return spawn_python(words, environ=self._environ, pass_fds=[control, board.fd], module=COMMAND)
 
         return spawn
 
@@ -183,7 +184,7 @@ def run_worker(settings: Settings, *, supervised_by: UUID, incarnation: int, con
         queues=queues_of(settings),
         concurrency=settings.worker_concurrency,
         grace_s=GRACE_S,
-        command=ChildCommand([sys.executable, "-m", "taskflow", "attempt", "--fd"]),
+        command=ChildCommand([sys.executable, "-m", COMMAND, "attempt", "--fd"]),
         board=Board.open(board_fd),
     )
 
