@@ -22,8 +22,8 @@ from taskflow.engine.job import Claim
 board = Board.open(int(sys.argv[1]))
 def claim(number):
     return Claim(lease_id=uuid.UUID(int=9), lease_size=1, position=0, job_id=uuid.UUID(int=number), attempt=1,
-        failures=0, namespace=uuid.UUID(int=0), kind="k", queue="q", priority=5, payload="{}", retries=0, timeout_s=1.0, headers={},
-        queue_wait_s=0.0)
+        failures=0, namespace=uuid.UUID(int=0), kind="k", queue="q", priority=5, payload="{}", retries=0,
+        timeout_s=1.0, headers={}, queue_wait_s=0.0)
 lines = [board.enter(claim(number)) for number in range(3)]
 board.leave(lines[1])
 os.kill(os.getpid(), signal.SIGKILL)
