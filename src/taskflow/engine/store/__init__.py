@@ -8,24 +8,10 @@ returned, never assumed.
 Time is the database's. *now* exists for tests, which move it: None, as in production, means its clock.
 """
 
-from taskflow.engine.store.attempts import AttemptStatements, new_lease_id
+from taskflow.engine.store.attempts import new_lease_id
 from taskflow.engine.store.base import LEASE_S
-from taskflow.engine.store.jobs import JobStatements
-from taskflow.engine.store.leading import VACUUMED, LeaderStatements
-from taskflow.engine.store.reading import DEAD_LETTER_ROWS, DEPTH_ROWS, MAX_ID, ReadStatements, id_floor
-from taskflow.engine.store.workers import WorkerStatements
+from taskflow.engine.store.leading import VACUUMED
+from taskflow.engine.store.reading import DEAD_LETTER_ROWS, DEPTH_ROWS, id_floor
+from taskflow.engine.store.whole import Store
 
-__all__ = [
-    "DEAD_LETTER_ROWS",
-    "DEPTH_ROWS",
-    "LEASE_S",
-    "MAX_ID",
-    "VACUUMED",
-    "Store",
-    "id_floor",
-    "new_lease_id",
-]
-
-
-class Store(JobStatements, AttemptStatements, ReadStatements, WorkerStatements, LeaderStatements):
-    """See the module. Stateless but for *now*; share one."""
+__all__ = ["DEAD_LETTER_ROWS", "DEPTH_ROWS", "LEASE_S", "VACUUMED", "Store", "id_floor", "new_lease_id"]
