@@ -181,7 +181,8 @@ def run_api(settings: Settings, *, fd: int | None = None, control_fd: int | None
     )
 
     async def prove_life(channel: ControlChannel) -> None:
-        await server.answers.wait()  # the first sign of life says that requests are answered
+        await server.answers.wait()
+        channel.mark_ready()
         await channel.run()
 
     async def run() -> None:
