@@ -13,12 +13,15 @@ from taskflow.engine.store.base import LEASE_S
 from taskflow.engine.store.jobs import JobStatements
 from taskflow.engine.store.leading import VACUUMED, LeaderStatements
 from taskflow.engine.store.reading import DEAD_LETTER_ROWS, DEPTH_ROWS, MAX_ID, ReadStatements, id_floor
+from taskflow.engine.store.statistics import LIVE_ACTIVE, LIVE_ROWS, StatStatements
 from taskflow.engine.store.workers import WorkerStatements
 
 __all__ = [
     "DEAD_LETTER_ROWS",
     "DEPTH_ROWS",
     "LEASE_S",
+    "LIVE_ACTIVE",
+    "LIVE_ROWS",
     "MAX_ID",
     "VACUUMED",
     "Store",
@@ -27,5 +30,5 @@ __all__ = [
 ]
 
 
-class Store(JobStatements, AttemptStatements, ReadStatements, WorkerStatements, LeaderStatements):
+class Store(JobStatements, AttemptStatements, ReadStatements, WorkerStatements, LeaderStatements, StatStatements):
     """See the module. Stateless but for *now*; share one."""

@@ -91,6 +91,7 @@ class AttemptStatements(StoreBase):
             failures=[outcome.failures for outcome in outcomes],
             results=[outcome.result for outcome in outcomes],
             ages_s=self._ages_s(outcomes),
+            waits_s=[claim.queue_wait_s for claim in claims],
         )
         return _pick(outcomes, rows)
 
@@ -121,6 +122,7 @@ class AttemptStatements(StoreBase):
             reasons=[outcome.failure_reason for outcome in outcomes],
             begun=[outcome.duration_s is not None for outcome in outcomes],
             ages_s=self._ages_s(outcomes),
+            queue_waits_s=[claim.queue_wait_s for claim in claims],
         )
         return _pick(outcomes, rows)
 
