@@ -6,9 +6,11 @@ takes the instant from its caller, so that it and the database agree on time to 
 """
 
 import json
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from taskflow.engine.job import (
     Attempt,
@@ -125,6 +127,8 @@ class QueueModel:
         self.beats: dict[WorkerId, datetime] = {}
         # Which attempts came to what, whoever wrote it: what a flush sent twice finds of itself.
         self.written: set[tuple[JobId, int, OutcomeKind]] = set()
+        # How often jobs ended, by namespace, queue, kind and state: what statistics add up to, folded or not.
+        self.ends: Counter[tuple[UUID, str, str, str]] = Counter()
 
     @property
     def deliveries(self) -> list[tuple[JobId, str, datetime, str | None]]:
@@ -292,6 +296,7 @@ class QueueModel:
         job.state, job.run_at, job.finished_at, job.end_started_at = state, None, now, started_at
         job.end_error = error
         job.ends.append((state, now, error.message if error else None))
+        self.ends[job.new.namespace, job.new.queue, job.new.kind, str(state)] += 1
 
     def _log(self, job: ModelJob, attempt: Attempt) -> None:
         job.history.append(attempt)

@@ -54,7 +54,10 @@ NAMESPACES = (DEFAULT_NAMESPACE, UUID(int=7))
 QUEUES = ("builtin", "images")
 KINDS = ("mail", "thumbnail", "report")
 PRIORITIES = (0, 2, 5, 8, 9)
-TABLES = ("job", "ready", "deferred", "lease", "done", "attempt_log", "job_log", "worker", "webhook_delivery")
+TABLES = (
+    *("job", "ready", "deferred", "lease", "done", "attempt_log", "job_log", "worker"),
+    *("webhook_delivery", "stat_delta", "stat_hour"),
+)
 
 STEPS = (
     *("enqueue", "claim", "claim", "flush", "flush", "ask", "ask", "log", "look_back"),
@@ -98,6 +101,11 @@ COUNTS = """
         (SELECT count(*) FROM taskflow.webhook_delivery),
         (SELECT count(*) FROM taskflow.ready WHERE kind = 'deliver_webhook'),
         (SELECT count(*) FROM taskflow.job WHERE kind = 'deliver_webhook')
+"""
+STATS = """
+    SELECT namespace, queue, kind, state, sum(jobs)::integer AS jobs
+    FROM (SELECT * FROM taskflow.stat_hour UNION ALL SELECT * FROM taskflow.stat_delta) AS counted
+    WHERE measure = 'run' GROUP BY namespace, queue, kind, state
 """
 LEASES = "SELECT id, worker_id, incarnation, open::text FROM taskflow.lease ORDER BY id"
 
@@ -269,6 +277,9 @@ class StoreMachine(RuleBasedStateMachine):
         limit = data.draw(st.integers(1, 4), label="limit")
         self.clock.advance(seconds=seconds)
         now = self.clock.now
+        fold = data.draw(st.sampled_from([None, 1, 100]), label="fold")
+        if fold is not None:
+            self.do(self.store.fold_stats(self.connection, limit=fold))
         if data.draw(st.booleans(), label="workers beat"):
             for worker_id in self.model.beats:
                 assert self.do(self.store.heartbeat(self.connection, worker_id))
@@ -292,7 +303,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.do(self.check())
 
     async def check(self) -> None:
-        """Every job in exactly one place, every lease as open as it should be, every read and list complete."""
+        """Every job in one place, leases as open as they should be, reads and lists complete, ends counted."""
         jobs = sorted(self.model.jobs.values(), key=lambda job: job.id, reverse=True)
         places = [
             (job.id, PLACE[job.state], job.attempt, job.failures)
@@ -313,6 +324,8 @@ class StoreMachine(RuleBasedStateMachine):
         for job in read:
             assert job.attempt >= self.attempts.get(job.id, 0)
             self.attempts[job.id] = job.attempt
+        ends = {tuple(row)[:4]: row["jobs"] for row in await self.connection.fetch(STATS)}
+        assert ends == self.model.ends
         for namespace in NAMESPACES:
             for state in (None, *State):
                 ids = [job.id for job in jobs if job.new.namespace == namespace and state in (None, job.state)]

@@ -1,1 +1,1 @@
-"""What every layer may use: ids, clock, backoff, errors, JSON values. Standard library only."""
+"""What every layer may use: ids, clock, backoff, errors, JSON values. The standard library, and cronsim for what a cron expression means."""

@@ -95,6 +95,7 @@ class AttemptStatements(StoreBase):
             failures=[outcome.failures for outcome in outcomes],
             results=[outcome.result for outcome in outcomes],
             ages_s=self._ages_s(outcomes),
+            waits_s=[claim.queue_wait_s for claim in claims],
         )
         return _pick(outcomes, rows)
 
@@ -128,6 +129,7 @@ class AttemptStatements(StoreBase):
             ages_s=self._ages_s(outcomes),
             crashes=[outcome.crashes for outcome in outcomes],
             suspects=[outcome.suspect for outcome in outcomes],
+            queue_waits_s=[claim.queue_wait_s for claim in claims],
         )
         return _pick(outcomes, rows)
 
