@@ -112,12 +112,12 @@ def encode_result(result: "JSONValue | msgspec.Struct") -> "str | JobError":
     return text.decode() if reason is None else JobError("InvalidResult", f"the handler's result {reason}")
 
 
-def completed(claim: Claim, result: str, duration_s: float) -> Outcome:
+def completed(claim: Claim, result: str, duration_s: float | None) -> Outcome:
     """The handler returned *result*, as `encode_result` gave it."""
     return Outcome(claim, OutcomeKind.COMPLETED, State.COMPLETED, claim.failures, result=result, duration_s=duration_s)
 
 
-def succeeded(claim: Claim, result: "JSONValue | msgspec.Struct", duration_s: float) -> Outcome:
+def succeeded(claim: Claim, result: "JSONValue | msgspec.Struct", duration_s: float | None) -> Outcome:
     """The handler returned *result*, still to be encoded; a bad one fails the job for good."""
     text = encode_result(result)
     if isinstance(text, JobError):
@@ -129,7 +129,7 @@ def failed(
     claim: Claim,
     kind: OutcomeKind,
     error: JobError,
-    duration_s: float,
+    duration_s: float | None,
     *,
     backoff: Backoff = default_backoff,
     retry_after_s: float | None = None,
@@ -153,7 +153,7 @@ def failed(
     )  # fmt: skip
 
 
-def failed_for_good(claim: Claim, error: JobError, duration_s: float) -> Outcome:
+def failed_for_good(claim: Claim, error: JobError, duration_s: float | None) -> Outcome:
     """The handler's own verdict, or something no retry can mend."""
     return Outcome(
         claim, OutcomeKind.ERROR, State.FAILED, claim.failures + 1, error=cut_error(error),
@@ -161,7 +161,7 @@ def failed_for_good(claim: Claim, error: JobError, duration_s: float) -> Outcome
     )  # fmt: skip
 
 
-def crashed(claim: Claim, error: JobError, duration_s: float, *, backoff: Backoff = default_backoff) -> Outcome:
+def crashed(claim: Claim, error: JobError, duration_s: float | None, *, backoff: Backoff = default_backoff) -> Outcome:
     """
     The attempt ended the child process that it ran in alone: that is the job's own doing.
 
@@ -179,7 +179,7 @@ def crashed(claim: Claim, error: JobError, duration_s: float, *, backoff: Backof
     )  # fmt: skip
 
 
-def snoozed(claim: Claim, wait_s: float, duration_s: float) -> Outcome:
+def snoozed(claim: Claim, wait_s: float, duration_s: float | None) -> Outcome:
     """The handler wants to run again later; nothing is charged."""
     return Outcome(
         claim, OutcomeKind.SNOOZED, State.SCHEDULED, claim.failures,
