@@ -216,8 +216,7 @@ def _fields_of(expression: str) -> str:
         return fields
     if len(text.split()) not in (5, 6):
         raise ValueError(
-            "has five fields (minute hour day month weekday) or six (seconds before them), "
-            f"got {len(text.split())}"
+            f"has five fields (minute hour day month weekday) or six (seconds before them), got {len(text.split())}"
         )
     return text
 
@@ -234,5 +233,3 @@ def _walls_after(fields: str, wall: datetime) -> Iterator[datetime]:
     if wall.year >= _LAST_YEAR:
         return
     yield from _cronsim(fields, wall)
-
-

@@ -13,6 +13,7 @@ from taskflow.engine.store.base import LEASE_S
 from taskflow.engine.store.jobs import JobStatements
 from taskflow.engine.store.leading import VACUUMED, LeaderStatements
 from taskflow.engine.store.reading import DEAD_LETTER_ROWS, DEPTH_ROWS, MAX_ID, ReadStatements, id_floor
+from taskflow.engine.store.schedules import ScheduleStatements
 from taskflow.engine.store.statistics import LIVE_ACTIVE, LIVE_ROWS, StatStatements
 from taskflow.engine.store.workers import WorkerStatements
 
@@ -30,5 +31,13 @@ __all__ = [
 ]
 
 
-class Store(JobStatements, AttemptStatements, ReadStatements, WorkerStatements, LeaderStatements, StatStatements):
+class Store(
+    JobStatements,
+    AttemptStatements,
+    ReadStatements,
+    WorkerStatements,
+    LeaderStatements,
+    ScheduleStatements,
+    StatStatements,
+):
     """See the module. Stateless but for *now*; share one."""
