@@ -18,6 +18,8 @@ import taskflow
 from taskflow.apps.settings import Settings
 from taskflow.db.pool import Database
 from taskflow.engine.client import Engine
+from taskflow.engine.schedules import Schedules as EngineSchedules
+from taskflow.engine.statistics import Statistics
 from taskflow.http import health, problem
 from taskflow.http.docs import add_docs
 from taskflow.http.edge import ASGIApp, Edge
@@ -32,6 +34,10 @@ from taskflow.jobs import endpoints as jobs_endpoints
 from taskflow.jobs.catalogue import Catalogue
 from taskflow.jobs.service import Jobs
 from taskflow.kernel.errors import SetupError
+from taskflow.schedules import endpoints as schedules_endpoints
+from taskflow.schedules.service import Schedules
+from taskflow.stats import endpoints as stats_endpoints
+from taskflow.stats.service import Stats
 from taskflow.telemetry.log import get_logger
 
 MAX_CONNECTIONS = 10  # of the pool
@@ -44,6 +50,8 @@ DESCRIPTION = (
 )
 TAGS = [
     {"name": "jobs", "description": "Background work: submit it, look at it, cancel it, run it again."},
+    {"name": "schedules", "description": "Jobs that are submitted again and again, at times that a rule gives."},
+    {"name": "statistics", "description": "How many jobs are where, how they ended, and how long they took."},
     {"name": "operations", "description": "For those who run TaskFlow."},
 ]
 
@@ -68,7 +76,9 @@ def create_app(
     engine = Engine(database)
     once = Idempotency(database)
     guard = Guard(Access(ApiKeys(database)))
+    cursors = Cursors(RootSecret(secret))
     jobs = Jobs(engine, Catalogue(engine), allow_forced_failures=development)
+    schedules = Schedules(EngineSchedules(database), jobs)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -101,7 +111,11 @@ def create_app(
     add_operations(
         app,
         [
-            *jobs_endpoints.operations(jobs_endpoints.JobEndpoints(jobs, guard, once, Cursors(RootSecret(secret)))),
+            *jobs_endpoints.operations(jobs_endpoints.JobEndpoints(jobs, guard, once, cursors)),
+            *schedules_endpoints.operations(
+                schedules_endpoints.ScheduleEndpoints(schedules, database, guard, once, cursors)
+            ),
+            *stats_endpoints.operations(stats_endpoints.StatEndpoints(Stats(Statistics(database)), guard)),
             *health.operations(
                 health.HealthEndpoints(database, engine, lambda request: guard.admit(request, Permission.OPERATE))
             ),
@@ -113,7 +127,7 @@ def create_app(
         inner = CORSMiddleware(
             app,
             allow_origins=list(cors_origins),
-            allow_methods=["GET", "POST", "DELETE"],
+            allow_methods=["GET", "POST", "PATCH", "DELETE"],
             allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-Id", HEADER],
             expose_headers=["Location", "Link", "Retry-After", "X-Request-Id", REPLAYED_HEADER],
             max_age=CORS_MAX_AGE_S,

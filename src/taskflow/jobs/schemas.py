@@ -149,6 +149,14 @@ _Limit = Annotated[
 ]
 _Cursor = Annotated[str, WithJsonSchema({"type": "string"})]
 
+# For other slices, whose requests describe jobs and lists too.
+Name = _Name
+Priority = _Priority
+Instant = _Instant
+Limit = _Limit
+Cursor = _Cursor
+bounded = _bounded
+
 
 def _state(value: object) -> State | None:
     try:

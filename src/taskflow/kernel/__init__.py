@@ -1,1 +1,1 @@
-"""What every layer may use: ids, clock, backoff, errors, JSON values. The standard library, and cronsim for what a cron expression means."""
+"""What every layer may use: ids, clock, backoff, errors, JSON values, times of schedules. No layer of ours below it."""

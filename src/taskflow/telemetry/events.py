@@ -84,6 +84,10 @@ EVENTS: Mapping[str, Event] = {
     "taskflow.rescue.stop": Event(
         "Jobs of workers that are gone were given back.", ("jobs", "leases", "workers", "incarnation")
     ),
+    "taskflow.schedule.failed": Event(
+        "A schedule was due and its job could not be submitted; its ledger says why.",
+        ("schedule_id", "kind", "fire_at"),
+    ),
     "taskflow.worker.drain": Event(
         "The worker takes no more jobs and waits for those it runs.", ("running", "grace_s")
     ),
