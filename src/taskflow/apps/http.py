@@ -15,9 +15,13 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 import taskflow
+from taskflow.adapters.blobs import DatabaseBlobs
 from taskflow.apps.settings import Settings
 from taskflow.db.pool import Database
 from taskflow.engine.client import Engine
+from taskflow.files import endpoints as files_endpoints
+from taskflow.files.link import Links
+from taskflow.files.service import Files
 from taskflow.http import health, problem
 from taskflow.http.docs import add_docs
 from taskflow.http.edge import ASGIApp, Edge
@@ -44,6 +48,7 @@ DESCRIPTION = (
 )
 TAGS = [
     {"name": "jobs", "description": "Background work: submit it, look at it, cancel it, run it again."},
+    {"name": "files", "description": "What jobs read and make: upload it, download it, hand on a link to it."},
     {"name": "operations", "description": "For those who run TaskFlow."},
 ]
 
@@ -69,20 +74,27 @@ def create_app(
     once = Idempotency(database)
     guard = Guard(Access(ApiKeys(database)))
     jobs = Jobs(engine, Catalogue(engine), allow_forced_failures=development)
+    files = Files(database, DatabaseBlobs(database))
+    root = RootSecret(secret)
+    cursors = Cursors(root)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         await database.start()
         await engine.start()
-        pruning = asyncio.create_task(once.run(), name="taskflow-idempotency")
+        pruning = [
+            asyncio.create_task(once.run(), name="taskflow-idempotency"),
+            asyncio.create_task(files.run(), name="taskflow-files"),
+        ]
         _log.info("taskflow.api.start", version=taskflow.__version__, development=development)
         try:
             yield
         finally:
             _log.info("taskflow.api.stop")
-            pruning.cancel()
-            with suppress(asyncio.CancelledError):
-                await pruning
+            for task in pruning:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
             await engine.stop()
             await database.stop()
 
@@ -101,7 +113,8 @@ def create_app(
     add_operations(
         app,
         [
-            *jobs_endpoints.operations(jobs_endpoints.JobEndpoints(jobs, guard, once, Cursors(RootSecret(secret)))),
+            *jobs_endpoints.operations(jobs_endpoints.JobEndpoints(jobs, guard, once, cursors)),
+            *files_endpoints.operations(files_endpoints.FileEndpoints(files, guard, once, cursors, Links(root))),
             *health.operations(
                 health.HealthEndpoints(database, engine, lambda request: guard.admit(request, Permission.OPERATE))
             ),
@@ -114,8 +127,25 @@ def create_app(
             app,
             allow_origins=list(cors_origins),
             allow_methods=["GET", "POST", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-Id", HEADER],
-            expose_headers=["Location", "Link", "Retry-After", "X-Request-Id", REPLAYED_HEADER],
+            allow_headers=[
+                "Authorization",
+                "Content-Type",
+                "If-None-Match",
+                "Range",
+                "X-API-Key",
+                "X-Request-Id",
+                HEADER,
+            ],
+            expose_headers=[
+                "Content-Disposition",
+                "Content-Range",
+                "ETag",
+                "Location",
+                "Link",
+                "Retry-After",
+                "X-Request-Id",
+                REPLAYED_HEADER,
+            ],
             max_age=CORS_MAX_AGE_S,
         )
     return Edge(inner)
