@@ -44,7 +44,7 @@ async def test_what_was_written_is_read_from_anywhere_to_anywhere(blobs: BlobSto
 
 async def test_an_empty_blob_reads_as_nothing(blobs: BlobStore, database: Database) -> None:
     async def nothing() -> AsyncIterator[bytes]:
-        for piece in ():
+        for piece in list[bytes]():
             yield piece
 
     blob_id = uuid4()

@@ -209,7 +209,7 @@ def _media_type(file: File) -> str:
 
 
 async def _nothing() -> AsyncIterator[bytes]:
-    for piece in ():
+    for piece in list[bytes]():
         yield piece
 
 
