@@ -15,11 +15,15 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 import taskflow
+from taskflow.adapters.blobs import DatabaseBlobs
 from taskflow.apps.settings import Settings
 from taskflow.db.pool import Database
 from taskflow.engine.client import Engine
 from taskflow.engine.schedules import Schedules as EngineSchedules
 from taskflow.engine.statistics import Statistics
+from taskflow.files import endpoints as files_endpoints
+from taskflow.files.link import Links
+from taskflow.files.service import Files
 from taskflow.http import health, problem
 from taskflow.http.docs import add_docs
 from taskflow.http.edge import ASGIApp, Edge
@@ -52,6 +56,7 @@ TAGS = [
     {"name": "jobs", "description": "Background work: submit it, look at it, cancel it, run it again."},
     {"name": "schedules", "description": "Jobs that are submitted again and again, at times that a rule gives."},
     {"name": "statistics", "description": "How many jobs are where, how they ended, and how long they took."},
+    {"name": "files", "description": "What jobs read and make: upload it, download it, hand on a link to it."},
     {"name": "operations", "description": "For those who run TaskFlow."},
 ]
 
@@ -76,23 +81,29 @@ def create_app(
     engine = Engine(database)
     once = Idempotency(database)
     guard = Guard(Access(ApiKeys(database)))
-    cursors = Cursors(RootSecret(secret))
     jobs = Jobs(engine, Catalogue(engine), allow_forced_failures=development)
     schedules = Schedules(EngineSchedules(database), jobs)
+    files = Files(database, DatabaseBlobs(database))
+    root = RootSecret(secret)
+    cursors = Cursors(root)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         await database.start()
         await engine.start()
-        pruning = asyncio.create_task(once.run(), name="taskflow-idempotency")
+        pruning = [
+            asyncio.create_task(once.run(), name="taskflow-idempotency"),
+            asyncio.create_task(files.run(), name="taskflow-files"),
+        ]
         _log.info("taskflow.api.start", version=taskflow.__version__, development=development)
         try:
             yield
         finally:
             _log.info("taskflow.api.stop")
-            pruning.cancel()
-            with suppress(asyncio.CancelledError):
-                await pruning
+            for task in pruning:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
             await engine.stop()
             await database.stop()
 
@@ -116,6 +127,7 @@ def create_app(
                 schedules_endpoints.ScheduleEndpoints(schedules, database, guard, once, cursors)
             ),
             *stats_endpoints.operations(stats_endpoints.StatEndpoints(Stats(Statistics(database)), guard)),
+            *files_endpoints.operations(files_endpoints.FileEndpoints(files, guard, once, cursors, Links(root))),
             *health.operations(
                 health.HealthEndpoints(database, engine, lambda request: guard.admit(request, Permission.OPERATE))
             ),
@@ -128,8 +140,25 @@ def create_app(
             app,
             allow_origins=list(cors_origins),
             allow_methods=["GET", "POST", "PATCH", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-Id", HEADER],
-            expose_headers=["Location", "Link", "Retry-After", "X-Request-Id", REPLAYED_HEADER],
+            allow_headers=[
+                "Authorization",
+                "Content-Type",
+                "If-None-Match",
+                "Range",
+                "X-API-Key",
+                "X-Request-Id",
+                HEADER,
+            ],
+            expose_headers=[
+                "Content-Disposition",
+                "Content-Range",
+                "ETag",
+                "Location",
+                "Link",
+                "Retry-After",
+                "X-Request-Id",
+                REPLAYED_HEADER,
+            ],
             max_age=CORS_MAX_AGE_S,
         )
     return Edge(inner)

@@ -52,6 +52,9 @@ EVENTS: Mapping[str, Event] = {
     "taskflow.duty.exception": Event("A duty of the leader failed; its next round comes.", ("duty", "error")),
     "taskflow.fence.start": Event("The worker cannot prove its life and stops what it runs.", ("running", "silent_s")),
     "taskflow.fence.stop": Event("The worker can prove its life again and goes on."),
+    "taskflow.file.prune.exception": Event(
+        "Files whose time is up could not be deleted; the next round comes.", ("error",)
+    ),
     "taskflow.flush.refused": Event(
         "A flush of outcomes was refused as a whole; each is tried alone.", ("error", "jobs")
     ),
