@@ -91,6 +91,10 @@ EVENTS: Mapping[str, Event] = {
         "A schedule was due and its job could not be submitted; its ledger says why.",
         ("schedule_id", "kind", "fire_at"),
     ),
+    "taskflow.stream.prune.exception": Event(
+        "Old streams of submits could not be forgotten; the next round comes.", ("error",)
+    ),
+    "taskflow.submit.refused": Event("The database does not take a line of a stream; it is told so.", ("error",)),
     "taskflow.worker.drain": Event(
         "The worker takes no more jobs and waits for those it runs.", ("running", "grace_s")
     ),
