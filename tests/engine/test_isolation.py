@@ -244,7 +244,7 @@ async def test_a_handler_that_is_told_to_end_and_returns_has_completed(rig: Rig,
     assert (outcome.state, outcome.result) == (State.COMPLETED, '"cancelled=True"')
 
 
-@pytest.mark.covers("S2-21")
+@pytest.mark.covers("S2-21", "S2-45", "X-7")
 async def test_a_handler_that_ignores_being_stopped_is_killed_or_costs_its_process(rig: Rig, tmp_path: Path) -> None:
     path = tmp_path / "begun"
     claim = rig.start("stubborn", path=path, timeout_s=0.05)
