@@ -329,7 +329,7 @@ CASES: Mapping[str, Case] = {
 
 
 def nothing(clock: FakeClock) -> Sample:
-    body = JobBody(JobId(uuid4()), DEFAULT_NAMESPACE, "default", 5, clock.now)
+    body = JobBody(JobId(uuid4()), DEFAULT_NAMESPACE, "default", 5, clock.now, settles=False)
     claim = claim_of(LeaseId(uuid4()), 0, body.id)
     return Sample([claim], ready=body, deferred=body, failed=body, worker_id=WorkerId(uuid4()))
 
@@ -341,7 +341,7 @@ def sample(filler: "psycopg.Connection[tuple[Any, ...]]", worker_id: WorkerId) -
     ]
 
     def body(place: str) -> JobBody:
-        job = "SELECT id, namespace, queue, priority, created_at FROM taskflow.job WHERE id ="
+        job = "SELECT id, namespace, queue, priority, created_at, false FROM taskflow.job WHERE id ="
         (row,) = filler.execute(f"{job} (SELECT job_id FROM taskflow.{place} LIMIT 1)").fetchall()
         return JobBody(*row)
 

@@ -332,7 +332,7 @@ class StoreMachine(RuleBasedStateMachine):
                 queues=queues,
                 kinds=kinds,
                 limit=limit,
-                lease_id=lease_id,
+                lease_ids=[lease_id, *(LeaseId(self.new_id()) for _ in queues)],
             )
             claims = self.do(claim)
         if not commit:

@@ -105,11 +105,13 @@ class Engine:
         check_new_job(job)
         if connection is not None:
             [enqueued] = await self._store.enqueue(connection, [job])
-        elif self._services is not None:
+        elif self._services is not None and job.unique_key is None:
             enqueued = await self._submitter.submit(job)
         else:
             [enqueued] = await store_jobs(self._database, self._store, [job])
-        _ENQUEUED.count(job)
+            self.wake([job.queue])
+        if not enqueued.duplicate:
+            _ENQUEUED.count(job)
         return enqueued
 
     async def enqueue_many(self, jobs: Sequence[NewJob], *, connection: Connection | None = None) -> list[Enqueued]:
@@ -135,8 +137,9 @@ class Engine:
         else:
             stored = await store_jobs(self._database, self._store, jobs)
             self.wake({job.queue for job in jobs})
-        for job in jobs:
-            _ENQUEUED.count(job)
+        for job, enqueued in zip(jobs, stored, strict=True):
+            if not enqueued.duplicate:
+                _ENQUEUED.count(job)
         return stored
 
     def wake(self, queues: Iterable[str]) -> None:

@@ -82,8 +82,8 @@ class Worker:
         self._log_attempts = log_attempts
         self._store = Store()
         self._database = Database(url, max_size=4, application_name="taskflow-worker", patience_s=1.0)
-        self._completer = Completer(self._database, self._store, on_written=self._written)
         self._notifier = Notifier(self._database)
+        self._completer = Completer(self._database, self._store, on_written=self._written, on_freed=self._freed)
         self._producer = Producer(
             self._database,
             self._store,
@@ -207,6 +207,12 @@ class Worker:
     def _written(self) -> None:
         self._producer.place_freed()  # it may have been kept from claiming because the completer was behind
 
+    def _freed(self, queues: set[str]) -> None:
+        """Places of queues with a limit are free: for us now, for other workers as soon as they hear of it."""
+        for queue in queues:
+            self._producer.wake(queue)
+        self._notifier.wake(queues)
+
     # Losing the right to work ---------------------------------------------------------------------------------------
 
     def _cancel_asked(self, payload: str) -> None:
@@ -262,7 +268,7 @@ class Worker:
             leases = await self._store.list_own_leases(
                 connection, worker_id=self._worker_id, incarnation=self._incarnation
             )
-            known = self._executor.lease_ids | self._completer.lease_ids | {self._producer.claiming}
+            known = self._executor.lease_ids | self._completer.lease_ids | set(self._producer.claiming)
             unknown = [lease.id for lease in leases if lease.id not in known]
             jobs = await self._store.return_leases(connection, unknown, OutcomeKind.HANDED_BACK)
         self._notifier.wake(jobs)
@@ -313,7 +319,7 @@ class Worker:
     async def _settle_claim(self, producing: "asyncio.Task[None]") -> None:
         """Let a claim on its way arrive: what it brings is handed back by `_start`."""
         for _ in range(SETTLE_TRIES):
-            if self._producer.claiming is None:
+            if not self._producer.claiming:
                 break
             await asyncio.sleep(SETTLE_PAUSE_S)
         producing.cancel()

@@ -1,6 +1,7 @@
 -- Take back whole leases: each job still open becomes ready again (or cancelled, if that was asked for), uncharged.
 -- Whoever deletes the lease row does it; a flush that comes later finds no row and is refused.
--- Locks: the lease rows. Index: job's primary key. Returns the queues that got jobs.
+-- Locks: the lease rows. Index: job's primary key. Returns the queues that got jobs, and which
+-- of the cancelled have consequences: the caller settles them in the same transaction.
 WITH gone AS (
     DELETE FROM taskflow.lease l
     WHERE l.id = ANY(:lease_ids::uuid[])
@@ -8,6 +9,7 @@ WITH gone AS (
 ), back AS MATERIALIZED (
     SELECT
         j.id AS job_id, j.namespace, j.queue, j.kind, j.priority, u.attempt, u.failures, gone.claimed_at,
+        j.unique_scope IS NOT DISTINCT FROM 'until_finished' AS settles,
         coalesce(gone.cancels ? (u.ord - 1)::text, false) AS cancelled,
         coalesce(:now::timestamptz, statement_timestamp()) AS at
     FROM gone
@@ -26,4 +28,5 @@ WITH gone AS (
     INSERT INTO taskflow.attempt_log (job_id, namespace, attempt, outcome, started_at, finished_at)
     SELECT job_id, namespace, attempt, :outcome::text, claimed_at, at FROM back
 )
-SELECT queue, count(*)::integer AS jobs FROM back GROUP BY queue ORDER BY queue;
+SELECT queue, count(*)::integer AS jobs, array_agg(job_id) FILTER (WHERE cancelled AND settles) AS ended
+FROM back GROUP BY queue ORDER BY queue;

@@ -8,10 +8,12 @@ returned, never assumed.
 Time is the database's. *now* exists for tests, which move it: None, as in production, means its clock.
 """
 
-from taskflow.engine.store.attempts import AttemptStatements, new_lease_id
+from taskflow.engine.store.attempts import AttemptStatements, new_lease_ids
 from taskflow.engine.store.base import LEASE_S
 from taskflow.engine.store.jobs import JobStatements
+from taskflow.engine.store.keys import KeyStatements
 from taskflow.engine.store.leading import VACUUMED, LeaderStatements
+from taskflow.engine.store.queues import QueueStatements
 from taskflow.engine.store.reading import DEAD_LETTER_ROWS, DEPTH_ROWS, MAX_ID, ReadStatements, id_floor
 from taskflow.engine.store.workers import WorkerStatements
 
@@ -23,9 +25,17 @@ __all__ = [
     "VACUUMED",
     "Store",
     "id_floor",
-    "new_lease_id",
+    "new_lease_ids",
 ]
 
 
-class Store(JobStatements, AttemptStatements, ReadStatements, WorkerStatements, LeaderStatements):
+class Store(
+    JobStatements,
+    KeyStatements,
+    AttemptStatements,
+    ReadStatements,
+    QueueStatements,
+    WorkerStatements,
+    LeaderStatements,
+):
     """See the module. Stateless but for *now*; share one."""

@@ -1,7 +1,8 @@
 """Statements about attempts: claim, end, take back. Each names the claim it is about."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from uuid import uuid4
 
 import asyncpg
@@ -28,14 +29,14 @@ class AttemptStatements(StoreBase):
         queues: Sequence[str],
         kinds: Sequence[str],
         limit: int,
-        lease_id: LeaseId | None = None,
+        lease_ids: Sequence[LeaseId] | None = None,
     ) -> list[Claim]:
         """
-        Take up to *limit* ready jobs under one new lease.
+        Take up to *limit* ready jobs under one new lease, and one more for each queue with a limit.
 
-        The caller makes up *lease_id*, so that it can ask about a claim whose answer it never saw.
+        The caller makes up *lease_ids* (`new_lease_ids`), so that it can ask about a claim whose answer it never saw.
         """
-        lease_id = lease_id or new_lease_id()
+        lease_ids = lease_ids or new_lease_ids(queues)
         rows = await QUERIES["claim"].fetch(
             connection,
             now=self._now(),
@@ -44,12 +45,14 @@ class AttemptStatements(StoreBase):
             queues=queues,
             kinds=kinds,
             limit=limit,
-            lease_id=lease_id,
+            lease_ids=lease_ids,
         )
+        # Lanes come last; hardly ever is there one.
+        sizes = Counter(row["lane"] for row in rows) if rows and rows[-1]["lane"] is not None else {None: len(rows)}
         return [
             Claim(
-                lease_id=lease_id,
-                lease_size=len(rows),
+                lease_id=lease_ids[lane or 0],
+                lease_size=sizes[lane],
                 position=position,
                 job_id=job_id,
                 attempt=attempt,
@@ -63,17 +66,20 @@ class AttemptStatements(StoreBase):
                 timeout_s=timeout_ms / 1000,
                 headers=_decode_json(headers) if headers else {},
                 queue_wait_s=max(queue_wait_s, 0.0),
+                settles=settles,
+                limited=lane is not None,
             )
             for (
                 position, job_id, attempt, failures, namespace, kind, queue, priority,
-                payload, retries, timeout_ms, headers, queue_wait_s,
+                payload, retries, timeout_ms, headers, settles, queue_wait_s, lane,
             ) in rows
         ]  # fmt: skip
 
     async def complete(self, connection: Connection, outcomes: Sequence[Outcome]) -> list[Outcome]:
         """Write down attempts that succeeded; return those that were refused because their claim was taken back."""
-        if not outcomes:
-            return []
+        return await self._end(connection, outcomes, self._complete)
+
+    async def _complete(self, connection: Connection, outcomes: Sequence[Outcome]) -> list[Outcome]:
         claims = [outcome.claim for outcome in outcomes]
         lease_ids, masks = _masks(claims)
         rows = await QUERIES["complete"].fetch(
@@ -96,8 +102,9 @@ class AttemptStatements(StoreBase):
 
     async def finish(self, connection: Connection, outcomes: Sequence[Outcome]) -> list[Outcome]:
         """Write down attempts that came to anything but success; return those that were refused."""
-        if not outcomes:
-            return []
+        return await self._end(connection, outcomes, self._finish)
+
+    async def _finish(self, connection: Connection, outcomes: Sequence[Outcome]) -> list[Outcome]:
         claims = [outcome.claim for outcome in outcomes]
         lease_ids, masks = _masks(claims)
         rows = await QUERIES["finish"].fetch(
@@ -123,6 +130,30 @@ class AttemptStatements(StoreBase):
             ages_s=self._ages_s(outcomes),
         )
         return _pick(outcomes, rows)
+
+    async def _end(
+        self,
+        connection: Connection,
+        outcomes: Sequence[Outcome],
+        write: Callable[[Connection, Sequence[Outcome]], Awaitable[list[Outcome]]],
+    ) -> list[Outcome]:
+        """Write *outcomes*: one statement, or a transaction of two if any of them may have consequences."""
+        if not outcomes:
+            return []
+        settling = [outcome for outcome in outcomes if outcome.claim.settles]
+        if not settling:
+            return await write(connection, outcomes)
+        async with connection.transaction():
+            refused = await write(connection, outcomes)
+            lost = {(outcome.claim.lease_id, outcome.claim.position) for outcome in refused}
+            ended = [
+                outcome.claim.job_id
+                for outcome in settling
+                if (outcome.claim.lease_id, outcome.claim.position) not in lost
+            ]
+            if ended:  # or going to run again: settling those changes nothing
+                await self.settle(connection, ended)
+        return refused
 
     def _ages_s(self, outcomes: Sequence[Outcome]) -> list[float]:
         """How long ago attempts ended; for a clock that tests move, now."""
@@ -182,7 +213,12 @@ class AttemptStatements(StoreBase):
         """Make every open job of these leases ready again, uncharged; return how many per queue."""
         if not lease_ids:
             return {}
-        rows = await QUERIES["return_leases"].fetch(connection, now=self._now(), lease_ids=lease_ids, outcome=outcome)
+        async with connection.transaction():
+            rows = await QUERIES["return_leases"].fetch(
+                connection, now=self._now(), lease_ids=lease_ids, outcome=outcome
+            )
+            if ended := [job_id for row in rows for job_id in row["ended"] or ()]:
+                await self.settle(connection, ended)
         return {row["queue"]: row["jobs"] for row in rows}
 
     async def list_own_leases(self, connection: Connection, *, worker_id: WorkerId, incarnation: int) -> list[OwnLease]:
@@ -210,9 +246,9 @@ class AttemptStatements(StoreBase):
         return [row["id"] for row in await QUERIES["bury_workers"].fetch(connection, now=self._now(), lease_s=LEASE_S)]
 
 
-def new_lease_id() -> LeaseId:
-    """A random lease id: never a sequence, whose values may come twice after a crash."""
-    return LeaseId(uuid4())
+def new_lease_ids(queues: Sequence[str]) -> list[LeaseId]:
+    """Random ids for the leases of one claim: never a sequence, whose values may come twice after a crash."""
+    return [LeaseId(uuid4()) for _ in range(len(queues) + 1)]
 
 
 def _masks(claims: Iterable[Claim]) -> tuple[list[LeaseId], list[asyncpg.BitString]]:

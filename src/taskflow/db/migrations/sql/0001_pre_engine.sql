@@ -40,12 +40,16 @@ CREATE TABLE taskflow.job (
     tags text[] NOT NULL,
     headers jsonb NOT NULL,
     created_at timestamptz NOT NULL,
+    unique_key text,
+    unique_scope text CHECK (unique_scope IN ('until_claimed', 'until_finished', 'window')),
+    expires_at timestamptz,
     PRIMARY KEY (id)
 ) PARTITION BY RANGE (id);
 CREATE INDEX job_list ON taskflow.job (namespace, id);
 
 -- The key of ready and of deferred is made after the other index: of two that would cost the same, the planner takes the
 -- younger, and while a table is empty all cost the same.
+-- expires_at and holds_key (a unique key that the claim releases) are said of jobs that were never claimed only.
 CREATE TABLE taskflow.ready (
     job_id uuid NOT NULL,
     namespace uuid NOT NULL,
@@ -54,9 +58,12 @@ CREATE TABLE taskflow.ready (
     priority smallint NOT NULL,
     run_at timestamptz NOT NULL,
     attempt integer NOT NULL,
-    failures smallint NOT NULL
+    failures smallint NOT NULL,
+    holds_key boolean NOT NULL DEFAULT false,
+    expires_at timestamptz
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_delay = 0);
 CREATE INDEX ready_claim ON taskflow.ready (queue, priority DESC, run_at, job_id);
+CREATE INDEX ready_expiry ON taskflow.ready (expires_at) WHERE expires_at IS NOT NULL;
 ALTER TABLE taskflow.ready ADD PRIMARY KEY (job_id);
 
 CREATE TABLE taskflow.deferred (
@@ -68,13 +75,17 @@ CREATE TABLE taskflow.deferred (
     run_at timestamptz NOT NULL,
     attempt integer NOT NULL,
     failures smallint NOT NULL,
-    state text NOT NULL CHECK (state IN ('scheduled', 'retrying'))
+    state text NOT NULL CHECK (state IN ('scheduled', 'retrying')),
+    holds_key boolean NOT NULL DEFAULT false,
+    expires_at timestamptz
 ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
 CREATE INDEX deferred_due ON taskflow.deferred (run_at, job_id);
+CREATE INDEX deferred_expiry ON taskflow.deferred (expires_at) WHERE expires_at IS NOT NULL;
 ALTER TABLE taskflow.deferred ADD PRIMARY KEY (job_id);
 
 -- Position p (0 up) of job_ids, attempts and failures belongs to bit p of open. cancels: {"p": when it was asked}.
 -- id is random on purpose: a sequence may repeat a value after a crash, and this is the fence.
+-- queue is set where the queue has settings: its jobs have leases of their own, so that they can be counted.
 CREATE TABLE taskflow.lease (
     id uuid PRIMARY KEY,
     worker_id uuid NOT NULL,
@@ -84,9 +95,11 @@ CREATE TABLE taskflow.lease (
     failures smallint[] NOT NULL,
     open bit varying NOT NULL,
     cancels jsonb,
-    claimed_at timestamptz NOT NULL
+    claimed_at timestamptz NOT NULL,
+    queue text
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000,
         autovacuum_vacuum_cost_delay = 0);
+CREATE INDEX lease_queue ON taskflow.lease (queue) WHERE queue IS NOT NULL;
 
 CREATE TABLE taskflow.done (
     job_id uuid NOT NULL,
