@@ -108,7 +108,7 @@ async def test_a_worker_that_missed_the_answer_finds_its_claim_by_the_lease_it_n
     lease_ids = new_lease_ids(["default"])
     await site.claim(lease_ids=lease_ids, incarnation=3)
     own = await site.store.list_own_leases(site.connection, worker_id=site.worker_id, incarnation=3)
-    assert [(lease.id, list(lease.job_ids)) for lease in own] == [(lease_id, [job_id])]
+    assert [(lease.id, list(lease.job_ids)) for lease in own] == [(lease_ids[0], [job_id])]
 
 
 async def test_a_claim_carries_what_the_handler_needs(site: Worksite) -> None:
