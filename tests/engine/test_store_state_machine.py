@@ -54,7 +54,7 @@ NAMESPACES = (DEFAULT_NAMESPACE, UUID(int=7))
 QUEUES = ("builtin", "images")
 KINDS = ("mail", "thumbnail", "report")
 PRIORITIES = (0, 2, 5, 8, 9)
-TABLES = ("job", "ready", "deferred", "lease", "done", "attempt_log", "job_log", "worker")
+TABLES = ("job", "ready", "deferred", "lease", "done", "attempt_log", "job_log", "worker", "queue", "unique_claim")
 
 STEPS = (
     *("enqueue", "claim", "claim", "flush", "flush", "ask", "ask", "log", "look_back"),

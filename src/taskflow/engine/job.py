@@ -154,7 +154,7 @@ class Enqueued(msgspec.Struct, frozen=True, gc=False):
     id: JobId
     state: State
     created_at: datetime
-    run_at: datetime | None
+    run_at: datetime
     duplicate: bool = False
 
 

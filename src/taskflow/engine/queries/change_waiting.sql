@@ -13,7 +13,8 @@ WITH from_ready AS (
     RETURNING d.job_id, d.namespace, d.queue, d.kind, d.priority, d.run_at, d.attempt, d.failures, d.holds_key,
         d.expires_at, d.state
 ), taken AS (
-    SELECT *, 'scheduled' AS state FROM from_ready UNION ALL SELECT * FROM from_deferred
+    SELECT *, 'scheduled' AS state, true AS was_ready FROM from_ready
+    UNION ALL SELECT *, false FROM from_deferred
 ), asked AS (
     SELECT
         coalesce(:now::timestamptz, statement_timestamp()) AS at,
@@ -21,24 +22,25 @@ WITH from_ready AS (
             AS run_at
 ), placed AS MATERIALIZED (
     SELECT
-        t.job_id, t.namespace, t.queue, t.kind, t.attempt, t.failures, t.holds_key, t.expires_at, t.state, a.at,
+        t.job_id, t.namespace, t.queue, t.kind, t.attempt, t.failures, t.holds_key, t.expires_at, t.state,
         coalesce(:priority::smallint, t.priority) AS priority,
         CASE WHEN a.run_at IS NULL THEN t.run_at WHEN a.run_at > a.at THEN a.run_at ELSE least(t.run_at, a.at) END
-            AS run_at
+            AS run_at,
+        coalesce(a.run_at <= a.at, t.was_ready) AS is_ready
     FROM taken t
     CROSS JOIN asked a
 ), now_ready AS (
     INSERT INTO taskflow.ready
         (job_id, namespace, queue, kind, priority, run_at, attempt, failures, holds_key, expires_at)
     SELECT job_id, namespace, queue, kind, priority, run_at, attempt, failures, holds_key, expires_at
-    FROM placed WHERE run_at <= at
+    FROM placed WHERE is_ready
 ), later AS (
     INSERT INTO taskflow.deferred
         (job_id, namespace, queue, kind, priority, run_at, attempt, failures, state, holds_key, expires_at)
     SELECT job_id, namespace, queue, kind, priority, run_at, attempt, failures, state, holds_key, expires_at
-    FROM placed WHERE run_at > at
+    FROM placed WHERE NOT is_ready
 ), body AS (
     UPDATE taskflow.job j SET priority = p.priority
     FROM placed p WHERE j.id = p.job_id AND j.priority <> p.priority
 )
-SELECT queue, run_at <= at AS is_ready FROM placed;
+SELECT queue, is_ready FROM placed;

@@ -70,7 +70,7 @@ class JobStatements(StoreBase):
         return {row["queue"]: row["jobs"] for row in rows}
 
     async def expire(self, connection: Connection, *, limit: int) -> int:
-        """Fail jobs that nobody has claimed by their time, up to *limit* pending and *limit* waiting; return how many."""
+        """Fail jobs that nobody has claimed in time, up to *limit* pending and *limit* waiting; return how many."""
         async with connection.transaction():
             rows = await QUERIES["expire"].fetch(connection, now=self._now(), limit=limit)
             if rows:

@@ -51,9 +51,8 @@ class KeyStatements(JobStatements, ReadStatements, QueueStatements):
         holders: dict[int, JobId] = {}  # place in *jobs* → the job that holds its key
         open_places = list(range(len(jobs)))
         for _ in range(_KEY_TRIES):
-            for place, job_id in zip(open_places, await self._claim_keys(connection, jobs, open_places), strict=True):
-                if job_id is not None:
-                    ids[place] = job_id
+            claimed = zip(open_places, await self._claim_keys(connection, jobs, open_places), strict=True)
+            ids |= {place: job_id for place, job_id in claimed if job_id is not None}
             lost = [place for place in open_places if place not in ids]
             if not lost:
                 break
@@ -75,7 +74,9 @@ class KeyStatements(JobStatements, ReadStatements, QueueStatements):
             found = {job.id: job for job in await self.read_jobs(connection, list(set(holders.values())))}
             for place, job_id in holders.items():
                 job = found[job_id]
-                answers[place] = Enqueued(job.id, job.state, job.created_at, job.run_at, duplicate=True)
+                answers[place] = Enqueued(
+                    job.id, job.state, job.created_at, job.run_at or job.created_at, duplicate=True
+                )
         return [answers[place] for place in range(len(jobs))]
 
     async def _all_of(
