@@ -24,8 +24,11 @@ WITH from_ready AS (
     SELECT
         t.job_id, t.namespace, t.queue, t.kind, t.attempt, t.failures, t.holds_key, t.expires_at, t.state,
         coalesce(:priority::smallint, t.priority) AS priority,
-        CASE WHEN a.run_at IS NULL THEN t.run_at WHEN a.run_at > a.at THEN a.run_at ELSE least(t.run_at, a.at) END
-            AS run_at,
+        CASE
+            WHEN a.run_at > a.at THEN a.run_at
+            WHEN a.run_at IS NULL OR t.was_ready THEN t.run_at
+            ELSE least(t.run_at, a.at)
+        END AS run_at,
         coalesce(a.run_at <= a.at, t.was_ready) AS is_ready
     FROM taken t
     CROSS JOIN asked a
