@@ -29,6 +29,7 @@ TABLES = (
     "queue",
     "unique_claim",
     "operation",
+    "webhook_delivery",
 )
 EMPTY = "; ".join(f"DELETE FROM taskflow.{table}" for table in TABLES)
 STRANGERS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"

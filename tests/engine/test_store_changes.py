@@ -121,7 +121,9 @@ async def test_a_job_that_is_run_now_while_it_is_staged_runs_once(site: Worksite
 
 
 async def test_a_higher_priority_goes_first_and_stays_through_a_rescue(site: Worksite) -> None:
-    first, second = await site.submit(), await site.submit()
+    first = await site.submit()
+    site.clock.advance(seconds=1)
+    second = await site.submit()
     assert await change(site, second, priority=9) is True
     claim = await site.claim_one()
     assert (claim.job_id, claim.priority, (await site.job(second)).priority) == (second, 9, 9)
@@ -149,7 +151,9 @@ async def test_a_retry_that_is_put_off_is_still_a_retry(site: Worksite) -> None:
 
 
 async def test_a_pending_job_keeps_its_turn_when_it_is_asked_for_sooner(site: Worksite) -> None:
-    first, second = await site.submit(), await site.submit()
+    first = await site.submit()
+    site.clock.advance(seconds=1)
+    second = await site.submit()
     assert await change(site, second, run_at=site.clock.now - timedelta(days=1)) is True
     assert [claim.job_id for claim in await site.claim()] == [first, second]
 

@@ -10,7 +10,7 @@ from tests.engine.worksite import Worksite, failed, new_job, succeeded
 
 from taskflow.db.query import Connection
 from taskflow.engine import policy
-from taskflow.engine.job import Enqueued, OutcomeKind, State, UniqueScope
+from taskflow.engine.job import Enqueued, JobError, OutcomeKind, State, UniqueScope
 from taskflow.kernel.errors import Conflict
 
 UNTIL_CLAIMED: dict[str, Any] = {"unique_key": "k", "unique_scope": UniqueScope.UNTIL_CLAIMED}
@@ -102,7 +102,7 @@ async def test_until_finished_ends_with_every_end_of_the_job(site: Worksite, end
         if end == "complete":
             await site.store.complete(site.connection, [succeeded(claim)])
         elif end == "fail":
-            await site.store.finish(site.connection, [policy.failed_for_good(claim, policy.JobError("E", "e"), 0.1)])
+            await site.store.finish(site.connection, [policy.failed_for_good(claim, JobError("E", "e"), 0.1)])
         elif end == "cancel the attempt":
             await site.store.finish(site.connection, [policy.cancelled(claim, 0.1)])
         else:

@@ -54,7 +54,10 @@ NAMESPACES = (DEFAULT_NAMESPACE, UUID(int=7))
 QUEUES = ("builtin", "images")
 KINDS = ("mail", "thumbnail", "report")
 PRIORITIES = (0, 2, 5, 8, 9)
-TABLES = ("job", "ready", "deferred", "lease", "done", "attempt_log", "job_log", "worker", "queue", "unique_claim")
+TABLES = (
+    *("job", "ready", "deferred", "lease", "done", "attempt_log", "job_log", "worker", "webhook_delivery"),
+    *("queue", "unique_claim"),
+)
 
 STEPS = (
     *("enqueue", "claim", "claim", "flush", "flush", "ask", "ask", "log", "look_back"),
@@ -72,7 +75,7 @@ PLACE = {
     State.CANCELLED: "cancelled",
 }
 PLACES = """
-    SELECT job_id, 'ready' AS place, attempt, failures FROM taskflow.ready
+    SELECT job_id, 'ready' AS place, attempt, failures FROM taskflow.ready WHERE kind <> 'deliver_webhook'
     UNION ALL SELECT job_id, state, attempt, failures FROM taskflow.deferred
     UNION ALL SELECT job_id, state, attempt, failures FROM taskflow.done
     UNION ALL
@@ -81,6 +84,20 @@ PLACES = """
     CROSS JOIN unnest(l.job_ids, l.attempts, l.failures) WITH ORDINALITY AS u(job_id, attempt, failures, ord)
     WHERE get_bit(l.open, u.ord::integer - 1) = 1
     ORDER BY job_id, place
+"""
+# Deliveries, each with the engine's own job that makes it.
+DELIVERIES = """
+    SELECT v.job_id, v.event, v.ended_at, v.error
+    FROM taskflow.webhook_delivery v
+    JOIN taskflow.job j ON j.id = v.id AND j.queue = 'webhooks' AND j.payload ->> 'jobId' = v.job_id::text
+    JOIN taskflow.ready r ON r.job_id = v.id AND r.kind = 'deliver_webhook'
+    WHERE v.status = 'pending'
+"""
+COUNTS = """
+    SELECT
+        (SELECT count(*) FROM taskflow.webhook_delivery),
+        (SELECT count(*) FROM taskflow.ready WHERE kind = 'deliver_webhook'),
+        (SELECT count(*) FROM taskflow.job WHERE kind = 'deliver_webhook')
 """
 LEASES = "SELECT id, worker_id, incarnation, open::text FROM taskflow.lease ORDER BY id"
 
@@ -93,6 +110,7 @@ new_jobs = st.builds(
     priority=st.sampled_from(PRIORITIES),
     retries=st.integers(0, 2),
     tags=st.sampled_from(((), ("nightly",))),
+    callback_url=st.sampled_from((None, None, "https://shop.example/done")),
 )
 # A job, how many seconds from now it should run, and whether that is asked for as an instant or as a delay.
 submits = st.tuples(new_jobs, st.sampled_from([None, None, None, None, -5, 0, 3, 20]), st.booleans())
@@ -277,6 +295,9 @@ class StoreMachine(RuleBasedStateMachine):
             for lease in sorted(self.model.leases.values(), key=lambda lease: lease.id)
         ]
         assert [tuple(row) for row in await self.connection.fetch(LEASES)] == leases
+        deliveries = self.model.deliveries
+        assert sorted(tuple(row) for row in await self.connection.fetch(DELIVERIES)) == deliveries
+        assert tuple(await self.connection.fetchrow(COUNTS) or ()) == (len(deliveries),) * 3
         read = await self.store.read_jobs(self.connection, [job.id for job in jobs])
         assert read == [job.view() for job in jobs]
         for job in read:
@@ -412,7 +433,7 @@ def in_order(sent: Sequence[Outcome], refused: Sequence[Outcome]) -> list[Outcom
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.covers("S2-7", "S2-8", "S2-10", "S2-12", "S2-18", "S2-20", "S3-13", "S3-19")
+@pytest.mark.covers("S2-7", "S2-8", "S2-10", "S2-12", "S2-18", "S2-20", "S3-13", "S3-19", "S2-23", "X-9")
 def test_every_history_of_the_queue_is_one_of_the_model(database_url: str) -> None:
     """At least once, never lost, one place per job, late workers refused: over random histories."""
     with asyncio.Runner() as runner:

@@ -34,6 +34,8 @@ WorkerId = NewType("WorkerId", UUID)
 DEFAULT_NAMESPACE = UUID(int=0)
 SYSTEM_NAMESPACE = UUID(int=1)  # of the engine's own jobs, which no caller sees among theirs
 DEFAULT_QUEUE = "default"
+DELIVERY_KIND = "deliver_webhook"  # tells a job's end to its callback_url; made by taskflow.settle
+DELIVERY_QUEUE = "webhooks"
 
 PRIORITY_LOW, PRIORITY_NORMAL, PRIORITY_HIGH = 2, 5, 8
 MAX_PRIORITY = 9
@@ -51,6 +53,7 @@ MAX_UNIQUE_KEY_LENGTH = 200
 MAX_UNIQUE_WINDOW_S = 31 * 24 * 3600.0
 MAX_QUEUE_CONCURRENCY = 100_000
 MAX_QUEUES = 1000  # that somebody has said something about
+MAX_CALLBACK_URL_LENGTH = 2048
 MAX_LOG_LINES = 1000  # per attempt; what is over is counted, not kept
 MAX_LOG_CHARS = 4000  # per line
 
@@ -124,6 +127,7 @@ class NewJob:
         expires_at: fail the job if no worker has claimed it by then.
         expires_after: the same, from the database's now; excludes *expires_at*.
         headers: short strings that ride along unseen by handlers (request id, trace context).
+        callback_url: who is told, durably, when the job has completed, failed or been cancelled.
     """
 
     kind: str
@@ -142,6 +146,7 @@ class NewJob:
     unique_window: timedelta | None = None
     expires_at: datetime | None = None
     expires_after: timedelta | None = None
+    callback_url: str | None = None
 
 
 class Enqueued(msgspec.Struct, frozen=True, gc=False):
@@ -198,6 +203,7 @@ class Job:
     unique_key: str | None = None
     unique_scope: UniqueScope | None = None
     expires_at: datetime | None = None
+    callback_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +252,8 @@ class Claim(msgspec.Struct, frozen=True, gc=False):
     One claimed job: the right to run it, once, as this attempt.
 
     (*lease_id*, *position*) is the fence: every write about the attempt names it. *lease_size* is how many jobs the
-    lease was given for. What *settles* has consequences that are written in the transaction of its end.
+    lease was given for. What *settles* has consequences (a callback, a unique key) that are written in the transaction of
+    its end.
     """
 
     lease_id: LeaseId

@@ -14,6 +14,7 @@ from typing import TypeAlias
 import msgspec
 
 from taskflow.engine.job import (
+    MAX_CALLBACK_URL_LENGTH,
     MAX_DELAY_S,
     MAX_NAME_LENGTH,
     MAX_PAYLOAD_BYTES,
@@ -85,6 +86,8 @@ def check_new_job(job: NewJob) -> None:
         if not 1 <= len(tag) <= MAX_NAME_LENGTH or not tag.isprintable():
             detail = f"must be 1 to {MAX_NAME_LENGTH} printable characters"
             errors.append(FieldError(f"/tags/{index}", "invalid_tag", detail))
+    if job.callback_url is not None:
+        errors += _callback_errors(job.callback_url)
     for pointer, value in (("/payload", job.payload), ("/headers", job.headers)):
         if found := find_unstorable(value):
             errors.append(FieldError(f"{pointer}{found[0]}", "unstorable", found[1]))
@@ -202,6 +205,16 @@ def _name_errors(pointer: str, name: str) -> list[FieldError]:
         return []
     detail = f"must be 1 to {MAX_NAME_LENGTH} characters of A-Z a-z 0-9 _ . : / - and begin with a letter or digit"
     return [FieldError(pointer, "invalid_name", detail)]
+
+
+def _callback_errors(url: str) -> list[FieldError]:
+    """What can never be stored or called; which addresses may be called is decided where callers are known."""
+    if not url.lower().startswith(("http://", "https://")):
+        return [FieldError("/callbackUrl", "invalid_url", "must start with http:// or https://")]
+    if len(url) > MAX_CALLBACK_URL_LENGTH or not url.isascii() or not url.isprintable() or " " in url:
+        limits = f"must be at most {MAX_CALLBACK_URL_LENGTH} printable ASCII characters without spaces"
+        return [FieldError("/callbackUrl", "invalid_url", limits)]
+    return []
 
 
 def _time_errors(job: NewJob) -> list[FieldError]:

@@ -26,7 +26,7 @@ from taskflow.db.pool import DATABASE_ERRORS, Database
 from taskflow.engine import policy
 from taskflow.engine.completer import Completer
 from taskflow.engine.executor import CANCEL_GRACE_S, Executor
-from taskflow.engine.job import Claim, JobId, Outcome, OutcomeKind, WorkerId
+from taskflow.engine.job import DELIVERY_QUEUE, Claim, JobId, Outcome, OutcomeKind, WorkerId
 from taskflow.engine.notifier import CANCEL_CHANNEL, WAKE_CHANNEL, Notifier
 from taskflow.engine.producer import Producer
 from taskflow.engine.registry import Registry
@@ -83,7 +83,13 @@ class Worker:
         self._store = Store()
         self._database = Database(url, max_size=4, application_name="taskflow-worker", patience_s=1.0)
         self._notifier = Notifier(self._database)
-        self._completer = Completer(self._database, self._store, on_written=self._written, on_freed=self._freed)
+        self._completer = Completer(
+            self._database,
+            self._store,
+            on_written=self._written,
+            on_settled=lambda: self._notifier.wake([DELIVERY_QUEUE]),
+            on_freed=self._freed,
+        )
         self._producer = Producer(
             self._database,
             self._store,

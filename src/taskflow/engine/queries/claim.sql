@@ -59,7 +59,8 @@ WITH room AS MATERIALIZED (
 SELECT
     p.position, p.job_id, p.attempt, p.failures, p.namespace, p.kind, p.queue, p.priority,
     j.payload, j.retries, j.timeout_ms, nullif(j.headers, '{}') AS headers,
-    j.unique_scope IS NOT DISTINCT FROM 'until_finished' AS settles,
+    j.callback_url IS NOT NULL OR p.kind = 'deliver_webhook' OR j.unique_scope IS NOT DISTINCT FROM 'until_finished'
+        AS settles,
     extract(epoch FROM coalesce(:now::timestamptz, statement_timestamp()) - p.run_at)::double precision AS queue_wait_s,
     p.lane
 FROM placed p

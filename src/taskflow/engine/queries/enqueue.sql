@@ -12,17 +12,17 @@ WITH closed AS MATERIALIZED (
     FROM unnest(
         :namespaces::uuid[], :queues::text[], :kinds::text[], :payloads::text[], :priorities::smallint[],
         :retries::smallint[], :timeouts_ms::integer[], :tags::text[], :headers::text[],
-        :run_ats::timestamptz[], :run_afters::interval[],
+        :run_ats::timestamptz[], :run_afters::interval[], :callback_urls::text[],
         :ids::uuid[], :unique_keys::text[], :unique_scopes::text[], :expires_ats::timestamptz[],
         :expires_afters::interval[]
     ) WITH ORDINALITY AS g(
         namespace, queue, kind, payload, priority, retries, timeout_ms, tags, headers, run_at, run_after,
-        id, unique_key, unique_scope, expires_at, expires_after, ord
+        callback_url, id, unique_key, unique_scope, expires_at, expires_after, ord
     )
 ), placed AS MATERIALIZED (
     SELECT
         g.namespace, g.queue, g.kind, g.payload, g.priority, g.retries, g.timeout_ms, g.tags, g.headers,
-        g.unique_key, g.unique_scope, g.ord, g.created_at,
+        g.callback_url, g.unique_key, g.unique_scope, g.ord, g.created_at,
         coalesce(g.id, taskflow.uuid_v7(g.created_at)) AS id,
         greatest(g.created_at, coalesce(g.run_at, g.created_at + g.run_after)) AS due_at,
         coalesce(g.expires_at, g.created_at + g.expires_after) AS expires_at,
@@ -34,10 +34,10 @@ WITH closed AS MATERIALIZED (
 ), body AS (
     INSERT INTO taskflow.job
         (id, namespace, queue, kind, payload, priority, retries, timeout_ms, tags, headers, created_at,
-         unique_key, unique_scope, expires_at)
+         callback_url, unique_key, unique_scope, expires_at)
     SELECT
         id, namespace, queue, kind, payload::jsonb, priority, retries, timeout_ms,
-        tags::text[], headers::jsonb, created_at, unique_key, unique_scope, expires_at
+        tags::text[], headers::jsonb, created_at, callback_url, unique_key, unique_scope, expires_at
     FROM placed WHERE NOT is_refused
 ), now_ready AS (
     INSERT INTO taskflow.ready

@@ -51,6 +51,7 @@ class JobStatements(StoreBase):
             expires_ats=_sparse([job.expires_at for job in jobs]),
             expires_afters=_sparse([job.expires_after for job in jobs]),
             atomic=atomic,
+            callback_urls=_sparse([job.callback_url for job in jobs]),
         )
         return [
             None

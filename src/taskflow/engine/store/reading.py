@@ -148,4 +148,5 @@ def _job(row: asyncpg.Record) -> Job:
         unique_key=row["unique_key"],
         unique_scope=UniqueScope(row["unique_scope"]) if row["unique_scope"] else None,
         expires_at=row["expires_at"],
+        callback_url=row["callback_url"],
     )

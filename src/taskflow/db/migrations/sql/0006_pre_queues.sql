@@ -63,20 +63,6 @@ CREATE TABLE taskflow.unique_claim (
 CREATE UNIQUE INDEX unique_claim_job ON taskflow.unique_claim (job_id);
 CREATE INDEX unique_claim_window ON taskflow.unique_claim (held_until) WHERE held_until IS NOT NULL;
 
--- What follows from jobs having ended, in the transaction that ends them. Called for jobs that need it only, as a
--- second statement: the rows in done must be visible. Ids of jobs that have not ended change nothing.
--- Locks: the unique keys that go. Indexes: job's primary key, done_job, unique_claim_job.
-CREATE FUNCTION taskflow.settle(job_ids uuid[], settled_at timestamptz DEFAULT NULL) RETURNS void
-LANGUAGE plpgsql AS $$
-BEGIN
-    DELETE FROM taskflow.unique_claim u
-    USING taskflow.job j, taskflow.done d
-    WHERE u.job_id = ANY(job_ids) AND u.scope <> 'window' AND j.id = u.job_id
-      AND d.namespace = u.namespace AND d.state = ANY('{completed,failed,cancelled}'::text[]) AND d.job_id = u.job_id
-      AND d.finished_at >= j.created_at - interval '1 hour';
-END
-$$;
-
 -- Operations -----------------------------------------------------------------------------------------------------
 
 -- Something done to all jobs that a filter finds, by an internal job. above is how far it has come: jobs are visited by
