@@ -27,6 +27,8 @@ TABLES = (
     "kind",
     "leader",
     "queue",
+    "api_key",
+    "idempotency_key",
     "unique_claim",
     "operation",
     "webhook_delivery",

@@ -28,9 +28,12 @@ from taskflow.http.secret import RootSecret
 from taskflow.identity.access import Access, Permission
 from taskflow.identity.apikeys.service import ApiKeys
 from taskflow.identity.guard import Guard
+from taskflow.jobs import changes as jobs_changes
 from taskflow.jobs import endpoints as jobs_endpoints
+from taskflow.jobs import queues as jobs_queues
 from taskflow.jobs.catalogue import Catalogue
 from taskflow.jobs.service import Jobs
+from taskflow.jobs.writes import Writes
 from taskflow.kernel.errors import SetupError
 from taskflow.telemetry.log import get_logger
 
@@ -44,6 +47,7 @@ DESCRIPTION = (
 )
 TAGS = [
     {"name": "jobs", "description": "Background work: submit it, look at it, cancel it, run it again."},
+    {"name": "queues", "description": "For operators: pause, drain and limit queues."},
     {"name": "operations", "description": "For those who run TaskFlow."},
 ]
 
@@ -68,6 +72,8 @@ def create_app(
     engine = Engine(database)
     once = Idempotency(database)
     guard = Guard(Access(ApiKeys(database)))
+    writes = Writes(once)
+    cursors = Cursors(RootSecret(secret))
     jobs = Jobs(engine, Catalogue(engine), allow_forced_failures=development)
 
     @asynccontextmanager
@@ -101,7 +107,9 @@ def create_app(
     add_operations(
         app,
         [
-            *jobs_endpoints.operations(jobs_endpoints.JobEndpoints(jobs, guard, once, Cursors(RootSecret(secret)))),
+            *jobs_changes.operations(jobs_changes.ChangeEndpoints(jobs, guard, writes)),
+            *jobs_endpoints.operations(jobs_endpoints.JobEndpoints(jobs, guard, writes, cursors)),
+            *jobs_queues.operations(jobs_queues.QueueEndpoints(engine, guard, writes, cursors)),
             *health.operations(
                 health.HealthEndpoints(database, engine, lambda request: guard.admit(request, Permission.OPERATE))
             ),
@@ -113,7 +121,7 @@ def create_app(
         inner = CORSMiddleware(
             app,
             allow_origins=list(cors_origins),
-            allow_methods=["GET", "POST", "DELETE"],
+            allow_methods=["GET", "POST", "PATCH", "DELETE"],
             allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-Id", HEADER],
             expose_headers=["Location", "Link", "Retry-After", "X-Request-Id", REPLAYED_HEADER],
             max_age=CORS_MAX_AGE_S,

@@ -160,6 +160,7 @@ class Enqueued(msgspec.Struct, frozen=True, gc=False):
     state: State
     created_at: datetime
     run_at: datetime
+    expires_at: datetime | None = None
     duplicate: bool = False
 
 
@@ -252,8 +253,8 @@ class Claim(msgspec.Struct, frozen=True, gc=False):
     One claimed job: the right to run it, once, as this attempt.
 
     (*lease_id*, *position*) is the fence: every write about the attempt names it. *lease_size* is how many jobs the
-    lease was given for. What *settles* has consequences (a callback, a unique key) that are written in the transaction of
-    its end.
+    lease was given for. What *settles* has consequences (a callback, a unique key) that are written in the transaction
+    of its end.
     """
 
     lease_id: LeaseId

@@ -104,6 +104,13 @@ def encode_payload(payload: JSONObject) -> str:
     return text.decode()
 
 
+def scope_of(job: NewJob) -> UniqueScope | None:
+    """Return for how long *job* holds its unique key, None without one."""
+    if job.unique_key is None:
+        return None
+    return job.unique_scope or UniqueScope.UNTIL_FINISHED
+
+
 def succeeded(claim: Claim, result: "JSONValue | msgspec.Struct", duration_s: float) -> Outcome:
     """
     The handler returned. Its result is checked here, so that a bad one is the attempt's error and not a lost flush.

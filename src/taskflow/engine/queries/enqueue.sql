@@ -54,4 +54,4 @@ WITH closed AS MATERIALIZED (
         unique_scope IS NOT DISTINCT FROM 'until_claimed', expires_at
     FROM placed WHERE NOT is_refused AND due_at > created_at
 )
-SELECT CASE WHEN NOT is_refused THEN id END AS id, created_at, due_at FROM placed ORDER BY ord;
+SELECT CASE WHEN NOT is_refused THEN id END AS id, created_at, due_at, expires_at FROM placed ORDER BY ord;

@@ -8,8 +8,8 @@ from uuid import UUID
 import msgspec
 
 from taskflow.db.query import Connection
-from taskflow.engine.job import Enqueued, JobId, NewJob, State, UniqueScope
-from taskflow.engine.policy import encode_payload
+from taskflow.engine.job import Enqueued, JobId, NewJob, State
+from taskflow.engine.policy import encode_payload, scope_of
 from taskflow.engine.record import JobBody
 from taskflow.engine.store.base import QUERIES, StoreBase
 
@@ -61,8 +61,9 @@ class JobStatements(StoreBase):
                 state=State.PENDING if due_at == created_at else State.SCHEDULED,
                 created_at=created_at,
                 run_at=due_at,
+                expires_at=expires_at,
             )
-            for job_id, created_at, due_at in rows
+            for job_id, created_at, due_at, expires_at in rows
         ]
 
     async def stage(self, connection: Connection, *, limit: int) -> dict[str, int]:
@@ -145,13 +146,6 @@ class JobStatements(StoreBase):
             priority=body.priority,
         )
         return queue is not None
-
-
-def scope_of(job: NewJob) -> UniqueScope | None:
-    """Return for how long *job* holds its unique key, None without one."""
-    if job.unique_key is None:
-        return None
-    return job.unique_scope or UniqueScope.UNTIL_FINISHED
 
 
 def _sparse(values: list[T | None]) -> list[T | None]:

@@ -10,9 +10,10 @@ from collections.abc import Iterable, Sequence
 
 from taskflow.db.query import Connection
 from taskflow.engine.job import Enqueued, JobId, NewJob
+from taskflow.engine.policy import scope_of
 from taskflow.engine.record import JobBody
 from taskflow.engine.store.base import QUERIES
-from taskflow.engine.store.jobs import JobStatements, scope_of
+from taskflow.engine.store.jobs import JobStatements
 from taskflow.engine.store.queues import QueueStatements
 from taskflow.engine.store.reading import ReadStatements
 from taskflow.kernel.errors import Conflict, FieldError, Unavailable
