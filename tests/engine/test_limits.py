@@ -97,7 +97,8 @@ async def test_a_job_that_nobody_claims_in_time_fails_by_the_leaders_hand(
 async def test_submits_with_a_key_through_one_engine_make_one_job(database_url: str, database: Database) -> None:
     async with Engine(database) as engine:
         keyed = NewJob("count", {}, unique_key="k")
-        answers = await asyncio.gather(*(engine.enqueue(keyed) for _ in range(8)), engine.enqueue_many([keyed, keyed]))
-        flat = [one for answer in answers for one in (answer if isinstance(answer, list) else [answer])]
+        answers = await asyncio.gather(*(engine.enqueue_many([keyed, keyed]) for _ in range(4)))
+        flat = [answer for pair in answers for answer in pair]
+        flat += await asyncio.gather(*(engine.enqueue(keyed) for _ in range(8)))
         assert len({answer.id for answer in flat}) == 1
         assert sum(not answer.duplicate for answer in flat) == 1

@@ -28,6 +28,7 @@ from taskflow.http.secret import RootSecret
 from taskflow.identity.access import Access, Permission
 from taskflow.identity.apikeys.service import ApiKeys
 from taskflow.identity.guard import Guard
+from taskflow.jobs import bulk as jobs_bulk
 from taskflow.jobs import changes as jobs_changes
 from taskflow.jobs import endpoints as jobs_endpoints
 from taskflow.jobs import queues as jobs_queues
@@ -107,6 +108,7 @@ def create_app(
     add_operations(
         app,
         [
+            *jobs_bulk.operations(jobs_bulk.BulkEndpoints(database, engine, guard, writes)),
             *jobs_changes.operations(jobs_changes.ChangeEndpoints(jobs, guard, writes)),
             *jobs_endpoints.operations(jobs_endpoints.JobEndpoints(jobs, guard, writes, cursors)),
             *jobs_queues.operations(jobs_queues.QueueEndpoints(engine, guard, writes, cursors)),

@@ -11,8 +11,8 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -146,13 +146,30 @@ def run_worker(settings: Settings, *, supervised_by: UUID, incarnation: int, con
     # Imported here: the supervisor, which shares this module, runs no handlers.
     import uvloop
 
+    from taskflow.db.pool import Database
+    from taskflow.engine.bulk import Bulk
+    from taskflow.engine.client import Engine
     from taskflow.engine.worker import EXIT_STUCK, Worker
+    from taskflow.handlers import bulk
 
     log.configure(settings.log_format, level=settings.log_level)
     assert settings.database_url is not None, "given by the supervisor"
+    # Of its own, so that what handlers do with the database never waits for claims, nor they for it.
+    database = Database(settings.database_url, max_size=2, application_name="taskflow-handlers", patience_s=1.0)
+    engine = Engine(database)
+    registry = _builtin_registry(settings)
+    bulk.register(registry, Bulk(database, engine), queue=taskflow.kinds.QUEUE)
+
+    @asynccontextmanager
+    async def lifespan() -> AsyncIterator[Mapping[str, Any]]:
+        async with engine:
+            yield {}
+        await database.stop()
+
     worker = Worker(
         settings.database_url,
-        _builtin_registry(settings),
+        registry,
+        lifespan=lifespan,
         worker_id=WorkerId(supervised_by),
         incarnation=incarnation,
         queues=queues_of(settings),

@@ -16,6 +16,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
+from uuid import UUID
 
 import msgspec
 
@@ -74,6 +75,10 @@ class JobContext:
     @property
     def job_id(self) -> JobId:
         return self._claim.job_id
+
+    @property
+    def namespace(self) -> UUID:
+        return self._claim.namespace
 
     @property
     def attempt(self) -> int:

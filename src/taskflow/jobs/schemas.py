@@ -227,6 +227,23 @@ class ListJobs(BaseModel):
     cursor: _Cursor | None = Field(default=None, description="`nextCursor` of the page before.")
 
 
+class ChooseJobs(BaseModel):
+    """Which jobs; what is left out or `null` chooses any."""
+
+    model_config = ConfigDict(extra="forbid", title="ChooseJobs")
+
+    taskType: _Name | None = Field(default=None, description="Of this kind.")  # noqa: N815
+    status: Annotated[
+        State | None,
+        PlainValidator(lambda value: None if value is None else _state(value)),
+        WithJsonSchema({"type": ["string", "null"], "enum": [*State, None]}),
+    ] = Field(default=None, description="In this state; one that the action applies to.")
+    queue: _Name | None = Field(default=None, description="Of this queue.")
+    tag: _Name | None = Field(default=None, description="With this tag.")
+    created_from: _Instant = Field(default=None, alias="from", description="Created at this instant or later.")
+    created_to: _Instant = Field(default=None, alias="to", description="Created before this instant.")
+
+
 class ListLogs(BaseModel):
     """A page of log lines, oldest first."""
 

@@ -11,7 +11,9 @@ QUEUE = "builtin"
 BUILTIN = frozenset({email.NAME})
 ALIASES: Mapping[str, str] = dict.fromkeys(email.ALIASES, email.NAME)
 
-__all__ = ["ALIASES", "BUILTIN", "QUEUE", "canonical"]
+INTERNAL = frozenset({"bulk_operation", "deliver_webhook"})  # the engine's own, which nobody may submit
+
+__all__ = ["ALIASES", "BUILTIN", "INTERNAL", "QUEUE", "canonical"]
 
 
 def canonical(kind: str) -> str:

@@ -1,4 +1,4 @@
-"""`taskflow jobs`: submit, list, show, logs, change, run-now, cancel, retry."""
+"""`taskflow jobs`: submit, list, show, logs, change, run-now, cancel, retry, bulk."""
 
 import re
 import sys
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from taskflow.apps.cli.bulk import bulk
 from taskflow.apps.cli.session import (
     EXITS,
     MISUSED,
@@ -70,6 +71,7 @@ JobId = Annotated[str, typer.Argument(metavar="ID", help="The whole id of a job.
 
 
 def register(app: typer.Typer) -> None:
+    group.command()(bulk)
     app.add_typer(group, name="jobs")
 
 
