@@ -12,8 +12,8 @@ from taskflow.adapters.address import Address, Refused
 from taskflow.adapters.fetch import Fetched, Fetcher, Limits
 from taskflow.kernel.errors import ExternalError
 
-QUICK = Limits(timeout_s=0.5, body_bytes=1024)
-WHOLE = Limits(timeout_s=0.5, body_bytes=1024, whole=True)
+QUICK = Limits(timeout_s=20.0, body_bytes=1024)
+WHOLE = Limits(timeout_s=20.0, body_bytes=1024, whole=True)
 
 
 class Lying:
@@ -114,8 +114,8 @@ async def test_a_receiver_that_never_comes_to_the_point_ends_at_the_time_limit(b
     }[behaviour]
     async with receiving(behave) as receiver:
         began_s = time.monotonic()
-        await fails(receiver, "within 0.5 s")
-        assert time.monotonic() - began_s < 2.0
+        await fails(receiver, "within 0.5 s", Limits(timeout_s=0.5, body_bytes=1024))
+        assert time.monotonic() - began_s < 5.0
 
 
 async def test_a_body_that_drips_does_not_undo_a_status() -> None:

@@ -33,6 +33,8 @@ from taskflow.jobs.catalogue import Catalogue
 from taskflow.jobs.service import Jobs
 from taskflow.kernel.errors import SetupError
 from taskflow.telemetry.log import get_logger
+from taskflow.webhooks import endpoints as webhooks_endpoints
+from taskflow.webhooks.service import Deliveries
 
 MAX_CONNECTIONS = 10  # of the pool
 DRAIN_S = 10  # requests may take so long after SIGTERM
@@ -44,6 +46,7 @@ DESCRIPTION = (
 )
 TAGS = [
     {"name": "jobs", "description": "Background work: submit it, look at it, cancel it, run it again."},
+    {"name": "webhooks", "description": "Callbacks: what was delivered, what was not, and how it is signed."},
     {"name": "operations", "description": "For those who run TaskFlow."},
 ]
 
@@ -62,13 +65,16 @@ def create_app(
 
     Args:
         secret: the deployment's root secret, 32 bytes or more; the same in every API process.
-        development: allow `forceFail`.
+        development: allow `forceFail`, and callbacks to this machine itself.
         cors_origins: web origins whose pages may call the API; `*` for all.
     """
     engine = Engine(database)
     once = Idempotency(database)
     guard = Guard(Access(ApiKeys(database)))
-    jobs = Jobs(engine, Catalogue(engine), allow_forced_failures=development)
+    root = RootSecret(secret)
+    cursors = Cursors(root)
+    deliveries = Deliveries(database, engine, root)
+    jobs = Jobs(engine, Catalogue(engine), development=development)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -101,7 +107,8 @@ def create_app(
     add_operations(
         app,
         [
-            *jobs_endpoints.operations(jobs_endpoints.JobEndpoints(jobs, guard, once, Cursors(RootSecret(secret)))),
+            *jobs_endpoints.operations(jobs_endpoints.JobEndpoints(jobs, guard, once, cursors)),
+            *webhooks_endpoints.operations(webhooks_endpoints.DeliveryEndpoints(deliveries, guard, once, cursors)),
             *health.operations(
                 health.HealthEndpoints(database, engine, lambda request: guard.admit(request, Permission.OPERATE))
             ),

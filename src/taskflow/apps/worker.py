@@ -13,7 +13,7 @@ import socket
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
 import taskflow.kinds
@@ -21,13 +21,10 @@ from taskflow.apps.control import ControlChannel
 from taskflow.apps.data_dir import DataDirectory
 from taskflow.apps.settings import Settings
 from taskflow.apps.supervisor import Child, ChildSpec, Supervisor, first_sign, spawn_python, stop_signals, unbreakable
-from taskflow.engine.job import WorkerId
+from taskflow.engine.job import DELIVERY_QUEUE, WorkerId
 from taskflow.engine.supervision import SupervisorInfo, WorkerSupervision
 from taskflow.kernel.errors import SetupError
 from taskflow.telemetry import log, metrics
-
-if TYPE_CHECKING:
-    from taskflow.engine.registry import Registry
 
 GRACE_S = 10.0
 ORPHAN_GRACE_S = 2.0  # attempts may run on so long once the supervisor is gone
@@ -95,8 +92,17 @@ class WorkerFleet:
 
 
 def queues_of(settings: Settings) -> tuple[str, ...]:
-    """Return the queues that this deployment's workers serve: those named, else that of the built-in kinds."""
-    return settings.queues or (taskflow.kinds.QUEUE,)
+    """Return the queues that this deployment's workers serve: those named, else those of the built-in kinds."""
+    return settings.queues or (taskflow.kinds.QUEUE, DELIVERY_QUEUE)
+
+
+def find_secret(settings: Settings) -> str | None:
+    """Return the root secret that the API of this deployment has; None where nobody has told us."""
+    if settings.secret_key is not None:
+        return settings.secret_key
+    if settings.database_url is not None and not settings.is_development:
+        return None  # what is kept here may be another deployment's
+    return DataDirectory(settings.data_dir).get_secret(settings)
 
 
 def run_fleet(settings: Settings, say: Callable[[str], None]) -> None:
@@ -108,6 +114,11 @@ def run_fleet(settings: Settings, say: Callable[[str], None]) -> None:
     """
     say = unbreakable(say)
     url = settings.database_url or DataDirectory(settings.data_dir).get_database_url()
+    changes = {"database_url": url}
+    if (secret := find_secret(settings)) is not None:
+        changes["secret_key"] = secret
+    else:
+        say("no root secret: set TASKFLOW_SECRET_KEY as the API has it; until then these workers deliver no callbacks")
     if settings.workers < 1:
         raise SetupError("--processes must be 1 or more")
     log.configure(settings.log_format, level=settings.log_level)
@@ -116,7 +127,7 @@ def run_fleet(settings: Settings, say: Callable[[str], None]) -> None:
         stop = asyncio.Event()
         async with Supervisor(say) as supervisor:
             with stop_signals(stop, supervisor.hurry, say):
-                fleet = WorkerFleet(supervisor, settings, url, settings.child_environ(database_url=url))
+                fleet = WorkerFleet(supervisor, settings, url, settings.child_environ(**changes))
                 try:
                     fleet.start()
                     starting = asyncio.gather(*(first_sign(child) for child in fleet.children))
@@ -146,13 +157,16 @@ def run_worker(settings: Settings, *, supervised_by: UUID, incarnation: int, con
     # Imported here: the supervisor, which shares this module, runs no handlers.
     import uvloop
 
+    from taskflow.apps.builtin import Builtin
     from taskflow.engine.worker import EXIT_STUCK, Worker
 
     log.configure(settings.log_format, level=settings.log_level)
     assert settings.database_url is not None, "given by the supervisor"
+    builtin = Builtin(settings)
     worker = Worker(
         settings.database_url,
-        _builtin_registry(settings),
+        builtin.registry,
+        lifespan=builtin.lifespan,
         worker_id=WorkerId(supervised_by),
         incarnation=incarnation,
         queues=queues_of(settings),
@@ -196,19 +210,3 @@ def showing_metrics(port: int) -> Iterator[None]:
         yield
     finally:
         server.shutdown()
-
-
-def _builtin_registry(settings: Settings) -> "Registry":
-    """Return the built-in kinds, wired to the adapters that the settings name."""
-    from taskflow.adapters.mail import FileSender, SmtpSender
-    from taskflow.engine.registry import Registry
-    from taskflow.handlers import email
-
-    registry = Registry()
-    sender = (
-        SmtpSender(settings.smtp_url, sender=settings.mail_from)
-        if settings.smtp_url
-        else FileSender(DataDirectory(settings.data_dir).mail, sender=settings.mail_from)
-    )
-    email.register(registry, sender, retries=settings.max_retries, timeout_s=settings.job_timeout_s)
-    return registry

@@ -20,13 +20,14 @@ class Permission(StrEnum):
 
     READ_JOBS = "read_jobs"
     WRITE_JOBS = "write_jobs"
+    READ_SECRETS = "read_secrets"  # what proves to others that we are who we say
     OPERATE = "operate"  # deployment-wide: metrics, workers, queues
 
 
 PERMISSIONS: Mapping[str, frozenset[Permission]] = {
     "jobs:read": frozenset({Permission.READ_JOBS}),
     "jobs:write": frozenset({Permission.WRITE_JOBS}),
-    "owner": frozenset({Permission.READ_JOBS, Permission.WRITE_JOBS}),
+    "owner": frozenset({Permission.READ_JOBS, Permission.WRITE_JOBS, Permission.READ_SECRETS}),
     "operator": frozenset({Permission.OPERATE}),
 }
 SCOPES = frozenset(PERMISSIONS)

@@ -14,6 +14,7 @@ from typing import Any
 
 import jsonschema_rs
 
+from taskflow import kinds
 from taskflow.engine.client import Engine
 from taskflow.engine.job import KindInfo
 from taskflow.kernel.errors import FieldError, Unavailable
@@ -104,7 +105,11 @@ class Catalogue:
                     raise
                 self._read_at = self._monotonic()  # what we know serves on; the write itself will say what is wrong
                 return
-            self._kinds = {info.kind: kind for info in published if (kind := self._compiled(info)) is not None}
+            self._kinds = {
+                info.kind: kind
+                for info in published
+                if info.kind not in kinds.INTERNAL and (kind := self._compiled(info)) is not None
+            }
             self._read_at = self._monotonic()
 
     def _compiled(self, info: KindInfo) -> Kind | None:
