@@ -38,9 +38,10 @@ from taskflow.engine.job import (
     WorkerId,
 )
 from taskflow.engine.record import JobBody
-from taskflow.engine.store import MAX_ID, VACUUMED, Store
+from taskflow.engine.store import VACUUMED, Store
 from taskflow.webhooks import repository
 from taskflow.webhooks.repository import DeliveryStatus
+from taskflow.webhooks.service import MAX_ID
 
 READY, LEASES, LEASE_SIZE, DEFERRED, DONE = 50_000, 20, 100, 4_000, 9_000
 ACTIVE = LEASES * LEASE_SIZE

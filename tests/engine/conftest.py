@@ -16,16 +16,8 @@ from taskflow.db.query import Connection
 from taskflow.engine.store import Store
 
 TABLES = (
-    "job",
-    "ready",
-    "deferred",
-    "lease",
-    "done",
-    "attempt_log",
-    "job_log",
-    "worker",
-    "kind",
-    "leader",
+    *("job", "ready", "deferred", "lease", "done", "attempt_log", "job_log", "worker", "kind", "leader"),
+    *("schedule", "schedule_tick", "stat_delta", "stat_hour"),
     "webhook_delivery",
 )
 EMPTY = "; ".join(f"DELETE FROM taskflow.{table}" for table in TABLES)

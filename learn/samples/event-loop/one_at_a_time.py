@@ -19,6 +19,6 @@ silent = socket.create_connection(listener.getsockname())
 eager = socket.create_connection(listener.getsockname())
 started = perf_counter()
 eager.sendall(b"hello")
-threading.Timer(0.3, lambda: silent.sendall(b"at last")).start()  # seconds
-print(eager.recv(100), f"after {perf_counter() - started:.1f} s, because somebody else was silent")
+threading.Timer(1, lambda: silent.sendall(b"at last")).start()  # seconds
+print(eager.recv(100), f"after {perf_counter() - started:.0f} s, because somebody else was silent")
 thread.join(), silent.close(), eager.close(), listener.close()

@@ -111,6 +111,7 @@ class Worker:
         self._stopping = asyncio.Event()
         self._stop_now = asyncio.Event()
         self._reconcile_now = asyncio.Event()
+        self.on_ready: Callable[[], None] = lambda: None  # called once its kinds are published and it claims
         self.is_stuck = False  # a handler would not end: the process must exit without waiting for it
         self._meters: dict[tuple[str, str], _Meter] = {}
 
@@ -143,7 +144,7 @@ class Worker:
             on_outcome=self._ended,
             on_end=self._producer.place_freed,
             on_stuck=self._note_stuck,
-            on_line=self._completer.add_line,
+            sink=self._completer,
             state=state,
             cancel_grace_s=self._cancel_grace_s,
         )
@@ -162,6 +163,7 @@ class Worker:
                 ]
                 await self._publish_kinds()
                 producing = services.create_task(self._producer.run(), name="taskflow-producer")
+                self.on_ready()
                 await self._stopping.wait()
                 await self._drain(self._executor, producing)
                 for task in running:
