@@ -46,6 +46,8 @@ from taskflow.schedules.service import Schedules
 from taskflow.stats import endpoints as stats_endpoints
 from taskflow.stats.service import Stats
 from taskflow.telemetry.log import get_logger
+from taskflow.webhooks import endpoints as webhooks_endpoints
+from taskflow.webhooks.service import Deliveries
 
 MAX_CONNECTIONS = 10  # of the pool
 DRAIN_S = 10  # requests may take so long after SIGTERM
@@ -57,6 +59,7 @@ DESCRIPTION = (
 )
 TAGS = [
     {"name": "jobs", "description": "Background work: submit it, look at it, cancel it, run it again."},
+    {"name": "webhooks", "description": "Callbacks: what was delivered, what was not, and how it is signed."},
     {"name": "schedules", "description": "Jobs that are submitted again and again, at times that a rule gives."},
     {"name": "statistics", "description": "How many jobs are where, how they ended, and how long they took."},
     {"name": "files", "description": "What jobs read and make: upload it, download it, hand on a link to it."},
@@ -79,7 +82,7 @@ def create_app(
 
     Args:
         secret: the deployment's root secret, 32 bytes or more; the same in every API process.
-        development: allow `forceFail`.
+        development: allow `forceFail`, and callbacks to this machine itself.
         cors_origins: web origins whose pages may call the API; `*` for all.
         drain: begins when the server wants to stop: answers that go on for long end then.
     """
@@ -87,12 +90,13 @@ def create_app(
     engine = Engine(database)
     once = Idempotency(database)
     guard = Guard(Access(ApiKeys(database)))
-    jobs = Jobs(engine, Catalogue(engine), allow_forced_failures=development)
+    jobs = Jobs(engine, Catalogue(engine), development=development)
     schedules = Schedules(EngineSchedules(database), jobs)
     files = Files(database, DatabaseBlobs(database))
     root = RootSecret(secret)
     cursors = Cursors(root)
     streams = SubmitStreams(database, jobs)
+    deliveries = Deliveries(database, engine, root)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -131,6 +135,7 @@ def create_app(
         app,
         [
             *jobs_endpoints.operations(jobs_endpoints.JobEndpoints(jobs, guard, once, cursors)),
+            *webhooks_endpoints.operations(webhooks_endpoints.DeliveryEndpoints(deliveries, guard, once, cursors)),
             *schedules_endpoints.operations(
                 schedules_endpoints.ScheduleEndpoints(schedules, database, guard, once, cursors)
             ),

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from taskflow import kinds
 from taskflow.engine.client import Engine
 from taskflow.engine.job import KindInfo
 from taskflow.engine.payload import MAX_DETAIL_CHARS, PayloadSchema
@@ -72,7 +73,11 @@ class Catalogue:
                     raise
                 self._read_at = self._monotonic()  # what we know serves on; the write itself will say what is wrong
                 return
-            self._kinds = {info.kind: kind for info in published if (kind := self._compiled(info)) is not None}
+            self._kinds = {
+                info.kind: kind
+                for info in published
+                if info.kind not in kinds.INTERNAL and (kind := self._compiled(info)) is not None
+            }
             self._read_at = self._monotonic()
 
     def _compiled(self, info: KindInfo) -> Kind | None:

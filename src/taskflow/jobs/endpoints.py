@@ -251,6 +251,7 @@ _EXAMPLE_JOB: Mapping[str, Any] = {
     "errorType": None,
     "failureReason": None,
     "callbackUrl": None,
+    "deliveries": None,
 }
 _EXAMPLE_DONE = {
     **_EXAMPLE_JOB,

@@ -183,8 +183,8 @@ class ListJobs(BaseModel):
         datetime | None, PlainValidator(_instant), WithJsonSchema({"type": "string", "format": "date-time"})
     ] = Field(default=None, alias="to", description="Created before this instant.")
     sort: Literal["-createdAt"] = Field(default="-createdAt", description="Newest first, the only order.")
-    limit: _Limit = Field(default=DEFAULT_LIMIT, description="A page may be shorter and still have a next.")
-    cursor: _Cursor | None = Field(default=None, description="`nextCursor` of the page before.")
+    limit: Limit = Field(default=DEFAULT_LIMIT, description="A page may be shorter and still have a next.")
+    cursor: Cursor | None = Field(default=None, description="`nextCursor` of the page before.")
 
 
 class ListLogs(BaseModel):
@@ -192,8 +192,8 @@ class ListLogs(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    limit: _Limit = DEFAULT_LIMIT
-    cursor: _Cursor | None = Field(default=None, description="`nextCursor` of the page before.")
+    limit: Limit = DEFAULT_LIMIT
+    cursor: Cursor | None = Field(default=None, description="`nextCursor` of the page before.")
 
 
 class NoQuery(BaseModel):
@@ -240,6 +240,7 @@ class JobView(msgspec.Struct, frozen=True, rename="camel"):
     error_type: str | None
     failure_reason: FailureReason | None
     callback_url: str | None
+    deliveries: Annotated[str | None, Meta(description="Where the deliveries of its callback are listed.")]
     attempts: Annotated[
         list[AttemptView] | UnsetType, Meta(description="Oldest first; only in `GET /api/v1/jobs/{jobId}`.")
     ] = UNSET
@@ -317,6 +318,7 @@ def view_of_new(job: NewJob, enqueued: Enqueued) -> JobView:
         error_type=None,
         failure_reason=None,
         callback_url=job.callback_url,
+        deliveries=_deliveries(enqueued.id, job.callback_url),
     )
 
 
@@ -346,6 +348,7 @@ def view_of_job(job: Job, attempts: Sequence[Attempt] | None = None) -> JobView:
         error_type=error_type,
         failure_reason=job.failure_reason,
         callback_url=job.callback_url,
+        deliveries=_deliveries(job.id, job.callback_url),
         attempts=UNSET if attempts is None else [_view_of_attempt(attempt) for attempt in attempts],
     )
 
@@ -375,6 +378,10 @@ def _view_of_attempt(attempt: Attempt) -> AttemptView:
         traceback=traceback,
         next_retry_at=attempt.retry_at,
     )
+
+
+def _deliveries(job_id: UUID, callback_url: str | None) -> str | None:
+    return None if callback_url is None else f"/api/v1/webhooks/deliveries?jobId={job_id}"
 
 
 def _error(error: JobError | None) -> tuple[str | None, str | None, str | None]:
