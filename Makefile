@@ -7,7 +7,7 @@ LOCK := UV_PYTHON_DOWNLOADS=never $(BIN)/uv pip compile --quiet --universal --py
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help up learn test test-product test-learn lint bench lock clean
+.PHONY: help up learn test test-product test-learn lint acceptance bench lock clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,10 @@ lint: ## check style, types, layers, locks and the repository itself
 	@status=0; for check in "ruff check" "ruff format --check" mypy "mypy learn/src" lint-imports "python .ci/check.py"; do \
 		echo "$$check"; $(BIN)/$$check || status=1; \
 	done; exit $$status
+
+acceptance: ## print which behaviours of docs/acceptance.md tests prove; ARGS=--missing names the others
+	@.ci/environment dev
+	@$(BIN)/python -m tests.contracts.acceptance $(ARGS)
 
 bench: ## measure: drain, steady, enqueue, idle pick-up (about three minutes)
 	@.ci/environment dev

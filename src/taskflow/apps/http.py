@@ -15,13 +15,18 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 import taskflow
+from taskflow.adapters.blobs import DatabaseBlobs
 from taskflow.apps.settings import Settings
 from taskflow.db.pool import Database
 from taskflow.engine.client import Engine
 from taskflow.engine.schedules import Schedules as EngineSchedules
 from taskflow.engine.statistics import Statistics
+from taskflow.files import endpoints as files_endpoints
+from taskflow.files.link import Links
+from taskflow.files.service import Files
 from taskflow.http import health, problem
 from taskflow.http.docs import add_docs
+from taskflow.http.drain import Drain
 from taskflow.http.edge import ASGIApp, Edge
 from taskflow.http.idempotency import HEADER, REPLAYED_HEADER, Idempotency
 from taskflow.http.operation import add_operations
@@ -31,8 +36,10 @@ from taskflow.identity.access import Access, Permission
 from taskflow.identity.apikeys.service import ApiKeys
 from taskflow.identity.guard import Guard
 from taskflow.jobs import endpoints as jobs_endpoints
+from taskflow.jobs import stream_endpoints
 from taskflow.jobs.catalogue import Catalogue
 from taskflow.jobs.service import Jobs
+from taskflow.jobs.streams import SubmitStreams
 from taskflow.kernel.errors import SetupError
 from taskflow.schedules import endpoints as schedules_endpoints
 from taskflow.schedules.service import Schedules
@@ -52,6 +59,7 @@ TAGS = [
     {"name": "jobs", "description": "Background work: submit it, look at it, cancel it, run it again."},
     {"name": "schedules", "description": "Jobs that are submitted again and again, at times that a rule gives."},
     {"name": "statistics", "description": "How many jobs are where, how they ended, and how long they took."},
+    {"name": "files", "description": "What jobs read and make: upload it, download it, hand on a link to it."},
     {"name": "operations", "description": "For those who run TaskFlow."},
 ]
 
@@ -64,6 +72,7 @@ def create_app(
     secret: bytes,
     development: bool = False,
     cors_origins: Sequence[str] = (),
+    drain: Drain | None = None,
 ) -> ASGIApp:
     """
     Build the API on *database*, which the application's lifespan opens and closes.
@@ -72,27 +81,37 @@ def create_app(
         secret: the deployment's root secret, 32 bytes or more; the same in every API process.
         development: allow `forceFail`.
         cors_origins: web origins whose pages may call the API; `*` for all.
+        drain: begins when the server wants to stop: answers that go on for long end then.
     """
+    drain = drain or Drain()
     engine = Engine(database)
     once = Idempotency(database)
     guard = Guard(Access(ApiKeys(database)))
-    cursors = Cursors(RootSecret(secret))
     jobs = Jobs(engine, Catalogue(engine), allow_forced_failures=development)
     schedules = Schedules(EngineSchedules(database), jobs)
+    files = Files(database, DatabaseBlobs(database))
+    root = RootSecret(secret)
+    cursors = Cursors(root)
+    streams = SubmitStreams(database, jobs)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         await database.start()
         await engine.start()
-        pruning = asyncio.create_task(once.run(), name="taskflow-idempotency")
+        services = [
+            asyncio.create_task(once.run(), name="taskflow-idempotency"),
+            asyncio.create_task(files.run(), name="taskflow-files"),
+            asyncio.create_task(streams.run(), name="taskflow-streams"),
+        ]
         _log.info("taskflow.api.start", version=taskflow.__version__, development=development)
         try:
             yield
         finally:
             _log.info("taskflow.api.stop")
-            pruning.cancel()
-            with suppress(asyncio.CancelledError):
-                await pruning
+            for service in services:
+                service.cancel()
+                with suppress(asyncio.CancelledError):
+                    await service
             await engine.stop()
             await database.stop()
 
@@ -116,6 +135,8 @@ def create_app(
                 schedules_endpoints.ScheduleEndpoints(schedules, database, guard, once, cursors)
             ),
             *stats_endpoints.operations(stats_endpoints.StatEndpoints(Stats(Statistics(database)), guard)),
+            *files_endpoints.operations(files_endpoints.FileEndpoints(files, guard, once, cursors, Links(root))),
+            *stream_endpoints.operations(stream_endpoints.StreamEndpoints(streams, guard, drain)),
             *health.operations(
                 health.HealthEndpoints(database, engine, lambda request: guard.admit(request, Permission.OPERATE))
             ),
@@ -128,8 +149,25 @@ def create_app(
             app,
             allow_origins=list(cors_origins),
             allow_methods=["GET", "POST", "PATCH", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-Id", HEADER],
-            expose_headers=["Location", "Link", "Retry-After", "X-Request-Id", REPLAYED_HEADER],
+            allow_headers=[
+                "Authorization",
+                "Content-Type",
+                "If-None-Match",
+                "Range",
+                "X-API-Key",
+                "X-Request-Id",
+                HEADER,
+            ],
+            expose_headers=[
+                "Content-Disposition",
+                "Content-Range",
+                "ETag",
+                "Location",
+                "Link",
+                "Retry-After",
+                "X-Request-Id",
+                REPLAYED_HEADER,
+            ],
             max_age=CORS_MAX_AGE_S,
         )
     return Edge(inner)
@@ -164,20 +202,26 @@ def run_api(settings: Settings, *, fd: int | None = None, control_fd: int | None
         """uvicorn's, which also says when it answers, and whom an obeyed signal does not kill afterwards."""
 
         answers = asyncio.Event()
+        loop: asyncio.AbstractEventLoop | None = None
 
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
+            self.loop = asyncio.get_running_loop()
             self.answers.set()
 
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:
             self.force_exit = self.should_exit
             self.should_exit = True
+            if self.loop is not None:
+                self.loop.call_soon_threadsafe(drain.begin)
 
+    drain = Drain()
     app = create_app(
         Database(settings.database_url, max_size=MAX_CONNECTIONS, application_name="taskflow api"),
         secret=settings.secret_key.encode(),
         development=settings.is_development,
         cors_origins=settings.cors_origins,
+        drain=drain,
     )
     server = Server(
         uvicorn.Config(
@@ -195,7 +239,8 @@ def run_api(settings: Settings, *, fd: int | None = None, control_fd: int | None
     )
 
     async def prove_life(channel: ControlChannel) -> None:
-        await server.answers.wait()  # the first sign of life says that requests are answered
+        await server.answers.wait()
+        channel.mark_ready()
         await channel.run()
 
     async def run() -> None:

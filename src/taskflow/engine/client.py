@@ -16,6 +16,7 @@ from uuid import UUID
 from taskflow.db.pool import DATABASE_ERRORS, Database
 from taskflow.db.query import Connection
 from taskflow.engine.job import (
+    DELIVERY_QUEUE,
     MAX_BATCH,
     Attempt,
     Cancellation,
@@ -61,8 +62,7 @@ class Engine:
         """Start grouping submits and sending wake-ups. Starting twice is fine."""
         if self._services is None:
             with suppress(*DATABASE_ERRORS):
-                async with self._database.acquire() as connection:
-                    await self._store.make_partitions(connection, days=1)
+                await self.make_partitions()
             self._services = asyncio.create_task(self._run(), name="taskflow-engine")
 
     async def stop(self) -> None:
@@ -143,6 +143,11 @@ class Engine:
         """Tell workers of jobs that the caller's own transaction has just committed. Returns at once."""
         self._notifier.wake(queues)
 
+    async def make_partitions(self) -> None:
+        """Make today's partitions where they are missing: the leader does, but a deployment may have slept."""
+        async with self._database.acquire() as connection:
+            await self._store.make_partitions(connection, days=1)
+
     # Looking --------------------------------------------------------------------------------------------------------
 
     async def get_job(
@@ -219,6 +224,8 @@ class Engine:
             body = await self._body(lent, job_id, namespace)
             for _ in range(_CANCEL_TRIES):
                 if await self._store.cancel_waiting(lent, body):
+                    if body.settles and connection is None:
+                        self.wake([DELIVERY_QUEUE])
                     return Cancellation(job_id, State.CANCELLED)
                 if requested_at := await self._store.request_cancel(lent, job_id):
                     if connection is None:

@@ -17,6 +17,7 @@ class JobBody:
     queue: str
     priority: int
     created_at: datetime
+    settles: bool  # its end has consequences
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,8 @@ from taskflow.engine.schedule import (
     TickOutcome,
     timing_errors,
 )
-from taskflow.engine.store import MAX_ID, Store
+from taskflow.engine.store import Store
+from taskflow.engine.store.reading import MAX_ID
 from taskflow.engine.submission import Submission
 from taskflow.kernel.cron import upcoming
 from taskflow.kernel.errors import Conflict, FieldError, Invalid, NotFound

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchem
 from pydantic_core import PydanticCustomError
 
 from taskflow.engine.job import (
+    MAX_CALLBACK_URL_LENGTH,
     MAX_DELAY_S,
     MAX_NAME_LENGTH,
     MAX_PRIORITY,
@@ -63,7 +64,7 @@ def _instant(value: object) -> datetime | None:
     raise PydanticCustomError("instant", "must be an ISO 8601 instant with a time zone, such as 2026-11-23T09:30:00Z")
 
 
-def _whole(low: int, high: int, *, unit: str = "") -> Callable[[object], int | None]:
+def whole(low: int, high: int, *, unit: str = "") -> Callable[[object], int | None]:
     def check(value: object) -> int | None:
         if value is None:
             return None
@@ -100,7 +101,7 @@ _Instant = Annotated[
 
 def _bounded(low: int, high: int, unit: str = "") -> Any:
     schema = {"type": ["integer", "null"], "minimum": low, "maximum": high}
-    return Annotated[int | None, PlainValidator(_whole(low, high, unit=unit)), WithJsonSchema(schema)]
+    return Annotated[int | None, PlainValidator(whole(low, high, unit=unit)), WithJsonSchema(schema)]
 
 
 _Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_LENGTH)]
@@ -127,10 +128,15 @@ class SubmitJob(BaseModel):
     delay: _bounded(0, MAX_DELAY_MS, " ms") = Field(  # type: ignore[valid-type]
         default=None, description="Not before this many milliseconds from now."
     )
+    callbackUrl: Annotated[str, Field(max_length=MAX_CALLBACK_URL_LENGTH)] | None = Field(  # noqa: N815
+        default=None,
+        description="Is told, signed and with retries, when the job has completed, failed or been cancelled.",
+        json_schema_extra={"format": "uri"},
+    )
     tags: list[_Name] = Field(default_factory=list, max_length=MAX_TAGS, description="Words to find it by.")
 
 
-def _digits(value: object) -> object:
+def digits(value: object) -> object:
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10:
         return int(value)
     return value
@@ -138,7 +144,7 @@ def _digits(value: object) -> object:
 
 _Limit = Annotated[
     int,
-    PlainValidator(lambda value: _whole(MIN_LIMIT, MAX_LIMIT)(_digits(value))),
+    PlainValidator(lambda value: whole(MIN_LIMIT, MAX_LIMIT)(digits(value))),
     WithJsonSchema({"type": "integer", "minimum": MIN_LIMIT, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}),
 ]
 _Cursor = Annotated[str, WithJsonSchema({"type": "string"})]
@@ -233,6 +239,7 @@ class JobView(msgspec.Struct, frozen=True, rename="camel"):
     error: Annotated[str | None, Meta(description="Of the last attempt that failed, until the job completes.")]
     error_type: str | None
     failure_reason: FailureReason | None
+    callback_url: str | None
     attempts: Annotated[
         list[AttemptView] | UnsetType, Meta(description="Oldest first; only in `GET /api/v1/jobs/{jobId}`.")
     ] = UNSET
@@ -309,6 +316,7 @@ def view_of_new(job: NewJob, enqueued: Enqueued) -> JobView:
         error=None,
         error_type=None,
         failure_reason=None,
+        callback_url=job.callback_url,
     )
 
 
@@ -337,6 +345,7 @@ def view_of_job(job: Job, attempts: Sequence[Attempt] | None = None) -> JobView:
         error=message,
         error_type=error_type,
         failure_reason=job.failure_reason,
+        callback_url=job.callback_url,
         attempts=UNSET if attempts is None else [_view_of_attempt(attempt) for attempt in attempts],
     )
 

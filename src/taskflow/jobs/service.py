@@ -85,6 +85,7 @@ class Jobs:
             timeout_s=info.timeout_s if submit.timeout is None else submit.timeout / 1000,
             run_at=submit.runAt,
             run_after=None if submit.delay is None else timedelta(milliseconds=submit.delay),
+            callback_url=submit.callbackUrl,
             tags=submit.tags,
             headers=headers,
         )
@@ -100,6 +101,14 @@ class Jobs:
     async def submit(self, job: NewJob, *, connection: Connection | None = None) -> Enqueued:
         """Store a prepared job; with *connection*, in its transaction, and then call `wake` after the commit."""
         return await self._engine.enqueue(job, connection=connection)
+
+    async def submit_many(self, jobs: Sequence[NewJob], *, connection: Connection) -> list[Enqueued]:
+        """Store prepared jobs, all or none, in the transaction of *connection*; call `wake` after the commit."""
+        return await self._engine.enqueue_many(jobs, connection=connection)
+
+    async def make_partitions(self) -> None:
+        """Make today's partitions where nobody did (a deployment that slept)."""
+        await self._engine.make_partitions()
 
     def wake(self, queue: str) -> None:
         """Tell workers of a job stored or replayed in a transaction that has just committed."""

@@ -144,4 +144,5 @@ def _job(row: asyncpg.Record) -> Job:
         result=_decode_json(row["result"]) if row["result"] else None,
         error=decode_error(row["error"]) if row["error"] else None,
         failure_reason=FailureReason(row["failure_reason"]) if row["failure_reason"] else None,
+        callback_url=row["callback_url"],
     )
