@@ -32,6 +32,8 @@ from taskflow.identity.guard import Guard
 from taskflow.jobs import endpoints as jobs_endpoints
 from taskflow.jobs import stream_endpoints
 from taskflow.jobs.catalogue import Catalogue
+from taskflow.jobs.following import LogFollowing
+from taskflow.jobs.log_events import LogEvents
 from taskflow.jobs.service import Jobs
 from taskflow.jobs.streams import SubmitStreams
 from taskflow.kernel.errors import SetupError
@@ -76,6 +78,7 @@ def create_app(
     guard = Guard(Access(ApiKeys(database)))
     jobs = Jobs(engine, Catalogue(engine), allow_forced_failures=development)
     streams = SubmitStreams(database, jobs)
+    following = LogFollowing(engine)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -84,6 +87,7 @@ def create_app(
         services = [
             asyncio.create_task(once.run(), name="taskflow-idempotency"),
             asyncio.create_task(streams.run(), name="taskflow-streams"),
+            asyncio.create_task(following.run(), name="taskflow-following"),
         ]
         _log.info("taskflow.api.start", version=taskflow.__version__, development=development)
         try:
@@ -112,7 +116,11 @@ def create_app(
     add_operations(
         app,
         [
-            *jobs_endpoints.operations(jobs_endpoints.JobEndpoints(jobs, guard, once, Cursors(RootSecret(secret)))),
+            *jobs_endpoints.operations(
+                jobs_endpoints.JobEndpoints(
+                    jobs, guard, once, Cursors(RootSecret(secret)), LogEvents(engine, following, guard, drain)
+                )
+            ),
             *stream_endpoints.operations(stream_endpoints.StreamEndpoints(streams, guard, drain)),
             *health.operations(
                 health.HealthEndpoints(database, engine, lambda request: guard.admit(request, Permission.OPERATE))

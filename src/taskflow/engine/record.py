@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from taskflow.engine.job import JobId, LeaseId, WorkerId
+from taskflow.engine.job import JobId, LeaseId, LogLine, State, WorkerId
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +17,22 @@ class JobBody:
     queue: str
     priority: int
     created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LogPosition:
+    """How far somebody has read a job's log."""
+
+    job: JobBody
+    after_seq: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LogNews:
+    """What comes after a position. *end* is the job's last state if it has ended and there are no more lines."""
+
+    lines: Sequence[LogLine]
+    end: State | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,7 @@ class Answer:
     A success: what it means and the struct (or list of structs) it carries.
 
     Args:
-        media_type: with *body* None, the type of an answer that is no JSON.
+        media_type: with *body* None, the type of an answer that is no JSON; empty for one without a body.
         headers: name → what it says.
     """
 
@@ -234,7 +234,9 @@ def _response(answer: Answer, *, once: bool) -> dict[str, Any]:
     content: dict[str, Any] = {"schema": schema}
     if answer.example is not None:
         content["example"] = answer.example
-    described: dict[str, Any] = {"description": answer.description, "content": {answer.media_type: content}}
+    described: dict[str, Any] = {"description": answer.description}
+    if answer.media_type:
+        described["content"] = {answer.media_type: content}
     if headers:
         described["headers"] = {
             name: {"description": text, "schema": {"type": "string"}} for name, text in headers.items()
