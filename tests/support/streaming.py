@@ -16,7 +16,9 @@ class Stream:
         self.status = 0
         self.headers: dict[str, str] = {}
         path, _, query = path.partition("?")
-        given = {"authorization": f"Bearer {key}", "transfer-encoding": "chunked", **headers}
+        given = {"authorization": f"Bearer {key}", **headers}
+        if method == "POST":
+            given["transfer-encoding"] = "chunked"
         scope = {
             "type": "http",
             "asgi": {"version": "3.0"},

@@ -38,6 +38,8 @@ from taskflow.identity.guard import Guard
 from taskflow.jobs import endpoints as jobs_endpoints
 from taskflow.jobs import stream_endpoints
 from taskflow.jobs.catalogue import Catalogue
+from taskflow.jobs.following import LogFollowing
+from taskflow.jobs.log_events import LogEvents
 from taskflow.jobs.service import Jobs
 from taskflow.jobs.streams import SubmitStreams
 from taskflow.kernel.errors import SetupError
@@ -97,6 +99,7 @@ def create_app(
     cursors = Cursors(root)
     streams = SubmitStreams(database, jobs)
     deliveries = Deliveries(database, engine, root)
+    following = LogFollowing(engine)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -106,6 +109,7 @@ def create_app(
             asyncio.create_task(once.run(), name="taskflow-idempotency"),
             asyncio.create_task(files.run(), name="taskflow-files"),
             asyncio.create_task(streams.run(), name="taskflow-streams"),
+            asyncio.create_task(following.run(), name="taskflow-following"),
         ]
         _log.info("taskflow.api.start", version=taskflow.__version__, development=development)
         try:
@@ -134,7 +138,9 @@ def create_app(
     add_operations(
         app,
         [
-            *jobs_endpoints.operations(jobs_endpoints.JobEndpoints(jobs, guard, once, cursors)),
+            *jobs_endpoints.operations(
+                jobs_endpoints.JobEndpoints(jobs, guard, once, cursors, LogEvents(engine, following, guard, drain))
+            ),
             *webhooks_endpoints.operations(webhooks_endpoints.DeliveryEndpoints(deliveries, guard, once, cursors)),
             *schedules_endpoints.operations(
                 schedules_endpoints.ScheduleEndpoints(schedules, database, guard, once, cursors)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from taskflow.engine.job import JobId, LeaseId, State, WorkerId
+from taskflow.engine.job import JobId, LeaseId, LogLine, State, WorkerId
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +18,22 @@ class JobBody:
     priority: int
     created_at: datetime
     settles: bool  # its end has consequences
+
+
+@dataclass(frozen=True, slots=True)
+class LogPosition:
+    """How far somebody has read a job's log."""
+
+    job: JobBody
+    after_seq: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LogNews:
+    """What comes after a position. *end* is the job's last state if it has ended and there are no more lines."""
+
+    lines: Sequence[LogLine]
+    end: State | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,6 +68,7 @@ EVENTS: Mapping[str, Event] = {
         "A flush of outcomes was refused as a whole; each is tried alone.", ("error", "jobs")
     ),
     "taskflow.flush.retry": Event("A flush of outcomes failed and will be tried again.", ("error", "jobs")),
+    "taskflow.follow.retry": Event("Logs that are followed could not be read; the next look comes.", ("error",)),
     "taskflow.heartbeat.retry": Event("A heartbeat failed and will be tried again.", ("error", "silent_s")),
     "taskflow.idempotency.prune.exception": Event(
         "Old idempotency keys could not be deleted; the next round comes.", ("error",)
