@@ -20,6 +20,7 @@ from taskflow.db.pool import Database
 from taskflow.engine.client import Engine
 from taskflow.http import health, problem
 from taskflow.http.docs import add_docs
+from taskflow.http.drain import Drain
 from taskflow.http.edge import ASGIApp, Edge
 from taskflow.http.idempotency import HEADER, REPLAYED_HEADER, Idempotency
 from taskflow.http.operation import add_operations
@@ -29,8 +30,10 @@ from taskflow.identity.access import Access, Permission
 from taskflow.identity.apikeys.service import ApiKeys
 from taskflow.identity.guard import Guard
 from taskflow.jobs import endpoints as jobs_endpoints
+from taskflow.jobs import stream_endpoints
 from taskflow.jobs.catalogue import Catalogue
 from taskflow.jobs.service import Jobs
+from taskflow.jobs.streams import SubmitStreams
 from taskflow.kernel.errors import SetupError
 from taskflow.telemetry.log import get_logger
 
@@ -56,6 +59,7 @@ def create_app(
     secret: bytes,
     development: bool = False,
     cors_origins: Sequence[str] = (),
+    drain: Drain | None = None,
 ) -> ASGIApp:
     """
     Build the API on *database*, which the application's lifespan opens and closes.
@@ -64,25 +68,32 @@ def create_app(
         secret: the deployment's root secret, 32 bytes or more; the same in every API process.
         development: allow `forceFail`.
         cors_origins: web origins whose pages may call the API; `*` for all.
+        drain: begins when the server wants to stop: answers that go on for long end then.
     """
+    drain = drain or Drain()
     engine = Engine(database)
     once = Idempotency(database)
     guard = Guard(Access(ApiKeys(database)))
     jobs = Jobs(engine, Catalogue(engine), allow_forced_failures=development)
+    streams = SubmitStreams(database, jobs)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         await database.start()
         await engine.start()
-        pruning = asyncio.create_task(once.run(), name="taskflow-idempotency")
+        services = [
+            asyncio.create_task(once.run(), name="taskflow-idempotency"),
+            asyncio.create_task(streams.run(), name="taskflow-streams"),
+        ]
         _log.info("taskflow.api.start", version=taskflow.__version__, development=development)
         try:
             yield
         finally:
             _log.info("taskflow.api.stop")
-            pruning.cancel()
-            with suppress(asyncio.CancelledError):
-                await pruning
+            for service in services:
+                service.cancel()
+                with suppress(asyncio.CancelledError):
+                    await service
             await engine.stop()
             await database.stop()
 
@@ -102,6 +113,7 @@ def create_app(
         app,
         [
             *jobs_endpoints.operations(jobs_endpoints.JobEndpoints(jobs, guard, once, Cursors(RootSecret(secret)))),
+            *stream_endpoints.operations(stream_endpoints.StreamEndpoints(streams, guard, drain)),
             *health.operations(
                 health.HealthEndpoints(database, engine, lambda request: guard.admit(request, Permission.OPERATE))
             ),
@@ -150,20 +162,26 @@ def run_api(settings: Settings, *, fd: int | None = None, control_fd: int | None
         """uvicorn's, which also says when it answers, and whom an obeyed signal does not kill afterwards."""
 
         answers = asyncio.Event()
+        loop: asyncio.AbstractEventLoop | None = None
 
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
+            self.loop = asyncio.get_running_loop()
             self.answers.set()
 
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:
             self.force_exit = self.should_exit
             self.should_exit = True
+            if self.loop is not None:
+                self.loop.call_soon_threadsafe(drain.begin)
 
+    drain = Drain()
     app = create_app(
         Database(settings.database_url, max_size=MAX_CONNECTIONS, application_name="taskflow api"),
         secret=settings.secret_key.encode(),
         development=settings.is_development,
         cors_origins=settings.cors_origins,
+        drain=drain,
     )
     server = Server(
         uvicorn.Config(

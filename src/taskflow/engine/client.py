@@ -61,8 +61,7 @@ class Engine:
         """Start grouping submits and sending wake-ups. Starting twice is fine."""
         if self._services is None:
             with suppress(*DATABASE_ERRORS):
-                async with self._database.acquire() as connection:
-                    await self._store.make_partitions(connection, days=1)
+                await self.make_partitions()
             self._services = asyncio.create_task(self._run(), name="taskflow-engine")
 
     async def stop(self) -> None:
@@ -142,6 +141,11 @@ class Engine:
     def wake(self, queues: Iterable[str]) -> None:
         """Tell workers of jobs that the caller's own transaction has just committed. Returns at once."""
         self._notifier.wake(queues)
+
+    async def make_partitions(self) -> None:
+        """Make today's partitions where they are missing: the leader does, but a deployment may have slept."""
+        async with self._database.acquire() as connection:
+            await self._store.make_partitions(connection, days=1)
 
     # Looking --------------------------------------------------------------------------------------------------------
 

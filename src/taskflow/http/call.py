@@ -16,6 +16,7 @@ class Call:
         request_id: taken from `X-Request-Id` or made; at most 128 visible ASCII characters.
         route: the template of the route that took it, such as `/api/v1/jobs/{jobId}`.
         principal: id of the key that asked, once known.
+        streams: the body is read while the answer is written, so neither is bounded or drained at the edge.
         headers: the request's, names in lower case; of one sent twice, the last.
     """
 
@@ -23,6 +24,7 @@ class Call:
     headers: dict[str, str]
     route: str = "unmatched"
     principal: str | None = None
+    streams: bool = False
 
     @staticmethod
     def of(scope: MutableMapping[str, Any]) -> "Call":

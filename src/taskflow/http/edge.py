@@ -147,7 +147,7 @@ class _Exchange:
             return message
         self.request_bytes += len(message.get("body", b""))
         self._body_done = not message.get("more_body", False)
-        if self.request_bytes > MAX_BODY_BYTES:
+        if self.request_bytes > MAX_BODY_BYTES and not self.call.streams:
             raise TooLarge(f"the body is over the limit of {MAX_BODY_BYTES} bytes", code="body_too_large")
         return message
 
@@ -157,7 +157,8 @@ class _Exchange:
             headers = [*message.get("headers", ()), *SECURITY_HEADERS, (b"x-request-id", self.call.request_id.encode())]
             present = {name for name, _ in headers}
             headers += [item for item in _API_HEADERS.items() if item[0] not in present]
-            if not self._body_done and not await self._drain():
+            streaming = self.call.streams and self.status < 400
+            if not self._body_done and not streaming and not await self._drain():
                 headers.append((b"connection", b"close"))
             message = {**message, "headers": headers}
         elif message["type"] == "http.response.body":

@@ -63,7 +63,7 @@ def _instant(value: object) -> datetime | None:
     raise PydanticCustomError("instant", "must be an ISO 8601 instant with a time zone, such as 2026-11-23T09:30:00Z")
 
 
-def _whole(low: int, high: int, *, unit: str = "") -> Callable[[object], int | None]:
+def whole(low: int, high: int, *, unit: str = "") -> Callable[[object], int | None]:
     def check(value: object) -> int | None:
         if value is None:
             return None
@@ -100,7 +100,7 @@ _Instant = Annotated[
 
 def _bounded(low: int, high: int, unit: str = "") -> Any:
     schema = {"type": ["integer", "null"], "minimum": low, "maximum": high}
-    return Annotated[int | None, PlainValidator(_whole(low, high, unit=unit)), WithJsonSchema(schema)]
+    return Annotated[int | None, PlainValidator(whole(low, high, unit=unit)), WithJsonSchema(schema)]
 
 
 _Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_LENGTH)]
@@ -130,7 +130,7 @@ class SubmitJob(BaseModel):
     tags: list[_Name] = Field(default_factory=list, max_length=MAX_TAGS, description="Words to find it by.")
 
 
-def _digits(value: object) -> object:
+def digits(value: object) -> object:
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10:
         return int(value)
     return value
@@ -138,7 +138,7 @@ def _digits(value: object) -> object:
 
 _Limit = Annotated[
     int,
-    PlainValidator(lambda value: _whole(MIN_LIMIT, MAX_LIMIT)(_digits(value))),
+    PlainValidator(lambda value: whole(MIN_LIMIT, MAX_LIMIT)(digits(value))),
     WithJsonSchema({"type": "integer", "minimum": MIN_LIMIT, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}),
 ]
 _Cursor = Annotated[str, WithJsonSchema({"type": "string"})]

@@ -101,6 +101,14 @@ class Jobs:
         """Store a prepared job; with *connection*, in its transaction, and then call `wake` after the commit."""
         return await self._engine.enqueue(job, connection=connection)
 
+    async def submit_many(self, jobs: Sequence[NewJob], *, connection: Connection) -> list[Enqueued]:
+        """Store prepared jobs, all or none, in the transaction of *connection*; call `wake` after the commit."""
+        return await self._engine.enqueue_many(jobs, connection=connection)
+
+    async def make_partitions(self) -> None:
+        """Make today's partitions where nobody did (a deployment that slept)."""
+        await self._engine.make_partitions()
+
     def wake(self, queue: str) -> None:
         """Tell workers of a job stored or replayed in a transaction that has just committed."""
         self._engine.wake([queue])

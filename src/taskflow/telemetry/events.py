@@ -84,6 +84,10 @@ EVENTS: Mapping[str, Event] = {
     "taskflow.rescue.stop": Event(
         "Jobs of workers that are gone were given back.", ("jobs", "leases", "workers", "incarnation")
     ),
+    "taskflow.stream.prune.exception": Event(
+        "Old streams of submits could not be forgotten; the next round comes.", ("error",)
+    ),
+    "taskflow.submit.refused": Event("The database does not take a line of a stream; it is told so.", ("error",)),
     "taskflow.worker.drain": Event(
         "The worker takes no more jobs and waits for those it runs.", ("running", "grace_s")
     ),
