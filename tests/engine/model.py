@@ -6,7 +6,7 @@ takes the instant from its caller, so that it and the database agree on time to 
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -27,7 +27,7 @@ from taskflow.engine.job import (
 )
 from taskflow.kernel.json import JSONValue
 
-CHARGED = (OutcomeKind.ERROR, OutcomeKind.TIMEOUT)
+TOLD = (OutcomeKind.ERROR, OutcomeKind.TIMEOUT, OutcomeKind.CRASHED)  # attempts whose error a job shows
 
 
 @dataclass(slots=True, eq=False)
@@ -58,6 +58,8 @@ class ModelJob:
     run_at: datetime | None
     attempt: int = 0
     failures: int = 0
+    crashes: int = 0
+    suspect: bool = False
     held: tuple[ModelLease, int] | None = None
     result: JSONValue = None
     end_error: JobError | None = None
@@ -74,7 +76,7 @@ class ModelJob:
 
     @property
     def last_failed(self) -> Attempt | None:
-        return next((attempt for attempt in reversed(self.history) if attempt.outcome in CHARGED), None)
+        return next((attempt for attempt in reversed(self.history) if attempt.outcome in TOLD), None)
 
     def view(self) -> Job:
         """The job as `Store.read_jobs` must show it."""
@@ -176,7 +178,9 @@ class QueueModel:
             if (outcome.claim.job_id, outcome.claim.attempt, outcome.kind) not in self.written
         ]
 
-    def return_leases(self, now: datetime, lease_ids: Iterable[LeaseId], kind: OutcomeKind) -> dict[str, int]:
+    def return_leases(
+        self, now: datetime, lease_ids: Iterable[LeaseId], kind: OutcomeKind, suspects: Collection[JobId] | None
+    ) -> dict[str, int]:
         queues: dict[str, int] = {}
         for lease in [self.leases[lease_id] for lease_id in lease_ids if lease_id in self.leases]:
             for position in sorted(lease.open):
@@ -186,6 +190,7 @@ class QueueModel:
                     self._to_end(now, job, State.CANCELLED, lease.claimed_at)
                 else:
                     job.state, job.run_at = State.PENDING, lease.claimed_at
+                    job.suspect = job.suspect or suspects is None or job.id in suspects
                 self._log(job, Attempt(job.attempt, kind, lease.claimed_at, now))
         return queues
 
@@ -230,6 +235,7 @@ class QueueModel:
         if job.state is not State.FAILED:
             return False
         job.state, job.run_at, job.failures = State.PENDING, now, 0
+        job.crashes, job.suspect = 0, False
         job.finished_at = job.end_started_at = job.end_error = job.failure_reason = None
         return True
 
@@ -243,6 +249,10 @@ class QueueModel:
         if not state.is_terminal and outcome.claim.position in lease.cancels:
             state = State.CANCELLED
         job.failures = outcome.failures
+        if outcome.kind is OutcomeKind.CRASHED:
+            job.crashes, job.suspect = job.crashes + 1, True
+        elif outcome.kind not in (OutcomeKind.HANDED_BACK, OutcomeKind.TIMEOUT):
+            job.suspect = False
         if state.is_terminal:
             self._to_end(now, job, state, started_at)
             job.end_error = outcome.error
@@ -271,6 +281,8 @@ class QueueModel:
         self.written.add((job.id, attempt.attempt, attempt.outcome))
 
 
-def claim_of(claims: Sequence[Claim]) -> list[tuple[int, JobId, int, int]]:
-    """What of a claim the model predicts: position, job, attempt and failures."""
-    return [(claim.position, claim.job_id, claim.attempt, claim.failures) for claim in claims]
+def claim_of(claims: Sequence[Claim]) -> list[tuple[int, JobId, int, int, int, bool]]:
+    """What of a claim the model predicts: position, job, attempt, failures, crashes, and whether it is suspect."""
+    return [
+        (claim.position, claim.job_id, claim.attempt, claim.failures, claim.crashes, claim.suspect) for claim in claims
+    ]

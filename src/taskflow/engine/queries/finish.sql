@@ -1,4 +1,4 @@
--- End attempts that did not succeed: error, timeout, snooze, cancelled, handed back. Fenced like complete.sql.
+-- End attempts that did not succeed: error, timeout, crash, snooze, cancelled, handed back. Fenced like complete.sql.
 -- A cancel that was asked for meanwhile wins over every outcome that would run the job again.
 -- age_s is how long ago the attempt ended; a wait counts from now. Returns what was refused.
 -- Locks: the lease rows in id order.
@@ -8,10 +8,10 @@ WITH given AS MATERIALIZED (
         :row_leases::uuid[], :positions::integer[], :job_ids::uuid[], :namespaces::uuid[], :queues::text[],
         :kinds::text[], :priorities::smallint[], :attempts::integer[], :failures::smallint[], :outcomes::text[],
         :states::text[], :waits_s::double precision[], :errors::text[], :reasons::text[],
-        :begun::boolean[], :ages_s::double precision[]
+        :begun::boolean[], :ages_s::double precision[], :crashes::smallint[], :suspects::boolean[]
     ) AS g(
         lease_id, position, job_id, namespace, queue, kind, priority, attempt, failures, outcome, state, wait_s,
-        error, reason, has_begun, age_s
+        error, reason, has_begun, age_s, crashes, suspect
     )
 ), held AS MATERIALIZED (
     SELECT id, open, cancels, claimed_at
@@ -26,7 +26,7 @@ WITH given AS MATERIALIZED (
     UPDATE taskflow.lease l SET open = rest.open FROM rest WHERE l.id = rest.id AND bit_count(rest.open) > 0
 ), won AS MATERIALIZED (
     SELECT
-        g.lease_id, g.position, g.job_id, g.namespace, g.queue, g.kind, g.priority, g.attempt, g.failures,
+        g.lease_id, g.position, g.job_id, g.namespace, g.queue, g.kind, g.priority, g.attempt, g.failures, g.crashes, g.suspect,
         g.error::jsonb AS error, g.reason, g.outcome,
         CASE
             WHEN g.state IN ('pending', 'retrying', 'scheduled') AND h.cancels ? g.position::text THEN 'cancelled'
@@ -47,13 +47,13 @@ WITH given AS MATERIALIZED (
         attempt, failures, error, started_at, at
     FROM won WHERE state IN ('failed', 'cancelled')
 ), later AS (
-    INSERT INTO taskflow.deferred (job_id, namespace, queue, kind, priority, run_at, attempt, failures, state)
-    SELECT job_id, namespace, queue, kind, priority, run_at, attempt, failures, state
+    INSERT INTO taskflow.deferred (job_id, namespace, queue, kind, priority, run_at, attempt, failures, crashes, suspect, state)
+    SELECT job_id, namespace, queue, kind, priority, run_at, attempt, failures, crashes, suspect, state
     FROM won WHERE state IN ('retrying', 'scheduled')
 ), again AS (
     -- Handed back: due since the claim, so that it stands before what came later.
-    INSERT INTO taskflow.ready (job_id, namespace, queue, kind, priority, run_at, attempt, failures)
-    SELECT job_id, namespace, queue, kind, priority, claimed_at, attempt, failures
+    INSERT INTO taskflow.ready (job_id, namespace, queue, kind, priority, run_at, attempt, failures, crashes, suspect)
+    SELECT job_id, namespace, queue, kind, priority, claimed_at, attempt, failures, crashes, suspect
     FROM won WHERE state = 'pending'
 ), history AS (
     INSERT INTO taskflow.attempt_log

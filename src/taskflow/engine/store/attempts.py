@@ -8,7 +8,7 @@ import asyncpg
 import msgspec
 
 from taskflow.db.query import Connection
-from taskflow.engine.job import Claim, LeaseId, NewLogLine, Outcome, OutcomeKind, WorkerId
+from taskflow.engine.job import Claim, JobId, LeaseId, NewLogLine, Outcome, OutcomeKind, WorkerId
 from taskflow.engine.record import OwnLease
 from taskflow.engine.store.base import LEASE_S, QUERIES, StoreBase
 
@@ -63,9 +63,11 @@ class AttemptStatements(StoreBase):
                 timeout_s=timeout_ms / 1000,
                 headers=_decode_json(headers) if headers else {},
                 queue_wait_s=max(queue_wait_s, 0.0),
+                crashes=crashes,
+                suspect=suspect,
             )
             for (
-                position, job_id, attempt, failures, namespace, kind, queue, priority,
+                position, job_id, attempt, failures, crashes, suspect, namespace, kind, queue, priority,
                 payload, retries, timeout_ms, headers, queue_wait_s,
             ) in rows
         ]  # fmt: skip
@@ -121,6 +123,8 @@ class AttemptStatements(StoreBase):
             reasons=[outcome.failure_reason for outcome in outcomes],
             begun=[outcome.duration_s is not None for outcome in outcomes],
             ages_s=self._ages_s(outcomes),
+            crashes=[outcome.crashes for outcome in outcomes],
+            suspects=[outcome.suspect for outcome in outcomes],
         )
         return _pick(outcomes, rows)
 
@@ -177,12 +181,25 @@ class AttemptStatements(StoreBase):
     # Taking back ----------------------------------------------------------------------------------------------------
 
     async def return_leases(
-        self, connection: Connection, lease_ids: Sequence[LeaseId], outcome: OutcomeKind
+        self,
+        connection: Connection,
+        lease_ids: Sequence[LeaseId],
+        outcome: OutcomeKind,
+        *,
+        suspects: Sequence[JobId] | None = (),
     ) -> dict[str, int]:
-        """Make every open job of these leases ready again, uncharged; return how many per queue."""
+        """
+        Make every open job of these leases ready again, uncharged; return how many per queue.
+
+        Args:
+            suspects: those that were running when their process died, and run alone next; None for all, when nobody
+                knows which were.
+        """
         if not lease_ids:
             return {}
-        rows = await QUERIES["return_leases"].fetch(connection, now=self._now(), lease_ids=lease_ids, outcome=outcome)
+        rows = await QUERIES["return_leases"].fetch(
+            connection, now=self._now(), lease_ids=lease_ids, outcome=outcome, suspects=suspects
+        )
         return {row["queue"]: row["jobs"] for row in rows}
 
     async def list_own_leases(self, connection: Connection, *, worker_id: WorkerId, incarnation: int) -> list[OwnLease]:

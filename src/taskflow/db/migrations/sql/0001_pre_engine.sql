@@ -44,6 +44,8 @@ CREATE TABLE taskflow.job (
 ) PARTITION BY RANGE (id);
 CREATE INDEX job_list ON taskflow.job (namespace, id);
 
+-- crashes counts how often a job has ended its own child process; suspect says that it was running when a process died,
+-- so that it runs alone next. Hardly any job has either.
 -- The key of ready and of deferred is made after the other index: of two that would cost the same, the planner takes the
 -- younger, and while a table is empty all cost the same.
 CREATE TABLE taskflow.ready (
@@ -54,7 +56,9 @@ CREATE TABLE taskflow.ready (
     priority smallint NOT NULL,
     run_at timestamptz NOT NULL,
     attempt integer NOT NULL,
-    failures smallint NOT NULL
+    failures smallint NOT NULL,
+    crashes smallint NOT NULL DEFAULT 0,
+    suspect boolean NOT NULL DEFAULT false
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_delay = 0);
 CREATE INDEX ready_claim ON taskflow.ready (queue, priority DESC, run_at, job_id);
 ALTER TABLE taskflow.ready ADD PRIMARY KEY (job_id);
@@ -68,12 +72,15 @@ CREATE TABLE taskflow.deferred (
     run_at timestamptz NOT NULL,
     attempt integer NOT NULL,
     failures smallint NOT NULL,
-    state text NOT NULL CHECK (state IN ('scheduled', 'retrying'))
+    state text NOT NULL CHECK (state IN ('scheduled', 'retrying')),
+    crashes smallint NOT NULL DEFAULT 0,
+    suspect boolean NOT NULL DEFAULT false
 ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
 CREATE INDEX deferred_due ON taskflow.deferred (run_at, job_id);
 ALTER TABLE taskflow.deferred ADD PRIMARY KEY (job_id);
 
 -- Position p (0 up) of job_ids, attempts and failures belongs to bit p of open. cancels: {"p": when it was asked}.
+-- marks: {"p": [crashes, suspect]} of jobs that have either; NULL for nearly every lease.
 -- id is random on purpose: a sequence may repeat a value after a crash, and this is the fence.
 CREATE TABLE taskflow.lease (
     id uuid PRIMARY KEY,
@@ -84,7 +91,8 @@ CREATE TABLE taskflow.lease (
     failures smallint[] NOT NULL,
     open bit varying NOT NULL,
     cancels jsonb,
-    claimed_at timestamptz NOT NULL
+    claimed_at timestamptz NOT NULL,
+    marks jsonb
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000,
         autovacuum_vacuum_cost_delay = 0);
 
