@@ -16,8 +16,11 @@ from starlette.middleware.cors import CORSMiddleware
 
 import taskflow
 from taskflow.apps.settings import Settings
+from taskflow.db.listen import Listener
 from taskflow.db.pool import Database
 from taskflow.engine.client import Engine
+from taskflow.engine.notifier import WAKE_CHANNEL
+from taskflow.engine.remote import RemoteWorkers
 from taskflow.http import health, problem
 from taskflow.http.docs import add_docs
 from taskflow.http.drain import Drain
@@ -32,6 +35,10 @@ from taskflow.identity.guard import Guard
 from taskflow.jobs import endpoints as jobs_endpoints
 from taskflow.jobs import stream_endpoints
 from taskflow.jobs.catalogue import Catalogue
+from taskflow.jobs.remote import endpoints as remote_endpoints
+from taskflow.jobs.remote.bell import Bell
+from taskflow.jobs.remote.service import RemoteWork
+from taskflow.jobs.remote.token import Tokens
 from taskflow.jobs.service import Jobs
 from taskflow.jobs.streams import SubmitStreams
 from taskflow.kernel.errors import SetupError
@@ -47,6 +54,7 @@ DESCRIPTION = (
 )
 TAGS = [
     {"name": "jobs", "description": "Background work: submit it, look at it, cancel it, run it again."},
+    {"name": "workers", "description": "For workers in any language: claim jobs, run them, say what became of them."},
     {"name": "operations", "description": "For those who run TaskFlow."},
 ]
 
@@ -74,8 +82,13 @@ def create_app(
     engine = Engine(database)
     once = Idempotency(database)
     guard = Guard(Access(ApiKeys(database)))
-    jobs = Jobs(engine, Catalogue(engine), allow_forced_failures=development)
+    catalogue = Catalogue(engine)
+    jobs = Jobs(engine, catalogue, allow_forced_failures=development)
     streams = SubmitStreams(database, jobs)
+    root = RootSecret(secret)
+    bell = Bell()
+    work = RemoteWork(RemoteWorkers(database, engine), catalogue, Tokens(root), bell)
+    listener = Listener(database.url, {WAKE_CHANNEL: bell.ring}, application_name="taskflow api listener")
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -84,6 +97,7 @@ def create_app(
         services = [
             asyncio.create_task(once.run(), name="taskflow-idempotency"),
             asyncio.create_task(streams.run(), name="taskflow-streams"),
+            asyncio.create_task(listener.run(), name="taskflow-listener"),
         ]
         _log.info("taskflow.api.start", version=taskflow.__version__, development=development)
         try:
@@ -112,8 +126,9 @@ def create_app(
     add_operations(
         app,
         [
-            *jobs_endpoints.operations(jobs_endpoints.JobEndpoints(jobs, guard, once, Cursors(RootSecret(secret)))),
+            *jobs_endpoints.operations(jobs_endpoints.JobEndpoints(jobs, guard, once, Cursors(root))),
             *stream_endpoints.operations(stream_endpoints.StreamEndpoints(streams, guard, drain)),
+            *remote_endpoints.operations(remote_endpoints.RemoteEndpoints(work, guard, drain)),
             *health.operations(
                 health.HealthEndpoints(database, engine, lambda request: guard.admit(request, Permission.OPERATE))
             ),

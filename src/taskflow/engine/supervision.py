@@ -16,6 +16,7 @@ from uuid import uuid4
 from taskflow.db.pool import DATABASE_ERRORS, Database
 from taskflow.db.query import Connection
 from taskflow.engine.caretaker import Caretaker
+from taskflow.engine.deadlines import Deadlines
 from taskflow.engine.job import OutcomeKind, WorkerId
 from taskflow.engine.leader import Leader, run_duty
 from taskflow.engine.notifier import Notifier
@@ -79,12 +80,18 @@ class WorkerSupervision:
         reaper = Reaper(self._database, self._store, self._leader, wake=wake)
         stager = Stager(self._database, self._store, self._leader, wake=wake)
         caretaker = Caretaker(self._database, self._store, self._leader)
+        deadlines = Deadlines(self._database, self._store, self._leader)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._beat(), name="taskflow-heartbeat")
             group.create_task(self._mend_late_claims(), name="taskflow-mend")
             group.create_task(self._notifier.run(), name="taskflow-notifier")
             group.create_task(self._leader.run(), name="taskflow-leader")
-            for name, tick in (("reap", reaper.tick), ("stage", stager.tick), ("care", caretaker.tick)):
+            for name, tick in (
+                ("reap", reaper.tick),
+                ("stage", stager.tick),
+                ("care", caretaker.tick),
+                ("deadlines", deadlines.tick),
+            ):
                 group.create_task(run_duty(self._leader, name, tick), name=f"taskflow-{name}")
 
     async def wait_registered(self) -> None:

@@ -20,13 +20,15 @@ class Permission(StrEnum):
 
     READ_JOBS = "read_jobs"
     WRITE_JOBS = "write_jobs"
+    WORK = "work"  # claim and end jobs, over HTTP
     OPERATE = "operate"  # deployment-wide: metrics, workers, queues
 
 
 PERMISSIONS: Mapping[str, frozenset[Permission]] = {
     "jobs:read": frozenset({Permission.READ_JOBS}),
     "jobs:write": frozenset({Permission.WRITE_JOBS}),
-    "owner": frozenset({Permission.READ_JOBS, Permission.WRITE_JOBS}),
+    "worker": frozenset({Permission.WORK}),
+    "owner": frozenset({Permission.READ_JOBS, Permission.WRITE_JOBS, Permission.WORK}),
     "operator": frozenset({Permission.OPERATE}),
 }
 SCOPES = frozenset(PERMISSIONS)

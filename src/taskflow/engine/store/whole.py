@@ -4,8 +4,8 @@ from taskflow.engine.store.attempts import AttemptStatements
 from taskflow.engine.store.jobs import JobStatements
 from taskflow.engine.store.leading import LeaderStatements
 from taskflow.engine.store.reading import ReadStatements
-from taskflow.engine.store.workers import WorkerStatements
+from taskflow.engine.store.remote import RemoteStatements
 
 
-class Store(JobStatements, AttemptStatements, ReadStatements, WorkerStatements, LeaderStatements):
+class Store(JobStatements, AttemptStatements, ReadStatements, RemoteStatements, LeaderStatements):
     """See the package. Stateless but for *now*; share one."""
