@@ -6,7 +6,7 @@ from uuid import UUID
 
 import msgspec
 from msgspec import Meta
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from taskflow.engine.job import DEFAULT_QUEUE, MAX_LOG_LINES, MAX_NAME_LENGTH, MAX_RETRIES, KindInfo
@@ -38,7 +38,15 @@ _MaybeWorkerId = Annotated[
     PlainValidator(lambda value: None if value is None else _uuid(value)),
     WithJsonSchema({"type": ["string", "null"], "format": "uuid"}),
 ]
-_Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_LENGTH)]
+
+
+def _printable(value: str) -> str:
+    if not value.isprintable():
+        raise PydanticCustomError("unprintable", "must be printable characters")
+    return value
+
+
+_Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_LENGTH), AfterValidator(_printable)]
 _Token = Annotated[str, Field(min_length=1, max_length=MAX_TOKEN_LENGTH)]
 
 
@@ -255,9 +263,7 @@ class ItemView(msgspec.Struct, frozen=True, rename="camel"):
     attempt: int
     status: Annotated[
         ItemStatus,
-        Meta(
-            description="The job's state from now on; or `lease_lost`: the attempt was over before, and nothing changed."
-        ),
+        Meta(description="The job's state from now on; or `lease_lost`: the attempt was over, and nothing changed."),
     ]
     error: Annotated[str | None, Meta(description="Why a job failed that was said to have completed.")] = None
 

@@ -336,9 +336,9 @@ class RemoteWork:
         if errors:
             raise Invalid("the kinds have invalid fields; nothing was published", errors=errors)
         taken = sorted(names & (kinds.BUILTIN | set(kinds.ALIASES)))
-        taken = taken or await self._workers.publish(
-            principal.namespace, [(info, _schema_hash(info)) for info in infos]
-        )
+        if not taken:
+            published = [(info, _schema_hash(info)) for info in infos]
+            taken = await self._workers.publish(principal.namespace, published)
         if taken:
             detail = f"{taken[0]!r} is a kind of somebody else's workers; choose another name"
             raise Conflict(detail, code="kind_taken", facts={"taken": taken})
