@@ -17,8 +17,11 @@ from starlette.middleware.cors import CORSMiddleware
 import taskflow
 from taskflow.adapters.blobs import DatabaseBlobs
 from taskflow.apps.settings import Settings
+from taskflow.db.listen import Listener
 from taskflow.db.pool import Database
 from taskflow.engine.client import Engine
+from taskflow.engine.notifier import WAKE_CHANNEL
+from taskflow.engine.remote import RemoteWorkers
 from taskflow.engine.schedules import Schedules as EngineSchedules
 from taskflow.engine.statistics import Statistics
 from taskflow.files import endpoints as files_endpoints
@@ -40,6 +43,10 @@ from taskflow.jobs import stream_endpoints
 from taskflow.jobs.catalogue import Catalogue
 from taskflow.jobs.following import LogFollowing
 from taskflow.jobs.log_events import LogEvents
+from taskflow.jobs.remote import endpoints as remote_endpoints
+from taskflow.jobs.remote.bell import Bell
+from taskflow.jobs.remote.service import RemoteWork
+from taskflow.jobs.remote.token import Tokens
 from taskflow.jobs.service import Jobs
 from taskflow.jobs.streams import SubmitStreams
 from taskflow.kernel.errors import SetupError
@@ -65,6 +72,7 @@ TAGS = [
     {"name": "schedules", "description": "Jobs that are submitted again and again, at times that a rule gives."},
     {"name": "statistics", "description": "How many jobs are where, how they ended, and how long they took."},
     {"name": "files", "description": "What jobs read and make: upload it, download it, hand on a link to it."},
+    {"name": "workers", "description": "For workers in any language: claim jobs, run them, say what became of them."},
     {"name": "operations", "description": "For those who run TaskFlow."},
 ]
 
@@ -92,7 +100,8 @@ def create_app(
     engine = Engine(database)
     once = Idempotency(database)
     guard = Guard(Access(ApiKeys(database)))
-    jobs = Jobs(engine, Catalogue(engine), development=development)
+    catalogue = Catalogue(engine)
+    jobs = Jobs(engine, catalogue, development=development)
     schedules = Schedules(EngineSchedules(database), jobs)
     files = Files(database, DatabaseBlobs(database))
     root = RootSecret(secret)
@@ -100,6 +109,9 @@ def create_app(
     streams = SubmitStreams(database, jobs)
     deliveries = Deliveries(database, engine, root)
     following = LogFollowing(engine)
+    bell = Bell()
+    work = RemoteWork(RemoteWorkers(database, engine), catalogue, Tokens(root), bell)
+    listener = Listener(database.url, {WAKE_CHANNEL: bell.ring}, application_name="taskflow api listener")
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -110,6 +122,7 @@ def create_app(
             asyncio.create_task(files.run(), name="taskflow-files"),
             asyncio.create_task(streams.run(), name="taskflow-streams"),
             asyncio.create_task(following.run(), name="taskflow-following"),
+            asyncio.create_task(listener.run(), name="taskflow-listener"),
         ]
         _log.info("taskflow.api.start", version=taskflow.__version__, development=development)
         try:
@@ -148,6 +161,7 @@ def create_app(
             *stats_endpoints.operations(stats_endpoints.StatEndpoints(Stats(Statistics(database)), guard)),
             *files_endpoints.operations(files_endpoints.FileEndpoints(files, guard, once, cursors, Links(root))),
             *stream_endpoints.operations(stream_endpoints.StreamEndpoints(streams, guard, drain)),
+            *remote_endpoints.operations(remote_endpoints.RemoteEndpoints(work, guard, drain)),
             *health.operations(
                 health.HealthEndpoints(database, engine, lambda request: guard.admit(request, Permission.OPERATE))
             ),

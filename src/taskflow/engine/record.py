@@ -111,3 +111,44 @@ class LiveCount:
     queue: str
     jobs: int
     reached: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteWorker:
+    """
+    What a worker that works over HTTP says of itself with each claim.
+
+    Args:
+        namespace: whose jobs it gets, and no others.
+        name: shown where workers are listed.
+        capacity: how many jobs it takes now.
+        lease_s: for how long it may be silent; None for `LEASE_S`.
+    """
+
+    namespace: UUID
+    queues: Sequence[str]
+    kinds: Sequence[str]
+    capacity: int
+    name: str | None = None
+    lease_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """An attempt that a remote worker holds, by its lease and position; since when, and whether it shall stop."""
+
+    lease_id: LeaseId
+    position: int
+    job_id: JobId
+    attempt: int
+    is_cancelled: bool
+    age_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Overdue:
+    """An attempt of a remote worker that the server ends: cancelled long ago, or else past its timeout."""
+
+    lease_id: LeaseId
+    position: int
+    is_cancelled: bool
