@@ -16,21 +16,9 @@ from taskflow.db.query import Connection
 from taskflow.engine.store import Store
 
 TABLES = (
-    "job",
-    "ready",
-    "deferred",
-    "lease",
-    "done",
-    "attempt_log",
-    "job_log",
-    "worker",
-    "kind",
-    "leader",
-    "queue",
-    "api_key",
-    "idempotency_key",
-    "unique_claim",
-    "operation",
+    *("job", "ready", "deferred", "lease", "done", "attempt_log", "job_log", "worker", "kind", "leader"),
+    *("schedule", "schedule_tick", "stat_delta", "stat_hour"),
+    *("queue", "unique_claim", "operation", "api_key", "idempotency_key"),
     "webhook_delivery",
 )
 EMPTY = "; ".join(f"DELETE FROM taskflow.{table}" for table in TABLES)

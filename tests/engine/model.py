@@ -6,9 +6,11 @@ takes the instant from its caller, so that it and the database agree on time to 
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from taskflow.engine.job import (
     Attempt,
@@ -27,7 +29,7 @@ from taskflow.engine.job import (
 )
 from taskflow.kernel.json import JSONValue
 
-CHARGED = (OutcomeKind.ERROR, OutcomeKind.TIMEOUT)
+TOLD = (OutcomeKind.ERROR, OutcomeKind.TIMEOUT, OutcomeKind.CRASHED)  # attempts whose error a job shows
 
 
 @dataclass(slots=True, eq=False)
@@ -58,6 +60,8 @@ class ModelJob:
     run_at: datetime | None
     attempt: int = 0
     failures: int = 0
+    crashes: int = 0
+    suspect: bool = False
     held: tuple[ModelLease, int] | None = None
     result: JSONValue = None
     end_error: JobError | None = None
@@ -77,7 +81,7 @@ class ModelJob:
 
     @property
     def last_failed(self) -> Attempt | None:
-        return next((attempt for attempt in reversed(self.history) if attempt.outcome in CHARGED), None)
+        return next((attempt for attempt in reversed(self.history) if attempt.outcome in TOLD), None)
 
     def view(self) -> Job:
         """The job as `Store.read_jobs` must show it."""
@@ -123,6 +127,8 @@ class QueueModel:
         self.beats: dict[WorkerId, datetime] = {}
         # Which attempts came to what, whoever wrote it: what a flush sent twice finds of itself.
         self.written: set[tuple[JobId, int, OutcomeKind]] = set()
+        # How often jobs ended, by namespace, queue, kind and state: what statistics add up to, folded or not.
+        self.ends: Counter[tuple[UUID, str, str, str]] = Counter()
 
     @property
     def deliveries(self) -> list[tuple[JobId, str, datetime, str | None]]:
@@ -190,7 +196,9 @@ class QueueModel:
             if (outcome.claim.job_id, outcome.claim.attempt, outcome.kind) not in self.written
         ]
 
-    def return_leases(self, now: datetime, lease_ids: Iterable[LeaseId], kind: OutcomeKind) -> dict[str, int]:
+    def return_leases(
+        self, now: datetime, lease_ids: Iterable[LeaseId], kind: OutcomeKind, suspects: Collection[JobId] | None
+    ) -> dict[str, int]:
         queues: dict[str, int] = {}
         for lease in [self.leases[lease_id] for lease_id in lease_ids if lease_id in self.leases]:
             for position in sorted(lease.open):
@@ -200,6 +208,7 @@ class QueueModel:
                     self._to_end(now, job, State.CANCELLED, lease.claimed_at)
                 else:
                     job.state, job.run_at = State.PENDING, lease.claimed_at
+                    job.suspect = job.suspect or suspects is None or job.id in suspects
                 self._log(job, Attempt(job.attempt, kind, lease.claimed_at, now))
         return queues
 
@@ -244,6 +253,7 @@ class QueueModel:
         if job.state is not State.FAILED:
             return False
         job.state, job.run_at, job.failures = State.PENDING, now, 0
+        job.crashes, job.suspect = 0, False
         job.finished_at = job.end_started_at = job.end_error = job.failure_reason = None
         return True
 
@@ -257,6 +267,10 @@ class QueueModel:
         if not state.is_terminal and outcome.claim.position in lease.cancels:
             state = State.CANCELLED
         job.failures = outcome.failures
+        if outcome.kind is OutcomeKind.CRASHED:
+            job.crashes, job.suspect = job.crashes + 1, True
+        elif outcome.kind not in (OutcomeKind.HANDED_BACK, OutcomeKind.TIMEOUT):
+            job.suspect = False
         if state.is_terminal:
             self._to_end(now, job, state, started_at, outcome.error)
             job.failure_reason = outcome.failure_reason if state is State.FAILED else None
@@ -282,12 +296,15 @@ class QueueModel:
         job.state, job.run_at, job.finished_at, job.end_started_at = state, None, now, started_at
         job.end_error = error
         job.ends.append((state, now, error.message if error else None))
+        self.ends[job.new.namespace, job.new.queue, job.new.kind, str(state)] += 1
 
     def _log(self, job: ModelJob, attempt: Attempt) -> None:
         job.history.append(attempt)
         self.written.add((job.id, attempt.attempt, attempt.outcome))
 
 
-def claim_of(claims: Sequence[Claim]) -> list[tuple[int, JobId, int, int]]:
-    """What of a claim the model predicts: position, job, attempt and failures."""
-    return [(claim.position, claim.job_id, claim.attempt, claim.failures) for claim in claims]
+def claim_of(claims: Sequence[Claim]) -> list[tuple[int, JobId, int, int, int, bool]]:
+    """What of a claim the model predicts: position, job, attempt, failures, crashes, and whether it is suspect."""
+    return [
+        (claim.position, claim.job_id, claim.attempt, claim.failures, claim.crashes, claim.suspect) for claim in claims
+    ]

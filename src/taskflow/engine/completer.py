@@ -73,7 +73,7 @@ class Completer:
         self._clean.clear()
         self._due.set()
 
-    def add_line(self, line: NewLogLine) -> None:
+    def write_line(self, line: NewLogLine) -> None:
         self._lines.append(line)
         self._clean.clear()
         if self._lines_timer is None and not self._due.is_set():

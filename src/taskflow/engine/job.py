@@ -6,11 +6,12 @@ What a job is: its states, what a submit may say, what a claim gives, what an at
                   │ claim: attempt + 1   ^
                   v                      └── hand-back, rescue
                 active ─┬─> completed
-                        ├─> failed     (exhausted | permanent; expired: while nobody had claimed it)
+                        ├─> failed     (exhausted | permanent | crash_limit; expired: while nobody had claimed it)
                         └─> cancelled  (before active: at once; active: requested first)
     failed ── replay ──> pending (same job, history kept)
 
 `attempt` counts claims and never resets; `failures` counts the attempts charged against `retries` (error and timeout).
+A crash is neither: `crashes` counts how often a job ended the process that it ran in alone; `MAX_CRASHES` end the job.
 Everything here is a plain value: no connection, no clock. What is made once per job and attempt is a `msgspec.Struct`,
 which is built five times faster than a frozen dataclass.
 """
@@ -40,6 +41,7 @@ DELIVERY_QUEUE = "webhooks"
 PRIORITY_LOW, PRIORITY_NORMAL, PRIORITY_HIGH = 2, 5, 8
 MAX_PRIORITY = 9
 MAX_RETRIES = 10
+MAX_CRASHES = 3
 DEFAULT_RETRIES = 3
 DEFAULT_TIMEOUT_S = 30.0
 MAX_TIMEOUT_S = 24 * 3600.0
@@ -82,6 +84,7 @@ class FailureReason(StrEnum):
 
     EXHAUSTED = "exhausted"
     PERMANENT = "permanent"
+    CRASH_LIMIT = "crash_limit"
     EXPIRED = "expired"
 
 
@@ -99,6 +102,7 @@ class OutcomeKind(StrEnum):
     COMPLETED = "completed"
     ERROR = "error"
     TIMEOUT = "timeout"
+    CRASHED = "crashed"  # it ended the child process that it ran in
     SNOOZED = "snoozed"
     CANCELLED = "cancelled"
     HANDED_BACK = "handed_back"
@@ -272,6 +276,8 @@ class Claim(msgspec.Struct, frozen=True, gc=False):
     timeout_s: float
     headers: Mapping[str, str]
     queue_wait_s: float  # from due to claimed, by the database's clock
+    crashes: int = 0  # how often it ended a process of its own before
+    suspect: bool = False  # it was running when a process died: it runs alone now
     settles: bool = False
     limited: bool = False  # its queue has a limit: somebody may wait for its place
 
@@ -297,6 +303,18 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     wait_s: float = 0.0
     duration_s: float | None = None
     ended_s: float = msgspec.field(default_factory=time.monotonic)
+
+    @property
+    def crashes(self) -> int:
+        """How often the job has ended a process of its own, this attempt included."""
+        return self.claim.crashes + (self.kind is OutcomeKind.CRASHED)
+
+    @property
+    def suspect(self) -> bool:
+        """Whether the job must run alone next. An attempt that ended by itself clears it; a stop says nothing."""
+        if self.kind in (OutcomeKind.HANDED_BACK, OutcomeKind.TIMEOUT):
+            return self.claim.suspect
+        return self.kind is OutcomeKind.CRASHED
 
 
 @dataclass(frozen=True, slots=True)

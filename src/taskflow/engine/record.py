@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import NewType
 from uuid import UUID
 
-from taskflow.engine.job import JobFilter, JobId, LeaseId, WorkerId
+from taskflow.engine.job import JobFilter, JobId, LeaseId, LogLine, State, WorkerId
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,22 @@ class JobBody:
     priority: int
     created_at: datetime
     settles: bool  # its end has consequences
+
+
+@dataclass(frozen=True, slots=True)
+class LogPosition:
+    """How far somebody has read a job's log."""
+
+    job: JobBody
+    after_seq: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LogNews:
+    """What comes after a position. *end* is the job's last state if it has ended and there are no more lines."""
+
+    lines: Sequence[LogLine]
+    end: State | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,3 +119,75 @@ class Operation:
     job_id: JobId
     created_at: datetime
     finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class EndCount:
+    """Jobs that ended with one of their times in one bucket; *measure* is run or wait, *bucket* 0: it did not run."""
+
+    queue: str
+    kind: str
+    state: State
+    measure: str
+    bucket: int
+    jobs: int
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesCount:
+    """Jobs that ended in one state in the hour, or the day, that begins at *at*."""
+
+    at: datetime
+    state: State
+    jobs: int
+
+
+@dataclass(frozen=True, slots=True)
+class LiveCount:
+    """Jobs of a queue that have not ended. *reached*: the count was stopped at its limit, there may be more."""
+
+    state: State
+    queue: str
+    jobs: int
+    reached: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteWorker:
+    """
+    What a worker that works over HTTP says of itself with each claim.
+
+    Args:
+        namespace: whose jobs it gets, and no others.
+        name: shown where workers are listed.
+        capacity: how many jobs it takes now.
+        lease_s: for how long it may be silent; None for `LEASE_S`.
+    """
+
+    namespace: UUID
+    queues: Sequence[str]
+    kinds: Sequence[str]
+    capacity: int
+    name: str | None = None
+    lease_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """An attempt that a remote worker holds, by its lease and position; since when, and whether it shall stop."""
+
+    lease_id: LeaseId
+    position: int
+    job_id: JobId
+    attempt: int
+    is_cancelled: bool
+    age_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Overdue:
+    """An attempt of a remote worker that the server ends: cancelled long ago, or else past its timeout."""
+
+    lease_id: LeaseId
+    position: int
+    is_cancelled: bool

@@ -68,7 +68,7 @@ def _instant(value: object) -> datetime | None:
     raise PydanticCustomError("instant", "must be an ISO 8601 instant with a time zone, such as 2026-11-23T09:30:00Z")
 
 
-def _whole(low: int, high: int, *, unit: str = "") -> Callable[[object], int | None]:
+def whole(low: int, high: int, *, unit: str = "") -> Callable[[object], int | None]:
     def check(value: object) -> int | None:
         if value is None:
             return None
@@ -106,7 +106,7 @@ _Instant = Annotated[
 
 def bounded(low: int, high: int, unit: str = "") -> Any:
     schema = {"type": ["integer", "null"], "minimum": low, "maximum": high}
-    return Annotated[int | None, PlainValidator(_whole(low, high, unit=unit)), WithJsonSchema(schema)]
+    return Annotated[int | None, PlainValidator(whole(low, high, unit=unit)), WithJsonSchema(schema)]
 
 
 _Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_LENGTH)]
@@ -184,7 +184,7 @@ class ChangeJob(BaseModel):
     )
 
 
-def _digits(value: object) -> object:
+def digits(value: object) -> object:
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10:
         return int(value)
     return value
@@ -192,10 +192,18 @@ def _digits(value: object) -> object:
 
 _Limit = Annotated[
     int,
-    PlainValidator(lambda value: _whole(MIN_LIMIT, MAX_LIMIT)(_digits(value))),
+    PlainValidator(lambda value: whole(MIN_LIMIT, MAX_LIMIT)(digits(value))),
     WithJsonSchema({"type": "integer", "minimum": MIN_LIMIT, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}),
 ]
 _Cursor = Annotated[str, WithJsonSchema({"type": "string"})]
+
+# For other slices, whose requests describe jobs and lists too.
+Name = _Name
+Priority = _Priority
+Instant = _Instant
+Limit = _Limit
+Cursor = _Cursor
+bounded = bounded
 
 
 def _state(value: object) -> State | None:
@@ -223,8 +231,8 @@ class ListJobs(BaseModel):
         datetime | None, PlainValidator(_instant), WithJsonSchema({"type": "string", "format": "date-time"})
     ] = Field(default=None, alias="to", description="Created before this instant.")
     sort: Literal["-createdAt"] = Field(default="-createdAt", description="Newest first, the only order.")
-    limit: _Limit = Field(default=DEFAULT_LIMIT, description="A page may be shorter and still have a next.")
-    cursor: _Cursor | None = Field(default=None, description="`nextCursor` of the page before.")
+    limit: Limit = Field(default=DEFAULT_LIMIT, description="A page may be shorter and still have a next.")
+    cursor: Cursor | None = Field(default=None, description="`nextCursor` of the page before.")
 
 
 class ChooseJobs(BaseModel):
@@ -249,8 +257,12 @@ class ListLogs(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    limit: _Limit = DEFAULT_LIMIT
-    cursor: _Cursor | None = Field(default=None, description="`nextCursor` of the page before.")
+    limit: Limit = DEFAULT_LIMIT
+    cursor: Cursor | None = Field(default=None, description="`nextCursor` of the page before.")
+    follow: Literal["true", "false"] = Field(
+        default="false",
+        description="`true`: server-sent events in place of a page, until the job has ended. Not with the others.",
+    )
 
 
 class ListQueues(BaseModel):
@@ -309,6 +321,7 @@ class JobView(msgspec.Struct, frozen=True, rename="camel"):
     unique_key: str | None
     unique_scope: UniqueScope | None
     callback_url: str | None
+    deliveries: Annotated[str | None, Meta(description="Where the deliveries of its callback are listed.")]
     attempts: Annotated[
         list[AttemptView] | UnsetType, Meta(description="Oldest first; only in `GET /api/v1/jobs/{jobId}`.")
     ] = UNSET
@@ -399,6 +412,7 @@ def view_of_new(job: NewJob, enqueued: Enqueued) -> JobView:
         unique_key=job.unique_key,
         unique_scope=scope_of(job),
         callback_url=job.callback_url,
+        deliveries=_deliveries(enqueued.id, job.callback_url),
     )
 
 
@@ -432,6 +446,7 @@ def view_of_job(job: Job, attempts: Sequence[Attempt] | None = None, *, duplicat
         unique_scope=job.unique_scope,
         duplicate=True if duplicate else UNSET,
         callback_url=job.callback_url,
+        deliveries=_deliveries(job.id, job.callback_url),
         attempts=UNSET if attempts is None else [_view_of_attempt(attempt) for attempt in attempts],
     )
 
@@ -461,6 +476,10 @@ def _view_of_attempt(attempt: Attempt) -> AttemptView:
         traceback=traceback,
         next_retry_at=attempt.retry_at,
     )
+
+
+def _deliveries(job_id: UUID, callback_url: str | None) -> str | None:
+    return None if callback_url is None else f"/api/v1/webhooks/deliveries?jobId={job_id}"
 
 
 def _error(error: JobError | None) -> tuple[str | None, str | None, str | None]:

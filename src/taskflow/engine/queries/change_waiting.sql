@@ -5,13 +5,13 @@
 WITH from_ready AS (
     DELETE FROM taskflow.ready r
     WHERE r.job_id = :job_id
-    RETURNING r.job_id, r.namespace, r.queue, r.kind, r.priority, r.run_at, r.attempt, r.failures, r.holds_key,
-        r.expires_at
+    RETURNING r.job_id, r.namespace, r.queue, r.kind, r.priority, r.run_at, r.attempt, r.failures, r.crashes, r.suspect,
+        r.holds_key, r.expires_at
 ), from_deferred AS (
     DELETE FROM taskflow.deferred d
     WHERE d.job_id = :job_id
-    RETURNING d.job_id, d.namespace, d.queue, d.kind, d.priority, d.run_at, d.attempt, d.failures, d.holds_key,
-        d.expires_at, d.state
+    RETURNING d.job_id, d.namespace, d.queue, d.kind, d.priority, d.run_at, d.attempt, d.failures, d.crashes, d.suspect,
+        d.holds_key, d.expires_at, d.state
 ), taken AS (
     SELECT *, 'scheduled' AS state, true AS was_ready FROM from_ready
     UNION ALL SELECT *, false FROM from_deferred
@@ -22,7 +22,7 @@ WITH from_ready AS (
             AS run_at
 ), placed AS MATERIALIZED (
     SELECT
-        t.job_id, t.namespace, t.queue, t.kind, t.attempt, t.failures, t.holds_key, t.expires_at, t.state,
+        t.job_id, t.namespace, t.queue, t.kind, t.attempt, t.failures, t.crashes, t.suspect, t.holds_key, t.expires_at, t.state,
         coalesce(:priority::smallint, t.priority) AS priority,
         CASE
             WHEN a.run_at > a.at THEN a.run_at
@@ -34,13 +34,13 @@ WITH from_ready AS (
     CROSS JOIN asked a
 ), now_ready AS (
     INSERT INTO taskflow.ready
-        (job_id, namespace, queue, kind, priority, run_at, attempt, failures, holds_key, expires_at)
-    SELECT job_id, namespace, queue, kind, priority, run_at, attempt, failures, holds_key, expires_at
+        (job_id, namespace, queue, kind, priority, run_at, attempt, failures, crashes, suspect, holds_key, expires_at)
+    SELECT job_id, namespace, queue, kind, priority, run_at, attempt, failures, crashes, suspect, holds_key, expires_at
     FROM placed WHERE is_ready
 ), later AS (
     INSERT INTO taskflow.deferred
-        (job_id, namespace, queue, kind, priority, run_at, attempt, failures, state, holds_key, expires_at)
-    SELECT job_id, namespace, queue, kind, priority, run_at, attempt, failures, state, holds_key, expires_at
+        (job_id, namespace, queue, kind, priority, run_at, attempt, failures, crashes, suspect, state, holds_key, expires_at)
+    SELECT job_id, namespace, queue, kind, priority, run_at, attempt, failures, crashes, suspect, state, holds_key, expires_at
     FROM placed WHERE NOT is_ready
 ), body AS (
     UPDATE taskflow.job j SET priority = p.priority

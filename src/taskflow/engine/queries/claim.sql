@@ -8,7 +8,8 @@
 -- keys of job and queue; unique_claim_job.
 -- ctid = ANY(ARRAY(…)) makes the choice once, before the delete: a join could run it again and take more than :limit.
 -- The bodies are looked up one by one (LATERAL with LIMIT 1), whatever statistics say of a partition that was empty.
--- A worker whose row is gone was declared dead and gets nothing.
+-- A worker whose row is gone was declared dead and gets nothing. One that works over HTTP gets jobs of its :namespace
+-- only (NULL: of all); jobs of others that stand before them in the queue are walked over, so it wants queues of its own.
 WITH room AS MATERIALIZED (
     SELECT
         said.name, array_position(:queues::text[], said.name) AS lane,
@@ -29,6 +30,7 @@ WITH room AS MATERIALIZED (
             SELECT r.ctid
             FROM taskflow.ready r
             WHERE r.queue = lane.queue AND r.kind = ANY(:kinds::text[])
+              AND (:namespace::uuid IS NULL OR r.namespace = :namespace::uuid)
               AND (r.expires_at IS NULL OR r.expires_at > coalesce(:now::timestamptz, statement_timestamp()))
             ORDER BY r.priority DESC, r.run_at, r.job_id
             LIMIT coalesce((SELECT m.places FROM room m WHERE m.name = lane.queue), :limit::integer)
@@ -37,7 +39,8 @@ WITH room AS MATERIALIZED (
         WHERE EXISTS (SELECT FROM taskflow.worker w WHERE w.id = :worker_id::uuid)
         LIMIT :limit
     ))
-    RETURNING job_id, namespace, queue, kind, priority, run_at, attempt + 1 AS attempt, failures, holds_key
+    RETURNING job_id, namespace, queue, kind, priority, run_at, attempt + 1 AS attempt, failures, crashes, suspect,
+        holds_key
 ), placed AS MATERIALIZED (
     SELECT
         t.*, m.lane,
@@ -45,11 +48,12 @@ WITH room AS MATERIALIZED (
     FROM taken t
     LEFT JOIN room m ON m.name = t.queue
 ), leased AS (
-    INSERT INTO taskflow.lease (id, worker_id, incarnation, job_ids, attempts, failures, open, claimed_at, queue)
+    INSERT INTO taskflow.lease (id, worker_id, incarnation, job_ids, attempts, failures, open, marks, claimed_at, queue)
     SELECT
         (:lease_ids::uuid[])[coalesce(lane, 0) + 1], :worker_id::uuid, :incarnation::integer,
         array_agg(job_id ORDER BY position), array_agg(attempt ORDER BY position),
         array_agg(failures ORDER BY position), repeat('1', count(*)::integer)::bit varying,
+        jsonb_object_agg(position, jsonb_build_array(crashes, suspect)) FILTER (WHERE suspect OR crashes > 0),
         coalesce(:now::timestamptz, statement_timestamp()), CASE WHEN lane IS NOT NULL THEN min(queue) END
     FROM placed
     GROUP BY lane
@@ -57,7 +61,7 @@ WITH room AS MATERIALIZED (
     DELETE FROM taskflow.unique_claim u USING taken t WHERE t.holds_key AND u.job_id = t.job_id
 )
 SELECT
-    p.position, p.job_id, p.attempt, p.failures, p.namespace, p.kind, p.queue, p.priority,
+    p.position, p.job_id, p.attempt, p.failures, p.crashes, p.suspect, p.namespace, p.kind, p.queue, p.priority,
     j.payload, j.retries, j.timeout_ms, nullif(j.headers, '{}') AS headers,
     j.callback_url IS NOT NULL OR p.kind = 'deliver_webhook' OR j.unique_scope IS NOT DISTINCT FROM 'until_finished'
         AS settles,

@@ -37,7 +37,7 @@ LEFT JOIN LATERAL (
 ) d ON true
 LEFT JOIN LATERAL (
     SELECT x.started_at, x.error FROM taskflow.attempt_log x
-    WHERE x.job_id = j.id AND x.finished_at >= j.created_at - interval '1 hour' AND x.outcome IN ('error', 'timeout')
+    WHERE x.job_id = j.id AND x.finished_at >= j.created_at - interval '1 hour' AND x.outcome IN ('error', 'timeout', 'crashed')
     ORDER BY x.attempt DESC
     LIMIT 1
 ) a ON true

@@ -12,6 +12,17 @@ from taskflow.engine.store.attempts import new_lease_ids
 from taskflow.engine.store.base import LEASE_S
 from taskflow.engine.store.leading import VACUUMED
 from taskflow.engine.store.reading import DEAD_LETTER_ROWS, DEPTH_ROWS, id_floor
+from taskflow.engine.store.statistics import LIVE_ACTIVE, LIVE_ROWS
 from taskflow.engine.store.whole import Store
 
-__all__ = ["DEAD_LETTER_ROWS", "DEPTH_ROWS", "LEASE_S", "VACUUMED", "Store", "id_floor", "new_lease_ids"]
+__all__ = [
+    "DEAD_LETTER_ROWS",
+    "DEPTH_ROWS",
+    "LEASE_S",
+    "LIVE_ACTIVE",
+    "LIVE_ROWS",
+    "VACUUMED",
+    "Store",
+    "id_floor",
+    "new_lease_ids",
+]

@@ -3,13 +3,13 @@
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import asyncpg
 import msgspec
 
 from taskflow.db.query import Connection
-from taskflow.engine.job import Claim, LeaseId, NewLogLine, Outcome, OutcomeKind, WorkerId
+from taskflow.engine.job import Claim, JobId, LeaseId, NewLogLine, Outcome, OutcomeKind, WorkerId
 from taskflow.engine.record import OwnLease
 from taskflow.engine.store.base import LEASE_S, QUERIES, StoreBase
 
@@ -30,6 +30,7 @@ class AttemptStatements(StoreBase):
         kinds: Sequence[str],
         limit: int,
         lease_ids: Sequence[LeaseId] | None = None,
+        namespace: UUID | None = None,
     ) -> list[Claim]:
         """
         Take up to *limit* ready jobs under one new lease, and one more for each queue with a limit.
@@ -46,6 +47,7 @@ class AttemptStatements(StoreBase):
             kinds=kinds,
             limit=limit,
             lease_ids=lease_ids,
+            namespace=namespace,
         )
         # Lanes come last; hardly ever is there one.
         sizes = Counter(row["lane"] for row in rows) if rows and rows[-1]["lane"] is not None else {None: len(rows)}
@@ -66,11 +68,13 @@ class AttemptStatements(StoreBase):
                 timeout_s=timeout_ms / 1000,
                 headers=_decode_json(headers) if headers else {},
                 queue_wait_s=max(queue_wait_s, 0.0),
+                crashes=crashes,
+                suspect=suspect,
                 settles=settles,
                 limited=lane is not None,
             )
             for (
-                position, job_id, attempt, failures, namespace, kind, queue, priority,
+                position, job_id, attempt, failures, crashes, suspect, namespace, kind, queue, priority,
                 payload, retries, timeout_ms, headers, settles, queue_wait_s, lane,
             ) in rows
         ]  # fmt: skip
@@ -97,6 +101,7 @@ class AttemptStatements(StoreBase):
             failures=[outcome.failures for outcome in outcomes],
             results=[outcome.result for outcome in outcomes],
             ages_s=self._ages_s(outcomes),
+            waits_s=[claim.queue_wait_s for claim in claims],
         )
         return _pick(outcomes, rows)
 
@@ -128,6 +133,9 @@ class AttemptStatements(StoreBase):
             reasons=[outcome.failure_reason for outcome in outcomes],
             begun=[outcome.duration_s is not None for outcome in outcomes],
             ages_s=self._ages_s(outcomes),
+            crashes=[outcome.crashes for outcome in outcomes],
+            suspects=[outcome.suspect for outcome in outcomes],
+            queue_waits_s=[claim.queue_wait_s for claim in claims],
         )
         return _pick(outcomes, rows)
 
@@ -183,16 +191,16 @@ class AttemptStatements(StoreBase):
         settled = {(row["lease_id"], row["position"]) for row in rows}
         return [outcome for outcome in refused if (outcome.claim.lease_id, outcome.claim.position) not in settled]
 
-    async def write_logs(self, connection: Connection, lines: Sequence[NewLogLine], *, written_at_s: float) -> None:
+    async def write_logs(self, connection: Connection, lines: Sequence[NewLogLine], *, written_at_s: float) -> int:
         """
-        Append lines in order; those of a claim that was taken back are dropped.
+        Append lines in order and return how many; those of a claim that was taken back are dropped.
 
         Args:
             written_at_s: the present value of the monotonic clock that the lines were stamped with.
         """
         if not lines:
-            return
-        await QUERIES["write_logs"].execute(
+            return 0
+        status = await QUERIES["write_logs"].execute(
             connection,
             now=self._now(),
             lease_ids=[line.claim.lease_id for line in lines],
@@ -204,18 +212,30 @@ class AttemptStatements(StoreBase):
             messages=[line.message for line in lines],
             ages_s=[written_at_s - line.written_s for line in lines],
         )
+        return int(status.rpartition(" ")[2])  # INSERT 0 n
 
     # Taking back ----------------------------------------------------------------------------------------------------
 
     async def return_leases(
-        self, connection: Connection, lease_ids: Sequence[LeaseId], outcome: OutcomeKind
+        self,
+        connection: Connection,
+        lease_ids: Sequence[LeaseId],
+        outcome: OutcomeKind,
+        *,
+        suspects: Sequence[JobId] | None = (),
     ) -> dict[str, int]:
-        """Make every open job of these leases ready again, uncharged; return how many per queue."""
+        """
+        Make every open job of these leases ready again, uncharged; return how many per queue.
+
+        Args:
+            suspects: those that were running when their process died, and run alone next; None for all, when nobody
+                knows which were.
+        """
         if not lease_ids:
             return {}
         async with connection.transaction():
             rows = await QUERIES["return_leases"].fetch(
-                connection, now=self._now(), lease_ids=lease_ids, outcome=outcome
+                connection, now=self._now(), lease_ids=lease_ids, outcome=outcome, suspects=suspects
             )
             if ended := [job_id for row in rows for job_id in row["ended"] or ()]:
                 await self.settle(connection, ended)

@@ -48,6 +48,8 @@ CREATE TABLE taskflow.job (
 ) PARTITION BY RANGE (id);
 CREATE INDEX job_list ON taskflow.job (namespace, id);
 
+-- crashes counts how often a job has ended its own child process; suspect says that it was running when a process died,
+-- so that it runs alone next. Hardly any job has either.
 -- The key of ready and of deferred is made after the other index: of two that would cost the same, the planner takes the
 -- younger, and while a table is empty all cost the same.
 -- expires_at and holds_key (a unique key that the claim releases) are said of jobs that were never claimed only.
@@ -60,6 +62,8 @@ CREATE TABLE taskflow.ready (
     run_at timestamptz NOT NULL,
     attempt integer NOT NULL,
     failures smallint NOT NULL,
+    crashes smallint NOT NULL DEFAULT 0,
+    suspect boolean NOT NULL DEFAULT false,
     holds_key boolean NOT NULL DEFAULT false,
     expires_at timestamptz
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_delay = 0);
@@ -77,6 +81,8 @@ CREATE TABLE taskflow.deferred (
     attempt integer NOT NULL,
     failures smallint NOT NULL,
     state text NOT NULL CHECK (state IN ('scheduled', 'retrying')),
+    crashes smallint NOT NULL DEFAULT 0,
+    suspect boolean NOT NULL DEFAULT false,
     holds_key boolean NOT NULL DEFAULT false,
     expires_at timestamptz
 ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
@@ -85,6 +91,7 @@ CREATE INDEX deferred_expiry ON taskflow.deferred (expires_at) WHERE expires_at 
 ALTER TABLE taskflow.deferred ADD PRIMARY KEY (job_id);
 
 -- Position p (0 up) of job_ids, attempts and failures belongs to bit p of open. cancels: {"p": when it was asked}.
+-- marks: {"p": [crashes, suspect]} of jobs that have either; NULL for nearly every lease.
 -- id is random on purpose: a sequence may repeat a value after a crash, and this is the fence.
 -- queue is set where the queue has settings: its jobs have leases of their own, so that they can be counted.
 CREATE TABLE taskflow.lease (
@@ -97,6 +104,7 @@ CREATE TABLE taskflow.lease (
     open bit varying NOT NULL,
     cancels jsonb,
     claimed_at timestamptz NOT NULL,
+    marks jsonb,
     queue text
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000,
         autovacuum_vacuum_cost_delay = 0);
@@ -210,7 +218,8 @@ $$;
 
 -- Workers -------------------------------------------------------------------------------------------------------
 
--- One row per supervisor. heartbeat_at is in no index, so that a beat is a HOT update.
+-- One row per supervisor, or per worker that works over HTTP: that one has a namespace, whose jobs alone it is given, and
+-- perhaps a lease of its own choice (NULL: the usual one). heartbeat_at is in no index, so that a beat is a HOT update.
 CREATE TABLE taskflow.worker (
     id uuid PRIMARY KEY,
     host text NOT NULL,
@@ -219,10 +228,13 @@ CREATE TABLE taskflow.worker (
     kinds text[] NOT NULL,
     concurrency integer NOT NULL,
     started_at timestamptz NOT NULL,
-    heartbeat_at timestamptz NOT NULL
+    heartbeat_at timestamptz NOT NULL,
+    namespace uuid,
+    lease_s double precision
 ) WITH (fillfactor = 50);
 
--- Every schema that a kind ever had; the one published last validates new payloads.
+-- Every schema that a kind ever had; the one published last validates new payloads. namespace is whose workers published
+-- it over HTTP (NULL: the deployment's own); a name that one of them has, no other may publish.
 CREATE TABLE taskflow.kind (
     name text NOT NULL,
     schema_hash text NOT NULL,
@@ -232,6 +244,7 @@ CREATE TABLE taskflow.kind (
     retries smallint NOT NULL,
     timeout_ms integer NOT NULL,
     published_at timestamptz NOT NULL,
+    namespace uuid,
     PRIMARY KEY (name, schema_hash)
 );
 

@@ -2,9 +2,9 @@
 
 from taskflow.db.migrations.script import run_sql
 
-revision = "0006"
-down_revision = "0004"
+revision = "0010"
+down_revision = "0009"
 
 
 def upgrade() -> None:
-    run_sql("0006_pre_queues.sql")
+    run_sql("0010_pre_queues.sql")
