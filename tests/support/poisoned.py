@@ -8,7 +8,7 @@ import asyncio
 import os
 import signal
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 
 import msgspec
 
@@ -68,15 +68,15 @@ async def block(ctx: JobContext, payload: Nothing) -> int:
     return os.getpid()
 
 
-def load_registry(_settings: object) -> Registry:
+def load_jobs(_settings: object) -> tuple[Registry, worker.Lifespan]:
     registry = Registry()
     for handler in (neighbour, poison, neighbour_alone, poison_alone, stay_alone, block):
         register = registry.job(handler.__name__, payload=Nothing, queue=QUEUE, backoff=lambda failures: 0.0)
         register(handler)
-    return registry
+    return registry, lambda: nullcontext({})
 
 
 if __name__ == "__main__":
     worker.COMMAND = "tests.support.poisoned"
-    worker.load_registry = load_registry  # type: ignore[assignment]  # it needs no settings
+    worker.load_jobs = load_jobs  # type: ignore[assignment]  # it needs no settings
     main()

@@ -14,8 +14,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
+from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any, TypeAlias
 from uuid import UUID
 
 import taskflow.kinds
@@ -24,13 +24,15 @@ from taskflow.apps.data_dir import DataDirectory
 from taskflow.apps.settings import Settings
 from taskflow.apps.supervisor import Child, ChildSpec, Supervisor, spawn_python, stop_signals, unbreakable, until_ready
 from taskflow.engine.board import Board
-from taskflow.engine.job import WorkerId
+from taskflow.engine.job import DELIVERY_QUEUE, WorkerId
 from taskflow.engine.supervision import SupervisorInfo, WorkerSupervision
 from taskflow.kernel.errors import SetupError
 from taskflow.telemetry import log, metrics
 
 if TYPE_CHECKING:
     from taskflow.engine.registry import Registry
+
+Lifespan: TypeAlias = Callable[[], AbstractAsyncContextManager[Mapping[str, Any]]]
 
 COMMAND = "taskflow"  # the module that worker processes and their children run
 GRACE_S = 10.0
@@ -120,8 +122,17 @@ class WorkerFleet:
 
 
 def queues_of(settings: Settings) -> tuple[str, ...]:
-    """Return the queues that this deployment's workers serve: those named, else that of the built-in kinds."""
-    return settings.queues or (taskflow.kinds.QUEUE,)
+    """Return the queues that this deployment's workers serve: those named, else those of the built-in kinds."""
+    return settings.queues or (taskflow.kinds.QUEUE, DELIVERY_QUEUE)
+
+
+def find_secret(settings: Settings) -> str | None:
+    """Return the root secret that the API of this deployment has; None where nobody has told us."""
+    if settings.secret_key is not None:
+        return settings.secret_key
+    if settings.database_url is not None and not settings.is_development:
+        return None  # what is kept here may be another deployment's
+    return DataDirectory(settings.data_dir).get_secret(settings)
 
 
 def run_fleet(settings: Settings, say: Callable[[str], None]) -> None:
@@ -133,6 +144,11 @@ def run_fleet(settings: Settings, say: Callable[[str], None]) -> None:
     """
     say = unbreakable(say)
     url = settings.database_url or DataDirectory(settings.data_dir).get_database_url()
+    changes = {"database_url": url}
+    if (secret := find_secret(settings)) is not None:
+        changes["secret_key"] = secret
+    else:
+        say("no root secret: set TASKFLOW_SECRET_KEY as the API has it; until then these workers deliver no callbacks")
     if settings.workers < 1:
         raise SetupError("--processes must be 1 or more")
     log.configure(settings.log_format, level=settings.log_level)
@@ -141,7 +157,7 @@ def run_fleet(settings: Settings, say: Callable[[str], None]) -> None:
         stop = asyncio.Event()
         async with Supervisor(say) as supervisor:
             with stop_signals(stop, supervisor.hurry, say):
-                fleet = WorkerFleet(supervisor, settings, url, settings.child_environ(database_url=url))
+                fleet = WorkerFleet(supervisor, settings, url, settings.child_environ(**changes))
                 try:
                     fleet.start()
                     starting = asyncio.gather(*(until_ready(child) for child in fleet.children))
@@ -176,9 +192,11 @@ def run_worker(settings: Settings, *, supervised_by: UUID, incarnation: int, con
 
     log.configure(settings.log_format, level=settings.log_level)
     assert settings.database_url is not None, "given by the supervisor"
+    registry, lifespan = load_jobs(settings)
     worker = Worker(
         settings.database_url,
-        load_registry(settings),
+        registry,
+        lifespan=lifespan,
         worker_id=WorkerId(supervised_by),
         incarnation=incarnation,
         queues=queues_of(settings),
@@ -220,7 +238,8 @@ def run_attempts(settings: Settings, *, fd: int) -> None:
     from taskflow.engine.isolation.child import ChildProcess
 
     log.configure(settings.log_format, level=settings.log_level)
-    ChildProcess(fd, load_registry(settings)).run()
+    registry, lifespan = load_jobs(settings)
+    ChildProcess(fd, registry, lifespan).run()
 
 
 @contextmanager
@@ -239,17 +258,9 @@ def showing_metrics(port: int) -> Iterator[None]:
         server.shutdown()
 
 
-def load_registry(settings: Settings) -> "Registry":
-    """Return what worker processes and their children run: built-in kinds, wired to the adapters that settings name."""
-    from taskflow.adapters.mail import FileSender, SmtpSender
-    from taskflow.engine.registry import Registry
-    from taskflow.handlers import email
+def load_jobs(settings: Settings) -> "tuple[Registry, Lifespan]":
+    """Return what worker processes and their children run, and what its handlers stand on while they do."""
+    from taskflow.apps.builtin import Builtin
 
-    registry = Registry()
-    sender = (
-        SmtpSender(settings.smtp_url, sender=settings.mail_from)
-        if settings.smtp_url
-        else FileSender(DataDirectory(settings.data_dir).mail, sender=settings.mail_from)
-    )
-    email.register(registry, sender, retries=settings.max_retries, timeout_s=settings.job_timeout_s)
-    return registry
+    builtin = Builtin(settings)
+    return builtin.registry, builtin.lifespan

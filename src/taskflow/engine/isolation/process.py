@@ -98,6 +98,7 @@ class ProcessIsolator:
             self._busy[call] = child
             try:
                 if not await child.send(call):
+                    _check_wanted(call)
                     continue
                 call.begin()
                 ending = await child.ending
@@ -116,6 +117,8 @@ class ProcessIsolator:
         if (child := self._busy.get(call)) is not None:
             child.told = True
             child.signal(signal.SIGTERM)
+        elif call.task is not None:
+            call.task.cancel()  # it waits for a child
 
     def end(self, call: Call) -> bool:
         if (child := self._busy.get(call)) is not None:
@@ -360,6 +363,12 @@ class _Child:
             self.ready.exception()  # nobody may be waiting
         _settle(self._begun, False)
         _settle(self.ending, Crashed(JobError("Crashed", f"the job's process {_in_words(self.code)}")))
+
+
+def _check_wanted(call: Call) -> None:
+    """Raise CancelledError if the child left because it heard of the stop before it heard of the call."""
+    if call.context.cancelled:
+        raise asyncio.CancelledError
 
 
 def _settle(future: "asyncio.Future[Any]", value: Any) -> None:

@@ -10,7 +10,8 @@ WITH gone AS (
 ), back AS MATERIALIZED (
     SELECT
         j.id AS job_id, j.namespace, j.queue, j.kind, j.priority, u.attempt, u.failures, gone.claimed_at,
-        j.callback_url IS NOT NULL OR j.kind = 'deliver_webhook' AS settles,
+        j.callback_url IS NOT NULL OR j.kind = 'deliver_webhook'
+            OR j.unique_scope IS NOT DISTINCT FROM 'until_finished' AS settles,
         coalesce(gone.cancels ? (u.ord - 1)::text, false) AS cancelled,
         coalesce((gone.marks -> (u.ord - 1)::text ->> 0)::smallint, 0) AS crashes,
         coalesce((gone.marks -> (u.ord - 1)::text ->> 1)::boolean, false)
@@ -32,8 +33,8 @@ WITH gone AS (
 ), counted AS (
     INSERT INTO taskflow.stat_delta (namespace, hour, queue, kind, state, measure, bucket, jobs)
     SELECT
-        namespace, date_trunc('hour', at, 'UTC'), queue, kind, 'cancelled', 'run',
-        taskflow.stat_bucket(extract(epoch FROM at - claimed_at)::double precision), 1
+        namespace, date_bin('1 hour', at, '2000-01-01 00:00:00+00'), queue, kind, 'cancelled', 'run',
+        taskflow.stat_bucket(date_part('epoch', at - claimed_at)), 1
     FROM back WHERE cancelled
 ), history AS (
     INSERT INTO taskflow.attempt_log (job_id, namespace, attempt, outcome, started_at, finished_at)
