@@ -48,6 +48,7 @@ MAX_BATCH = 1000  # jobs in one atomic call
 MAX_DELAY_S = 366 * 24 * 3600.0
 MAX_LOG_LINES = 1000  # per attempt; what is over is counted, not kept
 MAX_LOG_CHARS = 4000  # per line
+MAX_PROGRESS_CHARS = 200  # of the words beside a fraction
 
 
 class State(StrEnum):
@@ -142,6 +143,16 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the handler said that it is: a *fraction* from 0 to 1, and a few words."""
+
+    fraction: float
+    message: str
+    attempt: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """A job with its present state; times are aware, UTC, by the database's clock."""
 
@@ -166,6 +177,7 @@ class Job:
     result: JSONValue = None
     error: JobError | None = None  # of the last attempt that failed, while the job has not completed
     failure_reason: FailureReason | None = None
+    progress: Progress | None = None  # the last that a handler reported
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +217,16 @@ class NewLogLine:
 
     claim: "Claim"
     level: str
+    message: str
+    written_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class NewProgress:
+    """A report of progress on its way to the store; of several for one attempt the last counts."""
+
+    claim: "Claim"
+    fraction: float
     message: str
     written_s: float
 

@@ -32,6 +32,7 @@ from taskflow.engine.job import (
     LogLine,
     NewJob,
     OutcomeKind,
+    Progress,
     State,
 )
 from taskflow.http.paging import DEFAULT_LIMIT, MAX_LIMIT, MIN_LIMIT
@@ -201,6 +202,15 @@ class AttemptView(msgspec.Struct, frozen=True, rename="camel"):
     next_retry_at: datetime | None
 
 
+class ProgressView(msgspec.Struct, frozen=True, rename="camel"):
+    """How far the handler said that it is."""
+
+    fraction: Annotated[float, Meta(ge=0, le=1)]
+    message: str
+    attempt: int
+    at: datetime
+
+
 class JobView(msgspec.Struct, frozen=True, rename="camel"):
     """A job. Instants are UTC by the database's clock."""
 
@@ -225,6 +235,7 @@ class JobView(msgspec.Struct, frozen=True, rename="camel"):
     error: Annotated[str | None, Meta(description="Of the last attempt that failed, until the job completes.")]
     error_type: str | None
     failure_reason: FailureReason | None
+    progress: Annotated[ProgressView | None, Meta(description="What the handler reported last.")] = None
     attempts: Annotated[
         list[AttemptView] | UnsetType, Meta(description="Oldest first; only in `GET /api/v1/jobs/{jobId}`.")
     ] = UNSET
@@ -329,6 +340,7 @@ def view_of_job(job: Job, attempts: Sequence[Attempt] | None = None) -> JobView:
         error=message,
         error_type=error_type,
         failure_reason=job.failure_reason,
+        progress=_view_of_progress(job.progress),
         attempts=UNSET if attempts is None else [_view_of_attempt(attempt) for attempt in attempts],
     )
 
@@ -344,6 +356,13 @@ def view_of_kind(kind: KindInfo) -> KindView:
         schema=dict(kind.schema),
         defaults=KindDefaults(kind.priority, kind.retries, round(kind.timeout_s * 1000)),
     )
+
+
+def _view_of_progress(progress: Progress | None) -> ProgressView | None:
+    if progress is None:
+        return None
+    # four places: what a person reads, and no more than the database keeps of it
+    return ProgressView(round(progress.fraction, 4), redacted(progress.message), progress.attempt, progress.at)
 
 
 def _view_of_attempt(attempt: Attempt) -> AttemptView:

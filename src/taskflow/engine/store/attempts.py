@@ -8,7 +8,7 @@ import asyncpg
 import msgspec
 
 from taskflow.db.query import Connection
-from taskflow.engine.job import Claim, LeaseId, NewLogLine, Outcome, OutcomeKind, WorkerId
+from taskflow.engine.job import Claim, LeaseId, NewLogLine, NewProgress, Outcome, OutcomeKind, WorkerId
 from taskflow.engine.record import OwnLease
 from taskflow.engine.store.base import LEASE_S, QUERIES, StoreBase
 
@@ -172,6 +172,24 @@ class AttemptStatements(StoreBase):
             levels=[line.level for line in lines],
             messages=[line.message for line in lines],
             ages_s=[written_at_s - line.written_s for line in lines],
+        )
+
+    async def write_progress(
+        self, connection: Connection, reports: Sequence[NewProgress], *, written_at_s: float
+    ) -> None:
+        """Keep the last report of each attempt, at most one each; those of a claim that was taken back are dropped."""
+        if not reports:
+            return
+        await QUERIES["write_progress"].execute(
+            connection,
+            now=self._now(),
+            lease_ids=[report.claim.lease_id for report in reports],
+            positions=[report.claim.position for report in reports],
+            job_ids=[report.claim.job_id for report in reports],
+            attempts=[report.claim.attempt for report in reports],
+            fractions=[report.fraction for report in reports],
+            messages=[report.message for report in reports],
+            ages_s=[written_at_s - report.written_s for report in reports],
         )
 
     # Taking back ----------------------------------------------------------------------------------------------------

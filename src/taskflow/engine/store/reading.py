@@ -16,6 +16,7 @@ from taskflow.engine.job import (
     JobId,
     LogLine,
     OutcomeKind,
+    Progress,
     State,
 )
 from taskflow.engine.record import JobBody, QueueDepth
@@ -144,4 +145,7 @@ def _job(row: asyncpg.Record) -> Job:
         result=_decode_json(row["result"]) if row["result"] else None,
         error=decode_error(row["error"]) if row["error"] else None,
         failure_reason=FailureReason(row["failure_reason"]) if row["failure_reason"] else None,
+        progress=None
+        if row["progress"] is None
+        else Progress(row["progress"], row["progress_message"], row["progress_attempt"], row["progress_at"]),
     )
