@@ -66,7 +66,7 @@ class Completer:
         self._progress[report.claim.lease_id, report.claim.position] = report
         self._schedule()
 
-    def add_line(self, line: NewLogLine) -> None:
+    def write_line(self, line: NewLogLine) -> None:
         self._lines.append(line)
         self._schedule()
 

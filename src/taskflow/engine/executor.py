@@ -17,8 +17,8 @@ from typing import Any, assert_never
 import msgspec
 
 from taskflow.engine import policy
-from taskflow.engine.job import Claim, JobError, JobId, LeaseId, NewLogLine, Outcome, OutcomeKind
-from taskflow.engine.registry import Cancel, JobContext, Kind, Registry, Retry, Snooze
+from taskflow.engine.job import Claim, JobError, JobId, LeaseId, Outcome, OutcomeKind
+from taskflow.engine.registry import Cancel, JobContext, Kind, Registry, Retry, Sink, Snooze
 from taskflow.kernel.errors import ExternalError, Permanent
 from taskflow.telemetry.log import get_logger
 
@@ -59,6 +59,7 @@ class Executor:
         on_outcome: called once for each attempt that ended while its lease stood.
         on_end: called after each attempt, whatever it came to: a place is free.
         on_stuck: called with the claim of an attempt that outlived its grace.
+        sink: takes what handlers say.
         state: what handlers find at `ctx.state`.
     """
 
@@ -69,7 +70,7 @@ class Executor:
         on_outcome: Callable[[Outcome], None],
         on_end: Callable[[], None],
         on_stuck: Callable[[Claim], None],
-        on_line: Callable[[NewLogLine], None],
+        sink: Sink,
         state: Mapping[str, Any],
         cancel_grace_s: float = CANCEL_GRACE_S,
     ) -> None:
@@ -77,7 +78,7 @@ class Executor:
         self._on_outcome = on_outcome
         self._on_end = on_end
         self._on_stuck = on_stuck
-        self._on_line = on_line
+        self._sink = sink
         self._state = state
         self._cancel_grace_s = cancel_grace_s
         self._slots: dict[JobId, _Slot] = {}
@@ -100,7 +101,7 @@ class Executor:
         Its task belongs to its slot and not to a task group: a group waits for its tasks, and one that would not end
         could then never be abandoned.
         """
-        slot = _Slot(claim, JobContext(claim, self._state, self._on_line))
+        slot = _Slot(claim, JobContext(claim, self._state, self._sink))
         if (earlier := self._slots.get(claim.job_id)) is not None:
             self._superseded.add(earlier)  # it keeps its place until it has ended
             self._stop(earlier, Stop.LOST)

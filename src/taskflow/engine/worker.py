@@ -138,7 +138,7 @@ class Worker:
             on_outcome=self._ended,
             on_end=self._producer.place_freed,
             on_stuck=self._note_stuck,
-            on_line=self._completer.add_line,
+            sink=self._completer,
             state=state,
             cancel_grace_s=self._cancel_grace_s,
         )
