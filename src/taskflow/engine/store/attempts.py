@@ -7,7 +7,7 @@ from uuid import uuid4
 import asyncpg
 import msgspec
 
-from taskflow.db.query import Connection
+from taskflow.db.query import Connection, Query
 from taskflow.engine.job import Claim, LeaseId, NewLogLine, NewProgress, Outcome, OutcomeKind, WorkerId
 from taskflow.engine.record import OwnLease
 from taskflow.engine.store.base import LEASE_S, QUERIES, StoreBase
@@ -93,6 +93,19 @@ class AttemptStatements(StoreBase):
             ages_s=self._ages_s(outcomes),
         )
         return _pick(outcomes, rows)
+
+    def complete_elsewhere(self, outcome: Outcome) -> tuple[Query, dict[str, object]]:
+        """
+        Return the statement that ends one attempt as completed on somebody else's connection, and its parameters.
+
+        It answers with one boolean: false if the claim was taken back, and then the caller must roll back.
+        """
+        claim = outcome.claim
+        return QUERIES["complete_one"], {
+            "lease_id": claim.lease_id,
+            "position": claim.position,
+            "result": outcome.result,
+        }
 
     async def finish(self, connection: Connection, outcomes: Sequence[Outcome]) -> list[Outcome]:
         """Write down attempts that came to anything but success; return those that were refused."""
