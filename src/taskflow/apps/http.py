@@ -15,9 +15,15 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 import taskflow
+from taskflow.adapters.blobs import DatabaseBlobs
 from taskflow.apps.settings import Settings
 from taskflow.db.pool import Database
 from taskflow.engine.client import Engine
+from taskflow.engine.schedules import Schedules as EngineSchedules
+from taskflow.engine.statistics import Statistics
+from taskflow.files import endpoints as files_endpoints
+from taskflow.files.link import Links
+from taskflow.files.service import Files
 from taskflow.http import health, problem
 from taskflow.http.docs import add_docs
 from taskflow.http.edge import ASGIApp, Edge
@@ -32,6 +38,10 @@ from taskflow.jobs import endpoints as jobs_endpoints
 from taskflow.jobs.catalogue import Catalogue
 from taskflow.jobs.service import Jobs
 from taskflow.kernel.errors import SetupError
+from taskflow.schedules import endpoints as schedules_endpoints
+from taskflow.schedules.service import Schedules
+from taskflow.stats import endpoints as stats_endpoints
+from taskflow.stats.service import Stats
 from taskflow.telemetry.log import get_logger
 
 MAX_CONNECTIONS = 10  # of the pool
@@ -44,6 +54,9 @@ DESCRIPTION = (
 )
 TAGS = [
     {"name": "jobs", "description": "Background work: submit it, look at it, cancel it, run it again."},
+    {"name": "schedules", "description": "Jobs that are submitted again and again, at times that a rule gives."},
+    {"name": "statistics", "description": "How many jobs are where, how they ended, and how long they took."},
+    {"name": "files", "description": "What jobs read and make: upload it, download it, hand on a link to it."},
     {"name": "operations", "description": "For those who run TaskFlow."},
 ]
 
@@ -69,20 +82,28 @@ def create_app(
     once = Idempotency(database)
     guard = Guard(Access(ApiKeys(database)))
     jobs = Jobs(engine, Catalogue(engine), allow_forced_failures=development)
+    schedules = Schedules(EngineSchedules(database), jobs)
+    files = Files(database, DatabaseBlobs(database))
+    root = RootSecret(secret)
+    cursors = Cursors(root)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         await database.start()
         await engine.start()
-        pruning = asyncio.create_task(once.run(), name="taskflow-idempotency")
+        pruning = [
+            asyncio.create_task(once.run(), name="taskflow-idempotency"),
+            asyncio.create_task(files.run(), name="taskflow-files"),
+        ]
         _log.info("taskflow.api.start", version=taskflow.__version__, development=development)
         try:
             yield
         finally:
             _log.info("taskflow.api.stop")
-            pruning.cancel()
-            with suppress(asyncio.CancelledError):
-                await pruning
+            for task in pruning:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
             await engine.stop()
             await database.stop()
 
@@ -101,7 +122,12 @@ def create_app(
     add_operations(
         app,
         [
-            *jobs_endpoints.operations(jobs_endpoints.JobEndpoints(jobs, guard, once, Cursors(RootSecret(secret)))),
+            *jobs_endpoints.operations(jobs_endpoints.JobEndpoints(jobs, guard, once, cursors)),
+            *schedules_endpoints.operations(
+                schedules_endpoints.ScheduleEndpoints(schedules, database, guard, once, cursors)
+            ),
+            *stats_endpoints.operations(stats_endpoints.StatEndpoints(Stats(Statistics(database)), guard)),
+            *files_endpoints.operations(files_endpoints.FileEndpoints(files, guard, once, cursors, Links(root))),
             *health.operations(
                 health.HealthEndpoints(database, engine, lambda request: guard.admit(request, Permission.OPERATE))
             ),
@@ -113,9 +139,26 @@ def create_app(
         inner = CORSMiddleware(
             app,
             allow_origins=list(cors_origins),
-            allow_methods=["GET", "POST", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-Id", HEADER],
-            expose_headers=["Location", "Link", "Retry-After", "X-Request-Id", REPLAYED_HEADER],
+            allow_methods=["GET", "POST", "PATCH", "DELETE"],
+            allow_headers=[
+                "Authorization",
+                "Content-Type",
+                "If-None-Match",
+                "Range",
+                "X-API-Key",
+                "X-Request-Id",
+                HEADER,
+            ],
+            expose_headers=[
+                "Content-Disposition",
+                "Content-Range",
+                "ETag",
+                "Location",
+                "Link",
+                "Retry-After",
+                "X-Request-Id",
+                REPLAYED_HEADER,
+            ],
             max_age=CORS_MAX_AGE_S,
         )
     return Edge(inner)
@@ -181,7 +224,8 @@ def run_api(settings: Settings, *, fd: int | None = None, control_fd: int | None
     )
 
     async def prove_life(channel: ControlChannel) -> None:
-        await server.answers.wait()  # the first sign of life says that requests are answered
+        await server.answers.wait()
+        channel.mark_ready()
         await channel.run()
 
     async def run() -> None:

@@ -20,7 +20,7 @@ import taskflow.kinds
 from taskflow.apps.control import ControlChannel
 from taskflow.apps.data_dir import DataDirectory
 from taskflow.apps.settings import Settings
-from taskflow.apps.supervisor import Child, ChildSpec, Supervisor, first_sign, spawn_python, stop_signals, unbreakable
+from taskflow.apps.supervisor import Child, ChildSpec, Supervisor, spawn_python, stop_signals, unbreakable, until_ready
 from taskflow.engine.job import WorkerId
 from taskflow.engine.supervision import SupervisorInfo, WorkerSupervision
 from taskflow.kernel.errors import SetupError
@@ -119,7 +119,7 @@ def run_fleet(settings: Settings, say: Callable[[str], None]) -> None:
                 fleet = WorkerFleet(supervisor, settings, url, settings.child_environ(database_url=url))
                 try:
                     fleet.start()
-                    starting = asyncio.gather(*(first_sign(child) for child in fleet.children))
+                    starting = asyncio.gather(*(until_ready(child) for child in fleet.children))
                     stopping = asyncio.ensure_future(stop.wait())
                     either: list[asyncio.Future[Any]] = [starting, stopping]
                     await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
@@ -168,6 +168,7 @@ def run_worker(settings: Settings, *, supervised_by: UUID, incarnation: int, con
             loop.call_later(ORPHAN_GRACE_S, worker.request_stop)
 
         control = ControlChannel(control_fd, on_heartbeat=worker.beat, on_orphaned=orphaned, grace_s=ORPHAN_END_S)
+        worker.on_ready = control.mark_ready
         loop.add_signal_handler(signal.SIGTERM, worker.request_stop)
         proving = asyncio.create_task(control.run(), name="control channel")
         try:

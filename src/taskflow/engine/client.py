@@ -16,6 +16,7 @@ from uuid import UUID
 from taskflow.db.pool import DATABASE_ERRORS, Database
 from taskflow.db.query import Connection
 from taskflow.engine.job import (
+    DELIVERY_QUEUE,
     MAX_BATCH,
     Attempt,
     Cancellation,
@@ -219,6 +220,8 @@ class Engine:
             body = await self._body(lent, job_id, namespace)
             for _ in range(_CANCEL_TRIES):
                 if await self._store.cancel_waiting(lent, body):
+                    if body.settles and connection is None:
+                        self.wake([DELIVERY_QUEUE])
                     return Cancellation(job_id, State.CANCELLED)
                 if requested_at := await self._store.request_cancel(lent, job_id):
                     if connection is None:

@@ -26,7 +26,7 @@ from taskflow.db.pool import DATABASE_ERRORS, Database
 from taskflow.engine import policy
 from taskflow.engine.completer import Completer
 from taskflow.engine.executor import CANCEL_GRACE_S, Executor
-from taskflow.engine.job import Claim, JobId, Outcome, OutcomeKind, WorkerId
+from taskflow.engine.job import DELIVERY_QUEUE, Claim, JobId, Outcome, OutcomeKind, WorkerId
 from taskflow.engine.notifier import CANCEL_CHANNEL, WAKE_CHANNEL, Notifier
 from taskflow.engine.producer import Producer
 from taskflow.engine.registry import Registry
@@ -82,8 +82,13 @@ class Worker:
         self._log_attempts = log_attempts
         self._store = Store()
         self._database = Database(url, max_size=4, application_name="taskflow-worker", patience_s=1.0)
-        self._completer = Completer(self._database, self._store, on_written=self._written)
         self._notifier = Notifier(self._database)
+        self._completer = Completer(
+            self._database,
+            self._store,
+            on_written=self._written,
+            on_settled=lambda: self._notifier.wake([DELIVERY_QUEUE]),
+        )
         self._producer = Producer(
             self._database,
             self._store,
@@ -106,6 +111,7 @@ class Worker:
         self._stopping = asyncio.Event()
         self._stop_now = asyncio.Event()
         self._reconcile_now = asyncio.Event()
+        self.on_ready: Callable[[], None] = lambda: None  # called once its kinds are published and it claims
         self.is_stuck = False  # a handler would not end: the process must exit without waiting for it
         self._meters: dict[tuple[str, str], _Meter] = {}
 
@@ -157,6 +163,7 @@ class Worker:
                 ]
                 await self._publish_kinds()
                 producing = services.create_task(self._producer.run(), name="taskflow-producer")
+                self.on_ready()
                 await self._stopping.wait()
                 await self._drain(self._executor, producing)
                 for task in running:

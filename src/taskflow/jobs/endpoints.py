@@ -250,6 +250,7 @@ _EXAMPLE_JOB: Mapping[str, Any] = {
     "error": None,
     "errorType": None,
     "failureReason": None,
+    "callbackUrl": None,
 }
 _EXAMPLE_DONE = {
     **_EXAMPLE_JOB,

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchem
 from pydantic_core import PydanticCustomError
 
 from taskflow.engine.job import (
+    MAX_CALLBACK_URL_LENGTH,
     MAX_DELAY_S,
     MAX_NAME_LENGTH,
     MAX_PRIORITY,
@@ -128,6 +129,11 @@ class SubmitJob(BaseModel):
     delay: _bounded(0, MAX_DELAY_MS, " ms") = Field(  # type: ignore[valid-type]
         default=None, description="Not before this many milliseconds from now."
     )
+    callbackUrl: Annotated[str, Field(max_length=MAX_CALLBACK_URL_LENGTH)] | None = Field(  # noqa: N815
+        default=None,
+        description="Is told, signed and with retries, when the job has completed, failed or been cancelled.",
+        json_schema_extra={"format": "uri"},
+    )
     tags: list[_Name] = Field(default_factory=list, max_length=MAX_TAGS, description="Words to find it by.")
 
 
@@ -143,6 +149,14 @@ _Limit = Annotated[
     WithJsonSchema({"type": "integer", "minimum": MIN_LIMIT, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}),
 ]
 _Cursor = Annotated[str, WithJsonSchema({"type": "string"})]
+
+# For other slices, whose requests describe jobs and lists too.
+Name = _Name
+Priority = _Priority
+Instant = _Instant
+Limit = _Limit
+Cursor = _Cursor
+bounded = _bounded
 
 
 def _state(value: object) -> State | None:
@@ -235,6 +249,7 @@ class JobView(msgspec.Struct, frozen=True, rename="camel"):
     error: Annotated[str | None, Meta(description="Of the last attempt that failed, until the job completes.")]
     error_type: str | None
     failure_reason: FailureReason | None
+    callback_url: str | None
     progress: Annotated[ProgressView | None, Meta(description="What the handler reported last.")] = None
     attempts: Annotated[
         list[AttemptView] | UnsetType, Meta(description="Oldest first; only in `GET /api/v1/jobs/{jobId}`.")
@@ -312,6 +327,7 @@ def view_of_new(job: NewJob, enqueued: Enqueued) -> JobView:
         error=None,
         error_type=None,
         failure_reason=None,
+        callback_url=job.callback_url,
     )
 
 
@@ -341,6 +357,7 @@ def view_of_job(job: Job, attempts: Sequence[Attempt] | None = None) -> JobView:
         error_type=error_type,
         failure_reason=job.failure_reason,
         progress=_view_of_progress(job.progress),
+        callback_url=job.callback_url,
         attempts=UNSET if attempts is None else [_view_of_attempt(attempt) for attempt in attempts],
     )
 

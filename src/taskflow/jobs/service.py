@@ -85,6 +85,7 @@ class Jobs:
             timeout_s=info.timeout_s if submit.timeout is None else submit.timeout / 1000,
             run_at=submit.runAt,
             run_after=None if submit.delay is None else timedelta(milliseconds=submit.delay),
+            callback_url=submit.callbackUrl,
             tags=submit.tags,
             headers=headers,
         )

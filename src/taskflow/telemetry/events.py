@@ -52,6 +52,9 @@ EVENTS: Mapping[str, Event] = {
     "taskflow.duty.exception": Event("A duty of the leader failed; its next round comes.", ("duty", "error")),
     "taskflow.fence.start": Event("The worker cannot prove its life and stops what it runs.", ("running", "silent_s")),
     "taskflow.fence.stop": Event("The worker can prove its life again and goes on."),
+    "taskflow.file.prune.exception": Event(
+        "Files whose time is up could not be deleted; the next round comes.", ("error",)
+    ),
     "taskflow.flush.refused": Event(
         "A flush of outcomes was refused as a whole; each is tried alone.", ("error", "jobs")
     ),
@@ -83,6 +86,10 @@ EVENTS: Mapping[str, Event] = {
     ),
     "taskflow.rescue.stop": Event(
         "Jobs of workers that are gone were given back.", ("jobs", "leases", "workers", "incarnation")
+    ),
+    "taskflow.schedule.failed": Event(
+        "A schedule was due and its job could not be submitted; its ledger says why.",
+        ("schedule_id", "kind", "fire_at"),
     ),
     "taskflow.worker.drain": Event(
         "The worker takes no more jobs and waits for those it runs.", ("running", "grace_s")

@@ -148,4 +148,5 @@ def _job(row: asyncpg.Record) -> Job:
         progress=None
         if row["progress"] is None
         else Progress(row["progress"], row["progress_message"], row["progress_attempt"], row["progress_at"]),
+        callback_url=row["callback_url"],
     )
