@@ -18,12 +18,12 @@ import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
+from tests.support.reference import SOURCE
+from tests.support.waiting import eventually
 
 from taskflow import Invalid, JobFunction, NewJob, NotFound, SetupError, State, TaskFlow, Unavailable
 from taskflow.db.query import Connection
 from taskflow.engine.notifier import WAKE_CHANNEL
-from tests.support.reference import SOURCE
-from tests.support.waiting import eventually
 
 
 @pytest.fixture
@@ -436,5 +436,7 @@ def test_a_script_that_closes_nothing_leaves_no_warning_behind(database_url: str
 
 def test_importing_the_package_loads_none_of_the_sdk() -> None:
     code = "import sys, taskflow; print(*sorted(name for name in sys.modules if name.startswith('taskflow')))"
-    done = subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": str(SOURCE.parent)}, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={"PYTHONPATH": str(SOURCE.parent)}, capture_output=True, text=True
+    )
     assert done.stdout.split() == ["taskflow"]

@@ -22,7 +22,9 @@ KNOWN = (
     "AsyncConnection of SQLAlchemy"
 )
 _WAITING = "taskflow.waiting"  # in a session's info: what its commit is to announce
-_SQLALCHEMY_ASYNC = "sqlalchemy.ext.asyncio"  # needs more than SQLAlchemy alone: whoever has such an object has loaded it
+_SQLALCHEMY_ASYNC = (
+    "sqlalchemy.ext.asyncio"  # needs more than SQLAlchemy alone: whoever has such an object has loaded it
+)
 
 # jobs stored → called once the transaction has committed
 AfterCommit = Callable[[Sequence[NewJob]], None]

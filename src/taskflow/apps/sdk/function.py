@@ -39,6 +39,7 @@ class Options:
     run_at: datetime | None = None
     tags: Sequence[str] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
+    callback_url: str | None = None
     connection: object = None
 
 
@@ -115,6 +116,7 @@ class Submittable(Generic[P, R]):
             run_after=None if options.delay_s is None else _delay(options.delay_s),
             tags=options.tags,
             headers=options.headers,
+            callback_url=options.callback_url,
         )
 
 
@@ -170,6 +172,7 @@ class JobFunction(Submittable[P, R]):
         run_at: datetime | None = None,
         tags: Sequence[str] = (),
         headers: Mapping[str, str] | None = None,
+        callback_url: str | None = None,
         connection: object = None,
     ) -> Submittable[P, R]:
         """
@@ -181,10 +184,20 @@ class JobFunction(Submittable[P, R]):
             run_at: not before this instant; with a time zone.
             tags: words to find it by, 20 at most.
             headers: short texts that ride along; the function finds them at `ctx.headers`.
+            callback_url: who is told, durably, how the job ended.
             connection: of asyncpg, psycopg or SQLAlchemy: the job exists if and only if its transaction commits.
         """
         chosen = Options(
-            queue, priority, retries, timeout_s, delay_s, run_at, tuple(tags), dict(headers or {}), connection
+            queue=queue,
+            priority=priority,
+            retries=retries,
+            timeout_s=timeout_s,
+            delay_s=delay_s,
+            run_at=run_at,
+            tags=tuple(tags),
+            headers=dict(headers or {}),
+            callback_url=callback_url,
+            connection=connection,
         )
         return Submittable(self._app, self, chosen)
 

@@ -110,6 +110,7 @@ class AttemptStatements(StoreBase):
             "lease_id": claim.lease_id,
             "position": claim.position,
             "result": outcome.result,
+            "wait_s": claim.queue_wait_s,
         }
 
     async def finish(self, connection: Connection, outcomes: Sequence[Outcome]) -> list[Outcome]:

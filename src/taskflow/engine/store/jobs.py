@@ -124,6 +124,8 @@ def _options(job: NewJob) -> dict[str, object]:
         "tags": list(job.tags),
         "headers": dict(job.headers),
     }
+    if job.callback_url is not None:
+        options["callbackUrl"] = job.callback_url
     if job.run_at is not None:
         options["runAt"] = job.run_at.isoformat()
     if job.run_after is not None:

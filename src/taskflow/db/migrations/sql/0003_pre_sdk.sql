@@ -12,10 +12,14 @@ CREATE TABLE taskflow.job_progress (
 
 -- End one attempt as completed, in the caller's transaction: what else it does happens if and only if the job completes.
 -- False: the claim was taken back; the caller must roll back. Locks: the lease row, so that it is the last to be called
--- before the commit. The same rule as queries/complete.sql, for one job.
-CREATE FUNCTION taskflow.complete_one(lease_id uuid, "position" integer, result jsonb) RETURNS boolean
+-- before the commit. wait_s is how long the job had been due when it was claimed, for the statistics.
+-- The same rules as queries/complete.sql, for one job; and what follows from its end is settled at once.
+CREATE FUNCTION taskflow.complete_one(
+    lease_id uuid, "position" integer, result jsonb, wait_s double precision DEFAULT 0
+) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+    ended_at CONSTANT timestamptz := clock_timestamp();
     held taskflow.lease;
     body taskflow.job;
 BEGIN
@@ -35,12 +39,19 @@ BEGIN
         (job_id, namespace, queue, kind, state, attempt, failures, result, started_at, finished_at)
     VALUES (
         body.id, body.namespace, body.queue, body.kind, 'completed', held.attempts[complete_one."position" + 1],
-        held.failures[complete_one."position" + 1], complete_one.result, held.claimed_at, clock_timestamp()
+        held.failures[complete_one."position" + 1], complete_one.result, held.claimed_at, ended_at
     );
+    INSERT INTO taskflow.stat_delta (namespace, hour, queue, kind, state, measure, bucket, jobs)
+    VALUES
+        (body.namespace, date_trunc('hour', ended_at, 'UTC'), body.queue, body.kind, 'completed', 'run',
+         taskflow.stat_bucket(extract(epoch FROM ended_at - held.claimed_at)::double precision), 1),
+        (body.namespace, date_trunc('hour', ended_at, 'UTC'), body.queue, body.kind, 'completed', 'wait',
+         taskflow.stat_bucket(complete_one.wait_s), 1);
+    PERFORM taskflow.settle(ARRAY[body.id]);
     RETURN true;
 END
 $$;
-REVOKE ALL ON FUNCTION taskflow.complete_one(uuid, integer, jsonb) FROM PUBLIC;
+REVOKE ALL ON FUNCTION taskflow.complete_one(uuid, integer, jsonb, double precision) FROM PUBLIC;
 
 -- What an option says, checked: null if it is not given.
 CREATE FUNCTION taskflow.option_text(options jsonb, name text) RETURNS text
@@ -124,7 +135,7 @@ CREATE FUNCTION taskflow.enqueue(kind text, payload jsonb DEFAULT '{}', options 
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     known CONSTANT text[] := ARRAY[
-        'delay', 'headers', 'namespace', 'priority', 'queue', 'retries', 'runAt', 'tags', 'timeout'
+        'callbackUrl', 'delay', 'headers', 'namespace', 'priority', 'queue', 'retries', 'runAt', 'tags', 'timeout'
     ];
     made_at CONSTANT timestamptz := clock_timestamp();
     new_id CONSTANT uuid := taskflow.uuid_v7(made_at);
@@ -136,6 +147,7 @@ DECLARE
     job_priority bigint;
     job_tags text[] := '{}';
     job_headers jsonb;
+    callback_url text;
     stranger text;
 BEGIN
     PERFORM taskflow.check_name(kind, 'kind');
@@ -187,6 +199,11 @@ BEGIN
         RAISE EXCEPTION 'headers must be an object of texts, at most 8192 bytes of JSON'
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
+    callback_url := taskflow.option_text(given, 'callbackUrl');
+    IF callback_url !~ '^https?://[^[:space:]/]' OR length(callback_url) > 2048 THEN
+        RAISE EXCEPTION 'callbackUrl must start with http:// or https:// and have at most 2048 characters, got %',
+            left(callback_url, 100) USING ERRCODE = 'invalid_parameter_value';
+    END IF;
     IF given ? 'namespace' THEN
         IF taskflow.option_text(given, 'namespace') !~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN
             RAISE EXCEPTION 'namespace must be a UUID, got %', left(given ->> 'namespace', 100)
@@ -196,12 +213,12 @@ BEGIN
     END IF;
 
     INSERT INTO taskflow.job
-        (id, namespace, queue, kind, payload, priority, retries, timeout_ms, tags, headers, created_at)
+        (id, namespace, queue, kind, payload, priority, retries, timeout_ms, tags, headers, callback_url, created_at)
     VALUES (
         new_id, job_namespace, job_queue, enqueue.kind, enqueue.payload, job_priority,
         coalesce(taskflow.option_whole(given, 'retries', 0, 10), defaults.retries::bigint, 3),
         coalesce(taskflow.option_whole(given, 'timeout', 1, 86400000), defaults.timeout_ms::bigint, 30000),
-        job_tags, job_headers, made_at
+        job_tags, job_headers, callback_url, made_at
     );
     IF due_at > made_at THEN
         INSERT INTO taskflow.deferred (job_id, namespace, queue, kind, priority, run_at, attempt, failures, state)
