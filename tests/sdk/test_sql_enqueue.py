@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from embedded_postgres import bindir
+from taskflow.db.embedded import bindir
 from typer.testing import CliRunner
 
 from taskflow.apps.cli import app as cli
