@@ -52,10 +52,17 @@ class Progress(msgspec.Struct, frozen=True, tag="progress", gc=False):
 
 
 class Ended(msgspec.Struct, frozen=True, tag="ended", gc=False):
-    """The call came to this. *worn*: the child should not be used again."""
+    """
+    The call came to this.
+
+    Args:
+        worn: the child should not be used again.
+        told: it had heard that it should end, so that no such signal is still on its way.
+    """
 
     ending: Ending
     worn: bool = False
+    told: bool = False
 
 
 Said: TypeAlias = Ready | Begun | Line | Progress | Ended
