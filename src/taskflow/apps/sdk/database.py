@@ -50,7 +50,7 @@ class AppDatabase:
         if url is not None and not url.startswith(("postgresql://", "postgres://")):
             raise SetupError("the database URL must start with postgresql://")
         self._given = url
-        self._data_dir = data_dir
+        self.data_dir = data_dir
         self._found: str | None = None
         self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopDatabase] = WeakKeyDictionary()
         self._lock = threading.Lock()
@@ -69,7 +69,7 @@ class AppDatabase:
 
     def url(self) -> str:
         if self._found is None:
-            self._found = find_url(self._given, self._data_dir)
+            self._found = find_url(self._given, self.data_dir)
         return self._found
 
     async def here(self) -> "_LoopDatabase":
