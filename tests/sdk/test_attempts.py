@@ -1,4 +1,4 @@
-"""Attempts of an app's jobs: results, verdicts, hooks, shared state, progress, and transactions that end with the job."""
+"""Attempts of an app's jobs: results, verdicts, hooks, state, progress, and transactions that end with the job."""
 
 import asyncio
 import time
@@ -11,6 +11,8 @@ from uuid import UUID
 
 import psycopg
 import pytest
+from tests.support.waiting import eventually
+from tests.support.workers import working
 
 from taskflow import (
     Cancel,
@@ -28,8 +30,6 @@ from taskflow.db.query import Connection
 from taskflow.engine.job import OutcomeKind
 from taskflow.engine.store import Store
 from taskflow.engine.worker import Worker
-from tests.support.waiting import eventually
-from tests.support.workers import working
 
 
 @dataclass
@@ -82,7 +82,8 @@ async def test_what_is_no_result_raises_what_became_of_the_job(app: TaskFlow, da
 
     async with running(app, database_url):
         failed = await fail.enqueue()
-        with pytest.raises(JobFailed, match=r"failed \(exhausted\) after 1 attempts: ValueError: the card is expired") as e:
+        words = r"failed \(exhausted\) after 1 attempts: ValueError: the card is expired"
+        with pytest.raises(JobFailed, match=words) as e:
             await failed.result(timeout_s=5)
         assert (e.value.error_type, e.value.error, e.value.job_id) == (
             "ValueError",
@@ -92,7 +93,7 @@ async def test_what_is_no_result_raises_what_became_of_the_job(app: TaskFlow, da
         assert "attempt.py" not in str(e.value.traceback).splitlines()[1]
         waiting = await wait.enqueue()
         await eventually("the attempt", lambda: _is(waiting, State.ACTIVE))
-        with pytest.raises(TimeoutError, match="is active after 0.05 s"):
+        with pytest.raises(TimeoutError, match=r"is active after 0\.05 s"):
             await waiting.result(timeout_s=0.05)
         assert (await waiting.cancel()).requested_at is not None
         with pytest.raises(JobCancelled):
@@ -124,7 +125,7 @@ async def test_a_verdict_counts_whether_it_is_raised_or_returned(
         raise verdicts[word]
 
     async with running(app, database_url):
-        handles = {word: await judge.enqueue(word) for word in ("retry", "snooze", "cancel", "permanent")}  # type: ignore[call-arg]
+        handles = {word: await judge.enqueue(word) for word in ("retry", "snooze", "cancel", "permanent")}
         assert await handles["retry"].result(timeout_s=8) == 1
         assert await handles["snooze"].result(timeout_s=8) == 0
         with pytest.raises(JobCancelled):
@@ -171,9 +172,9 @@ async def test_hooks_run_in_pairs_around_every_attempt_and_find_the_shared_state
         return by * int(ctx.state["rate"])
 
     async with running(app, database_url):
-        assert await (await multiply.enqueue(by=2)).result(timeout_s=5) == 6  # type: ignore[call-arg]
+        assert await (await multiply.enqueue(by=2)).result(timeout_s=5) == 6
         with pytest.raises(JobFailed):
-            await (await multiply.enqueue(by=0)).result(timeout_s=5)  # type: ignore[call-arg]
+            await (await multiply.enqueue(by=0)).result(timeout_s=5)
     around = [("first", "multiply"), "second", "last but one"]
     assert heard == ["opened", *around, ("last", None), *around, ("last", "ZeroDivisionError"), "closed"]
 
@@ -192,9 +193,7 @@ async def test_a_hook_before_an_attempt_may_end_it(app: TaskFlow, database_url: 
             await (await sell.enqueue()).result(timeout_s=5)
 
 
-async def test_progress_is_shown_while_the_job_runs_and_the_last_report_stays(
-    app: TaskFlow, database_url: str
-) -> None:
+async def test_progress_is_shown_while_the_job_runs_and_the_last_report_stays(app: TaskFlow, database_url: str) -> None:
     go_on = asyncio.Event()
 
     @app.job()
@@ -205,7 +204,7 @@ async def test_progress_is_shown_while_the_job_runs_and_the_last_report_stays(
         ctx.progress(1.0, "done\x00")
 
     async with running(app, database_url):
-        handle = await resize.enqueue()  # type: ignore[call-arg]
+        handle = await resize.enqueue()
 
         async def reported() -> Any:
             return (await handle.job()).progress
@@ -226,7 +225,7 @@ async def test_progress_from_zero_to_one_or_an_error(app: TaskFlow, database_url
 
     async with running(app, database_url):
         with pytest.raises(JobFailed, match="fraction must be from 0 to 1, got 40"):
-            await (await resize.enqueue()).result(timeout_s=5)  # type: ignore[call-arg]
+            await (await resize.enqueue()).result(timeout_s=5)
 
 
 # Transactions that end with the job -----------------------------------------------------------------------------------
@@ -247,7 +246,7 @@ async def test_effects_and_completion_are_one_commit(app: TaskFlow, database_url
         return entry
 
     async with running(app, database_url):
-        handle = await book.enqueue(entry="a")  # type: ignore[call-arg]
+        handle = await book.enqueue(entry="a")
         await inside.wait()
         assert await entries(ledger) == []
         assert await handle.status() is State.ACTIVE
@@ -276,7 +275,7 @@ async def test_an_error_rolls_the_effects_back(
 
     async with running(app, database_url):
         with pytest.raises(JobFailed):
-            await (await book.enqueue()).result(timeout_s=5)  # type: ignore[call-arg]
+            await (await book.enqueue()).result(timeout_s=5)
     assert await entries(ledger) == []
 
 
@@ -288,13 +287,13 @@ async def test_an_error_that_the_function_catches_rolls_back_what_it_was_in_and_
         try:
             async with ctx.transaction() as connection:
                 await connection.execute("INSERT INTO ledger VALUES ('lost')")
-                raise LookupError
+                raise LookupError  # noqa: TRY301
         except LookupError:
             async with ctx.transaction() as connection:
                 await connection.execute("INSERT INTO ledger VALUES ('kept')")
 
     async with running(app, database_url):
-        await (await book.enqueue()).result(timeout_s=5)  # type: ignore[call-arg]
+        await (await book.enqueue()).result(timeout_s=5)
     assert await entries(ledger) == ["kept"]
 
 
@@ -320,7 +319,7 @@ async def test_effects_happen_once_although_the_claim_was_lost_and_the_job_ran_t
         return ctx.attempt
 
     async with running(app, database_url):
-        handle = await book.enqueue()  # type: ignore[call-arg]
+        handle = await book.enqueue()
         assert await handle.result(timeout_s=15) == 2
     assert attempts == [1, 2]
     assert await entries(ledger) == ["attempt 2"]
@@ -336,7 +335,7 @@ async def test_a_timeout_rolls_the_effects_back(app: TaskFlow, database_url: str
 
     async with running(app, database_url):
         with pytest.raises(JobFailed, match="Timeout"):
-            await (await book.enqueue()).result(timeout_s=8)  # type: ignore[call-arg]
+            await (await book.enqueue()).result(timeout_s=8)
     assert await entries(ledger) == []
 
 
@@ -356,7 +355,7 @@ async def test_a_job_submitted_in_an_attempts_transaction_exists_if_the_attempt_
         return str(handle.job_id)
 
     async with running(app, database_url):
-        follower = app.handle(await (await lead.enqueue()).result(timeout_s=8))  # type: ignore[call-arg]
+        follower = app.handle(await (await lead.enqueue()).result(timeout_s=8))
         assert await follower.result(timeout_s=8) == 2
     with psycopg.connect(database_url) as connection:
         assert connection.execute("SELECT count(*) FROM taskflow.job").fetchone() == (2,)
@@ -375,7 +374,7 @@ async def test_a_sync_function_in_a_thread_has_a_psycopg_transaction(
         return entry
 
     async with running(app, database_url):
-        handle = await book.enqueue(entry="a")  # type: ignore[call-arg]
+        handle = await book.enqueue(entry="a")
         assert await handle.result(timeout_s=8) == "a"
     assert await entries(ledger) == ["a 2"]
 
@@ -389,7 +388,7 @@ async def test_a_callback_is_due_with_the_commit_of_an_attempts_transaction(
             await connection.execute("INSERT INTO ledger VALUES ('a')")
 
     async with running(app, database_url):
-        await (await book.options(callback_url="https://example.org/").enqueue()).result(timeout_s=5)  # type: ignore[call-arg]
+        await (await book.options(callback_url="https://example.org/").enqueue()).result(timeout_s=5)
     assert await ledger.fetchval("SELECT event FROM taskflow.webhook_delivery") == "job.completed"
 
 
@@ -402,7 +401,7 @@ async def test_an_attempts_transaction_may_be_idle_for_as_long_as_the_attempt_ma
             return str(await connection.fetchval("SHOW idle_in_transaction_session_timeout"))
 
     async with running(app, database_url):
-        assert await (await look.enqueue()).result(timeout_s=5) in ("109s", "110s")  # type: ignore[call-arg]
+        assert await (await look.enqueue()).result(timeout_s=5) in ("109s", "110s")
 
 
 async def test_waiting_for_a_result_looks_seldom(app: TaskFlow, database_url: str) -> None:

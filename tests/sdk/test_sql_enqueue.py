@@ -10,10 +10,10 @@ from typing import Any
 
 import psycopg
 import pytest
-from taskflow.db.embedded import bindir
 from typer.testing import CliRunner
 
 from taskflow.apps.cli import app as cli
+from taskflow.db.embedded import bindir
 from taskflow.db.query import Connection
 from taskflow.engine.client import Engine
 from taskflow.engine.job import DEFAULT_NAMESPACE, JobFilter, KindInfo, State
@@ -83,7 +83,7 @@ async def test_run_at_takes_an_instant_and_one_in_the_past_is_now(connection: Co
 
 
 async def test_a_rollback_leaves_nothing(connection: Connection, engine: Engine) -> None:
-    with pytest.raises(RuntimeError):
+    with pytest.raises(RuntimeError):  # noqa: PT012
         async with connection.transaction():
             await enqueue(connection, "resize")
             await enqueue(connection, "resize", delay=1)

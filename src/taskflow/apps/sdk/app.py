@@ -2,7 +2,13 @@
 
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+    contextmanager,
+    suppress,
+)
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, overload
 from uuid import UUID
@@ -140,7 +146,7 @@ class TaskFlow:
                 isolation=isolation,
                 memory_limit_mb=memory_limit_mb,
                 cpu_limit_s=cpu_limit_s,
-            )(attempt.make_handler(function, arguments, self._hooks, self.database))
+            )(attempt.make_handler(function, arguments, self._hooks, self))
             self._jobs[name] = made
             return made
 
@@ -185,6 +191,14 @@ class TaskFlow:
     def jobs(self) -> Mapping[str, JobFunction[..., Any]]:
         """The app's jobs by kind."""
         return self._jobs
+
+    def transaction_async(self) -> "AbstractAsyncContextManager[asyncpg.Connection[Any]]":
+        """Lend a connection for `ctx.transaction()`."""
+        return self.database.transaction_async()
+
+    def transaction_thread(self) -> "AbstractContextManager[psycopg.Connection[Any]]":
+        """Lend a connection for `ctx.transaction()` in a plain function."""
+        return self.database.transaction_sync()
 
     def open_state(self) -> AbstractAsyncContextManager[Mapping[str, Any]]:
         """Run the app's lifespan and close the app's connections after it. For workers."""

@@ -25,7 +25,7 @@ class Transactions(Protocol):
     """Where `ctx.transaction()` gets its connections."""
 
     def transaction_async(self) -> "AbstractAsyncContextManager[asyncpg.Connection[Any]]": ...
-    def transaction_sync(self) -> "AbstractContextManager[psycopg.Connection[Any]]": ...
+    def transaction_thread(self) -> "AbstractContextManager[psycopg.Connection[Any]]": ...
 
 
 class JobContext:
@@ -126,7 +126,7 @@ class JobContext:
     def open_sync(self) -> "psycopg.Connection[Any]":
         if self._sync is None:
             stack = ExitStack()
-            connection = stack.enter_context(self._transactions.transaction_sync())
+            connection = stack.enter_context(self._transactions.transaction_thread())
             self._sync = stack, connection
             connection.execute(_IDLE.replace("$1", "%s"), [f"{self.remaining_s + IDLE_SPARE_S:.0f}s"])
         return self._sync[1]

@@ -1,7 +1,7 @@
 """
 The app's database for code without an event loop: psycopg, a few connections, any number of threads and forks.
 
-The engine's own statements run here too: they are coroutines over an asyncpg connection, and over `_Statements`, which
+The engine's own statements run here too: they are coroutines over an asyncpg connection, and over `Statements`, which
 looks like one and never waits, they end at their first step (`run_now`). So there is one `Engine` and one set of
 statements for both worlds.
 """
@@ -10,11 +10,12 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, TypeVar, cast
 
+import asyncpg
 import psycopg
 from psycopg.adapt import Loader
 from psycopg.rows import RowMaker
@@ -105,7 +106,7 @@ class ThreadDatabase:
         """Lend a connection to the engine's statements. Raises Unavailable if it is lost on the way."""
         with self.transaction() if in_transaction else self.connection() as connection:
             try:
-                yield cast("Connection", _Statements(connection))
+                yield cast("Connection", Statements(connection))
             except psycopg.OperationalError as error:
                 raise Unavailable("the database went away; a submit may have happened", retry_after_s=1.0) from error
 
@@ -194,7 +195,7 @@ def _rows(cursor: "psycopg.Cursor[Any]") -> RowMaker[_Row]:
     return make
 
 
-class _Statements:
+class Statements:
     """What the engine's statements need of an asyncpg connection, over a psycopg one. Nothing here ever waits."""
 
     def __init__(self, connection: "psycopg.Connection[Any]") -> None:
@@ -204,7 +205,7 @@ class _Statements:
         cursor = psycopg.RawCursor(self._connection, row_factory=_rows)
         cursor.adapters.register_loader("jsonb", TextLoader)  # asyncpg gives JSON as text
         cursor.adapters.register_loader("timestamptz", _InstantLoader)
-        cursor.execute(sql.encode(), args)
+        cursor.execute(sql.encode(), [_plain(value) for value in args])
         return cursor
 
     async def fetch(self, sql: str, *args: Any) -> list[_Row]:
@@ -219,3 +220,15 @@ class _Statements:
 
     async def execute(self, sql: str, *args: Any) -> str:
         return self._run(sql, args).statusmessage or ""
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[None]:
+        with self._connection.transaction():
+            yield
+
+
+def _plain(value: Any) -> Any:
+    """Return bit strings, which psycopg does not know, as texts; PostgreSQL casts them."""
+    if isinstance(value, list) and value and isinstance(value[0], asyncpg.BitString):
+        return [bits.as_string().replace(" ", "") for bits in value]
+    return value
