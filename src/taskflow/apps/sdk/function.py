@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from taskflow.apps.sdk.app import TaskFlow
 
 P = ParamSpec("P")
-R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 
 Priority: TypeAlias = Literal["low", "normal", "high"] | int
 PRIORITIES: Mapping[str, int] = {"low": PRIORITY_LOW, "normal": PRIORITY_NORMAL, "high": PRIORITY_HIGH}
@@ -43,17 +43,17 @@ class Options:
     connection: object = None
 
 
-class Submittable(Generic[P, R]):
+class Submittable(Generic[P, R_co]):
     """What can be submitted: a job function, alone or with options."""
 
     __slots__ = ("_app", "_function", "_options")
 
-    def __init__(self, app: "TaskFlow", function: "JobFunction[P, R]", options: Options) -> None:
+    def __init__(self, app: "TaskFlow", function: "JobFunction[P, R_co]", options: Options) -> None:
         self._app = app
         self._function = function
         self._options = options
 
-    async def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> Handle[R]:
+    async def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> Handle[R_co]:
         """
         Submit a job with these arguments; stored when this returns, or when the transaction of `connection=` commits.
 
@@ -66,12 +66,14 @@ class Submittable(Generic[P, R]):
         [job_id] = await self._app.submit([self._job(args, kwargs)], self._options.connection)
         return self._handle(job_id)
 
-    def enqueue_sync(self, *args: P.args, **kwargs: P.kwargs) -> Handle[R]:
+    def enqueue_sync(self, *args: P.args, **kwargs: P.kwargs) -> Handle[R_co]:
         """As `enqueue`, without an event loop: for Flask, Django, scripts. Any thread may call it."""
         [job_id] = self._app.submit_sync([self._job(args, kwargs)], self._options.connection)
         return self._handle(job_id)
 
-    async def enqueue_many(self, calls: Iterable[Mapping[str, Any]], *, connection: object = None) -> list[Handle[R]]:
+    async def enqueue_many(
+        self, calls: Iterable[Mapping[str, Any]], *, connection: object = None
+    ) -> list[Handle[R_co]]:
         """
         Submit a job for each mapping of arguments, all or none, answered in their order.
 
@@ -81,12 +83,12 @@ class Submittable(Generic[P, R]):
         connection = self._options.connection if connection is None else connection
         return [self._handle(job_id) for job_id in await self._app.submit(self._jobs(calls), connection)]
 
-    def enqueue_many_sync(self, calls: Iterable[Mapping[str, Any]], *, connection: object = None) -> list[Handle[R]]:
+    def enqueue_many_sync(self, calls: Iterable[Mapping[str, Any]], *, connection: object = None) -> list[Handle[R_co]]:
         """As `enqueue_many`, without an event loop."""
         connection = self._options.connection if connection is None else connection
         return [self._handle(job_id) for job_id in self._app.submit_sync(self._jobs(calls), connection)]
 
-    def _handle(self, job_id: UUID) -> Handle[R]:
+    def _handle(self, job_id: UUID) -> Handle[R_co]:
         return Handle(self._app, job_id, self._function.arguments.result_type)
 
     def _jobs(self, calls: Iterable[Mapping[str, Any]]) -> list[NewJob]:
@@ -120,7 +122,7 @@ class Submittable(Generic[P, R]):
         )
 
 
-class JobFunction(Submittable[P, R]):
+class JobFunction(Submittable[P, R_co]):
     """
     A function that is a job. Call it to run it here; submit it to have a worker run it.
 
@@ -174,7 +176,7 @@ class JobFunction(Submittable[P, R]):
         headers: Mapping[str, str] | None = None,
         callback_url: str | None = None,
         connection: object = None,
-    ) -> Submittable[P, R]:
+    ) -> Submittable[P, R_co]:
         """
         Return the job with options for the submits that follow.
 
@@ -201,7 +203,7 @@ class JobFunction(Submittable[P, R]):
         )
         return Submittable(self._app, self, chosen)
 
-    def handle(self, job_id: UUID | str) -> Handle[R]:
+    def handle(self, job_id: UUID | str) -> Handle[R_co]:
         """Return a handle for a job of this kind that was submitted before."""
         return self._handle(job_id if isinstance(job_id, UUID) else UUID(job_id))
 
