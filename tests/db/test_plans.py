@@ -40,6 +40,9 @@ from taskflow.engine.job import (
 )
 from taskflow.engine.record import JobBody
 from taskflow.engine.store import VACUUMED, Store
+from taskflow.webhooks import repository
+from taskflow.webhooks.repository import DeliveryStatus
+from taskflow.webhooks.service import MAX_ID
 
 READY, LEASES, LEASE_SIZE, DEFERRED, DONE = 50_000, 20, 100, 4_000, 9_000
 ACTIVE = LEASES * LEASE_SIZE
@@ -210,6 +213,12 @@ def lists(state: State | None, namespace: UUID = DEFAULT_NAMESPACE) -> Work:
     )
 
 
+def deliveries(job_id: UUID | None = None, status: DeliveryStatus | None = None) -> Work:
+    return lambda store, connection, sample: repository.list_page(
+        connection, DEFAULT_NAMESPACE, job_id=job_id, status=status, before=MAX_ID, limit=10
+    )
+
+
 CASES: Mapping[str, Case] = {
     "claim": Case(
         lambda store, connection, sample: store.claim(
@@ -269,6 +278,21 @@ CASES: Mapping[str, Case] = {
         lambda store, connection, sample: store.settle(connection, [sample.failed.id]),
         {"job_pkey", "done_job", "webhook_delivery_pkey"},
         rows=10,
+    ),
+    "find_delivery": Case(
+        lambda store, connection, sample: repository.find(connection, sample.failed.id, DEFAULT_NAMESPACE),
+        {"webhook_delivery_pkey"},
+        rows=1,
+    ),
+    "list_deliveries": Case(deliveries(), {"webhook_delivery_list"}, rows=20),
+    "list_deliveries_by_status": Case(deliveries(status=DeliveryStatus.FAILED), {"webhook_delivery_status"}, rows=20),
+    "list_deliveries_of_job": Case(
+        lambda store, connection, sample: deliveries(job_id=sample.failed.id)(store, connection, sample),
+        {"webhook_delivery_end"},
+        rows=1,
+    ),
+    "list_responses": Case(
+        lambda store, connection, sample: repository.list_responses(connection, sample.failed.id), set(), rows=0
     ),
     "request_cancel": Case(
         lambda store, connection, sample: store.request_cancel(connection, sample.claims[0].job_id),
@@ -506,7 +530,8 @@ def test_a_statement_says_what_it_is_for_and_what_it_locks(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.indexes])
 def test_a_statement_names_the_indexes_that_it_is_written_for(name: str) -> None:
-    header = header_of(QUERIES[f"engine/{statement_of(name)}"])
+    (path,) = (path for known, path in QUERIES.items() if known.endswith(f"/{statement_of(name)}"))
+    header = header_of(path)
     for index in CASES[name].indexes:
         table, _, kind = index.rpartition("_")
         if table in ("lease", "worker"):

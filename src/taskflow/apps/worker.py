@@ -14,10 +14,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 from uuid import UUID
 
 import msgspec
@@ -28,7 +28,7 @@ from taskflow.apps.data_dir import DataDirectory
 from taskflow.apps.settings import Settings
 from taskflow.apps.supervisor import Child, ChildSpec, Supervisor, spawn_python, stop_signals, unbreakable, until_ready
 from taskflow.engine.board import Board
-from taskflow.engine.job import WorkerId
+from taskflow.engine.job import DELIVERY_QUEUE, WorkerId
 from taskflow.engine.supervision import SupervisorInfo, WorkerSupervision
 from taskflow.kernel.errors import SetupError
 from taskflow.telemetry import log, metrics
@@ -36,6 +36,9 @@ from taskflow.telemetry import log, metrics
 if TYPE_CHECKING:
     from taskflow.engine.registry import Registry
 
+Lifespan: TypeAlias = Callable[[], AbstractAsyncContextManager[Mapping[str, Any]]]
+
+COMMAND = "taskflow"  # the module that worker processes and their children run
 GRACE_S = 10.0
 ORPHAN_GRACE_S = 2.0  # attempts may run on so long once the supervisor is gone
 ORPHAN_END_S = 15.0
@@ -118,14 +121,23 @@ class WorkerFleet:
             words += ["--control-fd", str(control), "--board-fd", str(board.fd)]
             if metrics_port:
                 words += ["--metrics-port", str(metrics_port)]
-            return spawn_python(words, environ=self._environ, pass_fds=[control, board.fd])
+            return spawn_python(words, environ=self._environ, pass_fds=[control, board.fd], module=COMMAND)
 
         return spawn
 
 
 def queues_of(settings: Settings) -> tuple[str, ...]:
-    """Return the queues that this deployment's workers serve: those named, else that of the built-in kinds."""
-    return settings.queues or (taskflow.kinds.QUEUE,)
+    """Return the queues that this deployment's workers serve: those named, else those of the built-in kinds."""
+    return settings.queues or (taskflow.kinds.QUEUE, DELIVERY_QUEUE)
+
+
+def find_secret(settings: Settings) -> str | None:
+    """Return the root secret that the API of this deployment has; None where nobody has told us."""
+    if settings.secret_key is not None:
+        return settings.secret_key
+    if settings.database_url is not None and not settings.is_development:
+        return None  # what is kept here may be another deployment's
+    return DataDirectory(settings.data_dir).get_secret(settings)
 
 
 def run_fleet(settings: Settings, say: Callable[[str], None], *, reload: bool = False) -> None:
@@ -161,7 +173,15 @@ async def _run_fleet_once(
 ) -> Settings:
     """Run workers until *stop*, or until their code has changed; return the settings for the next ones."""
     url = settings.database_url or DataDirectory(settings.data_dir).get_database_url()
-    fleet = WorkerFleet(supervisor, settings, url, settings.child_environ(database_url=url))
+    changes = {"database_url": url}
+    if settings.app is None:
+        if (secret := find_secret(settings)) is not None:
+            changes["secret_key"] = secret
+        else:
+            say(
+                "no root secret: set TASKFLOW_SECRET_KEY as the API has it; until then these workers deliver no callbacks"
+            )
+    fleet = WorkerFleet(supervisor, settings, url, settings.child_environ(**changes))
     try:
         fleet.start()
         starting = asyncio.gather(*(until_ready(child) for child in fleet.children))
@@ -278,7 +298,7 @@ def run_worker(settings: Settings, *, supervised_by: UUID, incarnation: int, con
         concurrency=settings.worker_concurrency,
         lifespan=lifespan,
         grace_s=GRACE_S,
-        command=ChildCommand([sys.executable, "-m", "taskflow", "attempt", "--fd"]),
+        command=ChildCommand([sys.executable, "-m", COMMAND, "attempt", "--fd"]),
         board=Board.open(board_fd),
     )
 
@@ -334,32 +354,16 @@ def showing_metrics(port: int) -> Iterator[None]:
         server.shutdown()
 
 
-Lifespan = Callable[[], AbstractAsyncContextManager[Mapping[str, Any]]]
-
-
 def load_jobs(settings: Settings) -> "tuple[Registry, Lifespan]":
-    """Return what worker processes and their children run, and what is open meanwhile: an app's, or our own."""
+    """Return what worker processes and their children run, and what its handlers stand on while they do."""
     if settings.app is None:
-        return _builtin_registry(settings), lambda: nullcontext({})
+        from taskflow.apps.builtin import Builtin
+
+        builtin = Builtin(settings)
+        return builtin.registry, builtin.lifespan
     from taskflow.apps.sdk.loading import load_app
 
     app = load_app(settings.app)
     if settings.database_url is not None:
         app.database.use(settings.database_url)  # what its jobs submit goes where the worker works
     return app.registry, app.open_state
-
-
-def _builtin_registry(settings: Settings) -> "Registry":
-    """Return the built-in kinds, wired to the adapters that the settings name."""
-    from taskflow.adapters.mail import FileSender, SmtpSender
-    from taskflow.engine.registry import Registry
-    from taskflow.handlers import email
-
-    registry = Registry()
-    sender = (
-        SmtpSender(settings.smtp_url, sender=settings.mail_from)
-        if settings.smtp_url
-        else FileSender(DataDirectory(settings.data_dir).mail, sender=settings.mail_from)
-    )
-    email.register(registry, sender, retries=settings.max_retries, timeout_s=settings.job_timeout_s)
-    return registry

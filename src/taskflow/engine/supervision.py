@@ -16,6 +16,7 @@ from uuid import uuid4
 from taskflow.db.pool import DATABASE_ERRORS, Database
 from taskflow.db.query import Connection
 from taskflow.engine.caretaker import Caretaker
+from taskflow.engine.deadlines import Deadlines
 from taskflow.engine.job import JobId, OutcomeKind, WorkerId
 from taskflow.engine.leader import Leader, run_duty
 from taskflow.engine.notifier import Notifier
@@ -81,6 +82,7 @@ class WorkerSupervision:
         reaper = Reaper(self._database, self._store, self._leader, wake=wake)
         stager = Stager(self._database, self._store, self._leader, wake=wake)
         caretaker = Caretaker(self._database, self._store, self._leader)
+        deadlines = Deadlines(self._database, self._store, self._leader)
         scheduler = Scheduler(self._database, self._store, self._leader, wake=wake)
         tally = Tally(self._database, self._store, self._leader)
         duties = {
@@ -89,6 +91,7 @@ class WorkerSupervision:
             "care": caretaker.tick,
             "schedule": scheduler.tick,
             "tally": tally.tick,
+            "deadlines": deadlines.tick,
         }
         async with asyncio.TaskGroup() as group:
             group.create_task(self._beat(), name="taskflow-heartbeat")

@@ -65,7 +65,7 @@ def _instant(value: object) -> datetime | None:
     raise PydanticCustomError("instant", "must be an ISO 8601 instant with a time zone, such as 2026-11-23T09:30:00Z")
 
 
-def _whole(low: int, high: int, *, unit: str = "") -> Callable[[object], int | None]:
+def whole(low: int, high: int, *, unit: str = "") -> Callable[[object], int | None]:
     def check(value: object) -> int | None:
         if value is None:
             return None
@@ -102,7 +102,7 @@ _Instant = Annotated[
 
 def _bounded(low: int, high: int, unit: str = "") -> Any:
     schema = {"type": ["integer", "null"], "minimum": low, "maximum": high}
-    return Annotated[int | None, PlainValidator(_whole(low, high, unit=unit)), WithJsonSchema(schema)]
+    return Annotated[int | None, PlainValidator(whole(low, high, unit=unit)), WithJsonSchema(schema)]
 
 
 _Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_LENGTH)]
@@ -137,7 +137,7 @@ class SubmitJob(BaseModel):
     tags: list[_Name] = Field(default_factory=list, max_length=MAX_TAGS, description="Words to find it by.")
 
 
-def _digits(value: object) -> object:
+def digits(value: object) -> object:
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10:
         return int(value)
     return value
@@ -145,7 +145,7 @@ def _digits(value: object) -> object:
 
 _Limit = Annotated[
     int,
-    PlainValidator(lambda value: _whole(MIN_LIMIT, MAX_LIMIT)(_digits(value))),
+    PlainValidator(lambda value: whole(MIN_LIMIT, MAX_LIMIT)(digits(value))),
     WithJsonSchema({"type": "integer", "minimum": MIN_LIMIT, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}),
 ]
 _Cursor = Annotated[str, WithJsonSchema({"type": "string"})]
@@ -184,8 +184,8 @@ class ListJobs(BaseModel):
         datetime | None, PlainValidator(_instant), WithJsonSchema({"type": "string", "format": "date-time"})
     ] = Field(default=None, alias="to", description="Created before this instant.")
     sort: Literal["-createdAt"] = Field(default="-createdAt", description="Newest first, the only order.")
-    limit: _Limit = Field(default=DEFAULT_LIMIT, description="A page may be shorter and still have a next.")
-    cursor: _Cursor | None = Field(default=None, description="`nextCursor` of the page before.")
+    limit: Limit = Field(default=DEFAULT_LIMIT, description="A page may be shorter and still have a next.")
+    cursor: Cursor | None = Field(default=None, description="`nextCursor` of the page before.")
 
 
 class ListLogs(BaseModel):
@@ -193,8 +193,12 @@ class ListLogs(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    limit: _Limit = DEFAULT_LIMIT
-    cursor: _Cursor | None = Field(default=None, description="`nextCursor` of the page before.")
+    limit: Limit = DEFAULT_LIMIT
+    cursor: Cursor | None = Field(default=None, description="`nextCursor` of the page before.")
+    follow: Literal["true", "false"] = Field(
+        default="false",
+        description="`true`: server-sent events in place of a page, until the job has ended. Not with the others.",
+    )
 
 
 class NoQuery(BaseModel):
@@ -250,6 +254,7 @@ class JobView(msgspec.Struct, frozen=True, rename="camel"):
     error_type: str | None
     failure_reason: FailureReason | None
     callback_url: str | None
+    deliveries: Annotated[str | None, Meta(description="Where the deliveries of its callback are listed.")]
     progress: Annotated[ProgressView | None, Meta(description="What the handler reported last.")] = None
     attempts: Annotated[
         list[AttemptView] | UnsetType, Meta(description="Oldest first; only in `GET /api/v1/jobs/{jobId}`.")
@@ -328,6 +333,7 @@ def view_of_new(job: NewJob, enqueued: Enqueued) -> JobView:
         error_type=None,
         failure_reason=None,
         callback_url=job.callback_url,
+        deliveries=_deliveries(enqueued.id, job.callback_url),
     )
 
 
@@ -358,6 +364,7 @@ def view_of_job(job: Job, attempts: Sequence[Attempt] | None = None) -> JobView:
         failure_reason=job.failure_reason,
         progress=_view_of_progress(job.progress),
         callback_url=job.callback_url,
+        deliveries=_deliveries(job.id, job.callback_url),
         attempts=UNSET if attempts is None else [_view_of_attempt(attempt) for attempt in attempts],
     )
 
@@ -394,6 +401,10 @@ def _view_of_attempt(attempt: Attempt) -> AttemptView:
         traceback=traceback,
         next_retry_at=attempt.retry_at,
     )
+
+
+def _deliveries(job_id: UUID, callback_url: str | None) -> str | None:
+    return None if callback_url is None else f"/api/v1/webhooks/deliveries?jobId={job_id}"
 
 
 def _error(error: JobError | None) -> tuple[str | None, str | None, str | None]:

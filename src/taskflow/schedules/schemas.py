@@ -135,7 +135,7 @@ class ScheduleView(msgspec.Struct, frozen=True, rename="camel"):
     task_type: str
     payload: dict[str, Any]
     queue: Annotated[str | None, Meta(description="Null here and below: as the kind says.")]
-    priority: Annotated[int | None, Meta(ge=0, le=MAX_PRIORITY)]
+    priority: Annotated[int, Meta(ge=0, le=MAX_PRIORITY)] | None
     retries: int | None
     timeout: int | None
     tags: Sequence[str]

@@ -2,9 +2,8 @@
 The engine's statements, and nothing but them: the only package that runs engine SQL (from `queries/*.sql`).
 
 Each method is one statement on the connection it is given, so callers decide what commits together; one that ends jobs
-whose ends have consequences is a transaction of two. Values of
-`engine.job` go in and come out; a claim is named in every write about an attempt, and what PostgreSQL refused is
-returned, never assumed.
+whose ends have consequences is a transaction of two. Values of `engine.job` go in and come out; a claim is named in
+every write about an attempt, and what PostgreSQL refused is returned, never assumed.
 
 Time is the database's. *now* exists for tests, which move it: None, as in production, means its clock.
 """
