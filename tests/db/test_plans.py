@@ -33,6 +33,7 @@ from taskflow.engine.job import (
     JobId,
     LeaseId,
     NewLogLine,
+    NewProgress,
     OutcomeKind,
     State,
     WorkerId,
@@ -318,6 +319,13 @@ CASES: Mapping[str, Case] = {
     "write_logs": Case(
         lambda store, connection, sample: store.write_logs(
             connection, [NewLogLine(claim, "info", "line", 0.0) for claim in sample.claims], written_at_s=0.0
+        ),
+        {"lease_pkey"},
+        rows=20,
+    ),
+    "write_progress": Case(
+        lambda store, connection, sample: store.write_progress(
+            connection, [NewProgress(claim, 0.5, "half", 0.0) for claim in sample.claims], written_at_s=0.0
         ),
         {"lease_pkey"},
         rows=20,
