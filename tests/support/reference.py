@@ -28,7 +28,8 @@ from taskflow.db.pool import Database
 from taskflow.engine import job, policy
 from taskflow.http import idempotency, paging, problem
 from taskflow.http.body import BODY_TIMEOUT_S, MAX_QUERY_FIELDS
-from taskflow.http.edge import MAX_BODY_BYTES, MAX_REQUEST_ID_LENGTH, Edge
+from taskflow.http.call import MAX_BODY_BYTES
+from taskflow.http.edge import MAX_REQUEST_ID_LENGTH, Edge
 from taskflow.jobs.endpoints import MAX_PAGE_BYTES
 from taskflow.kernel import json
 from taskflow.telemetry import metrics
@@ -175,8 +176,8 @@ def _lines_of_routes(document: Mapping[str, Any]) -> Iterator[str]:
                 yield f"Takes {_type(next(iter(taken['content'].values()))['schema'])}."
             answers = []
             for status, answer in operation["responses"].items():
-                content = next(iter(answer["content"].items()))
-                given = "" if content[0] == "application/problem+json" else f" {_type(content[1]['schema'])}"
+                media, content = next(iter(answer.get("content", {"": {}}).items()))
+                given = f" {_type(content['schema'])}" if media not in {"", "application/problem+json"} else ""
                 answers.append(_wrapped(f"- `{status}`{given}: {answer['description']}", indent="  "))
             yield "Answers:"
             yield "\n".join(answers)

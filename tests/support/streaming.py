@@ -16,7 +16,9 @@ class Stream:
         self.status = 0
         self.headers: dict[str, str] = {}
         path, _, query = path.partition("?")
-        given = {"authorization": f"Bearer {key}", "transfer-encoding": "chunked", **headers}
+        given = {"authorization": f"Bearer {key}", **headers}
+        if method == "POST":
+            given["transfer-encoding"] = "chunked"
         scope = {
             "type": "http",
             "asgi": {"version": "3.0"},
@@ -78,4 +80,3 @@ class streaming:  # noqa: N801 -- reads as a function
     async def __aexit__(self, *_: object) -> None:
         await self._stream.leave()
         await self._stream.ended()
-

@@ -8,6 +8,7 @@ that is the completer; in a thread, a hop to the loop; in a child process, the c
 import time
 from collections.abc import Mapping
 from typing import Any, Protocol
+from uuid import UUID
 
 from taskflow.engine.job import MAX_LOG_CHARS, MAX_LOG_LINES, Claim, JobId, NewLogLine
 
@@ -64,6 +65,11 @@ class JobContext:
     @property
     def job_id(self) -> JobId:
         return self._claim.job_id
+
+    @property
+    def namespace(self) -> UUID:
+        """Whose job it is: what the handler reads and writes belongs to nobody else."""
+        return self._claim.namespace
 
     @property
     def attempt(self) -> int:

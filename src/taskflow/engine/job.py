@@ -33,7 +33,10 @@ LeaseId = NewType("LeaseId", UUID)
 WorkerId = NewType("WorkerId", UUID)
 
 DEFAULT_NAMESPACE = UUID(int=0)
+SYSTEM_NAMESPACE = UUID(int=1)  # of the engine's own jobs, which no caller sees among theirs
 DEFAULT_QUEUE = "default"
+DELIVERY_KIND = "deliver_webhook"  # tells a job's end to its callback_url; made by taskflow.settle
+DELIVERY_QUEUE = "webhooks"
 
 PRIORITY_LOW, PRIORITY_NORMAL, PRIORITY_HIGH = 2, 5, 8
 MAX_PRIORITY = 9
@@ -48,6 +51,7 @@ MAX_NAME_LENGTH = 100  # of a kind, a queue, a tag
 MAX_TAGS = 20
 MAX_BATCH = 1000  # jobs in one atomic call
 MAX_DELAY_S = 366 * 24 * 3600.0
+MAX_CALLBACK_URL_LENGTH = 2048
 MAX_LOG_LINES = 1000  # per attempt; what is over is counted, not kept
 MAX_LOG_CHARS = 4000  # per line
 
@@ -109,6 +113,7 @@ class NewJob:
     Args:
         run_after: wait this long from the database's now; excludes *run_at*.
         headers: short strings that ride along unseen by handlers (request id, trace context).
+        callback_url: who is told, durably, when the job has completed, failed or been cancelled.
     """
 
     kind: str
@@ -122,6 +127,7 @@ class NewJob:
     run_after: timedelta | None = None
     tags: Sequence[str] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
+    callback_url: str | None = None
 
 
 class Enqueued(msgspec.Struct, frozen=True, gc=False):
@@ -170,6 +176,7 @@ class Job:
     result: JSONValue = None
     error: JobError | None = None  # of the last attempt that failed, while the job has not completed
     failure_reason: FailureReason | None = None
+    callback_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +225,7 @@ class Claim(msgspec.Struct, frozen=True, gc=False):
     One claimed job: the right to run it, once, as this attempt.
 
     (*lease_id*, *position*) is the fence: every write about the attempt names it. *lease_size* is how many jobs the
-    lease was given for.
+    lease was given for. What *settles* has consequences (a callback) that are written in the transaction of its end.
     """
 
     lease_id: LeaseId
@@ -238,6 +245,7 @@ class Claim(msgspec.Struct, frozen=True, gc=False):
     queue_wait_s: float  # from due to claimed, by the database's clock
     crashes: int = 0  # how often it ended a process of its own before
     suspect: bool = False  # it was running when a process died: it runs alone now
+    settles: bool = False
 
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):

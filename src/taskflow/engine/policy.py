@@ -14,6 +14,7 @@ from typing import TypeAlias
 import msgspec
 
 from taskflow.engine.job import (
+    MAX_CALLBACK_URL_LENGTH,
     MAX_CRASHES,
     MAX_DELAY_S,
     MAX_NAME_LENGTH,
@@ -77,6 +78,8 @@ def check_new_job(job: NewJob) -> None:
         if not 1 <= len(tag) <= MAX_NAME_LENGTH or not tag.isprintable():
             detail = f"must be 1 to {MAX_NAME_LENGTH} printable characters"
             errors.append(FieldError(f"/tags/{index}", "invalid_tag", detail))
+    if job.callback_url is not None:
+        errors += _callback_errors(job.callback_url)
     for pointer, value in (("/payload", job.payload), ("/headers", job.headers)):
         if found := find_unstorable(value):
             errors.append(FieldError(f"{pointer}{found[0]}", "unstorable", found[1]))
@@ -109,12 +112,12 @@ def encode_result(result: "JSONValue | msgspec.Struct") -> "str | JobError":
     return text.decode() if reason is None else JobError("InvalidResult", f"the handler's result {reason}")
 
 
-def completed(claim: Claim, result: str, duration_s: float) -> Outcome:
+def completed(claim: Claim, result: str, duration_s: float | None) -> Outcome:
     """The handler returned *result*, as `encode_result` gave it."""
     return Outcome(claim, OutcomeKind.COMPLETED, State.COMPLETED, claim.failures, result=result, duration_s=duration_s)
 
 
-def succeeded(claim: Claim, result: "JSONValue | msgspec.Struct", duration_s: float) -> Outcome:
+def succeeded(claim: Claim, result: "JSONValue | msgspec.Struct", duration_s: float | None) -> Outcome:
     """The handler returned *result*, still to be encoded; a bad one fails the job for good."""
     text = encode_result(result)
     if isinstance(text, JobError):
@@ -126,7 +129,7 @@ def failed(
     claim: Claim,
     kind: OutcomeKind,
     error: JobError,
-    duration_s: float,
+    duration_s: float | None,
     *,
     backoff: Backoff = default_backoff,
     retry_after_s: float | None = None,
@@ -150,7 +153,7 @@ def failed(
     )  # fmt: skip
 
 
-def failed_for_good(claim: Claim, error: JobError, duration_s: float) -> Outcome:
+def failed_for_good(claim: Claim, error: JobError, duration_s: float | None) -> Outcome:
     """The handler's own verdict, or something no retry can mend."""
     return Outcome(
         claim, OutcomeKind.ERROR, State.FAILED, claim.failures + 1, error=cut_error(error),
@@ -158,7 +161,7 @@ def failed_for_good(claim: Claim, error: JobError, duration_s: float) -> Outcome
     )  # fmt: skip
 
 
-def crashed(claim: Claim, error: JobError, duration_s: float, *, backoff: Backoff = default_backoff) -> Outcome:
+def crashed(claim: Claim, error: JobError, duration_s: float | None, *, backoff: Backoff = default_backoff) -> Outcome:
     """
     The attempt ended the child process that it ran in alone: that is the job's own doing.
 
@@ -176,7 +179,7 @@ def crashed(claim: Claim, error: JobError, duration_s: float, *, backoff: Backof
     )  # fmt: skip
 
 
-def snoozed(claim: Claim, wait_s: float, duration_s: float) -> Outcome:
+def snoozed(claim: Claim, wait_s: float, duration_s: float | None) -> Outcome:
     """The handler wants to run again later; nothing is charged."""
     return Outcome(
         claim, OutcomeKind.SNOOZED, State.SCHEDULED, claim.failures,
@@ -222,6 +225,16 @@ def _name_errors(pointer: str, name: str) -> list[FieldError]:
         return []
     detail = f"must be 1 to {MAX_NAME_LENGTH} characters of A-Z a-z 0-9 _ . : / - and begin with a letter or digit"
     return [FieldError(pointer, "invalid_name", detail)]
+
+
+def _callback_errors(url: str) -> list[FieldError]:
+    """What can never be stored or called; which addresses may be called is decided where callers are known."""
+    if not url.lower().startswith(("http://", "https://")):
+        return [FieldError("/callbackUrl", "invalid_url", "must start with http:// or https://")]
+    if len(url) > MAX_CALLBACK_URL_LENGTH or not url.isascii() or not url.isprintable() or " " in url:
+        limits = f"must be at most {MAX_CALLBACK_URL_LENGTH} printable ASCII characters without spaces"
+        return [FieldError("/callbackUrl", "invalid_url", limits)]
+    return []
 
 
 def _time_errors(job: NewJob) -> list[FieldError]:

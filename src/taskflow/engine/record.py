@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from taskflow.engine.job import JobId, LeaseId, WorkerId
+from taskflow.engine.job import JobId, LeaseId, LogLine, State, WorkerId
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +17,23 @@ class JobBody:
     queue: str
     priority: int
     created_at: datetime
+    settles: bool  # its end has consequences
+
+
+@dataclass(frozen=True, slots=True)
+class LogPosition:
+    """How far somebody has read a job's log."""
+
+    job: JobBody
+    after_seq: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LogNews:
+    """What comes after a position. *end* is the job's last state if it has ended and there are no more lines."""
+
+    lines: Sequence[LogLine]
+    end: State | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +80,37 @@ class DeadEntries:
 
     rows: Mapping[str, int]
     oldest_xmin: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class EndCount:
+    """Jobs that ended with one of their times in one bucket; *measure* is run or wait, *bucket* 0: it did not run."""
+
+    queue: str
+    kind: str
+    state: State
+    measure: str
+    bucket: int
+    jobs: int
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesCount:
+    """Jobs that ended in one state in the hour, or the day, that begins at *at*."""
+
+    at: datetime
+    state: State
+    jobs: int
+
+
+@dataclass(frozen=True, slots=True)
+class LiveCount:
+    """Jobs of a queue that have not ended. *reached*: the count was stopped at its limit, there may be more."""
+
+    state: State
+    queue: str
+    jobs: int
+    reached: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,45 +1,50 @@
-"""What the executor and the isolations know of each other."""
+"""What the executor and the isolators know of each other."""
 
-from collections.abc import Callable
+import asyncio
 from typing import Any, Protocol
 
-from taskflow.engine.context import JobContext
+from taskflow.engine.context import JobContext, Sink
 from taskflow.engine.isolation.ending import Ending
 from taskflow.engine.job import Claim
 from taskflow.engine.registry import Kind
 
 
-class Call(Protocol):
-    """One attempt's call of its handler, as an isolation sees it."""
+class Call:
+    """One attempt's call of its handler. *task* is the attempt's own, which awaits `Isolator.call`."""
 
-    @property
-    def claim(self) -> Claim: ...
-    @property
-    def kind(self) -> Kind[Any]: ...
-    @property
-    def context(self) -> JobContext: ...
-    @property
-    def begin(self) -> Callable[[], None]:
-        """Call this on the event loop the moment before the handler is: from then on its time counts."""
+    __slots__ = ("claim", "context", "kind", "task")
+
+    def __init__(self, claim: Claim, kind: Kind[Any], context: JobContext) -> None:
+        self.claim = claim
+        self.kind = kind
+        self.context = context
+        self.task: asyncio.Task[None] | None = None
+
+    def begin(self) -> None:
+        """Said by the isolator the moment the handler is called: from now on its time counts."""
 
 
-class Isolation(Protocol):
+class Isolator(Protocol):
     """Runs handlers in one way. Its methods are called on the worker's event loop."""
+
+    @property
+    def sink(self) -> Sink:
+        """What the context of a handler writes to; fit for where the handler runs."""
 
     async def call(self, call: Call) -> Ending:
         """
         Call the handler and return what that came to.
 
         Raises:
-            CancelledError: the task was cancelled; that is how an attempt ends which has not begun.
-            BaseException: whatever the handler raised, where that needs no describing before it is here.
+            CancelledError: the task was cancelled; so ends an attempt that has not begun.
+            BaseException: what the handler raised, if it ran on this loop.
         """
 
     def stop(self, call: Call) -> None:
-        """Ask a handler that has begun to end: its time is over, or somebody wants it to. Returns at once."""
+        """Ask a handler that has begun to end; its context says so already. Returns at once."""
 
     def end(self, call: Call) -> bool:
-        """Make it end, because it did not within its grace. False: that cannot be done, and costs the process."""
+        """Make it end, because it did not within its grace. False: that cannot be done here, and costs the process."""
 
     async def close(self) -> None:
-        """Leave nothing behind, once no call is running."""
+        """Leave nothing behind. No call is running that anybody waits for."""

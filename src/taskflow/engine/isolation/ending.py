@@ -7,6 +7,7 @@ seen from outside, by the one who waits for a child process.
 
 import traceback
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import msgspec
@@ -15,6 +16,8 @@ from taskflow.engine import policy
 from taskflow.engine.context import Cancel, Retry, Snooze
 from taskflow.engine.job import JobError
 from taskflow.kernel.errors import ExternalError, Permanent
+
+_ENGINE = str(Path(__file__).parent.parent)
 
 
 class Verdict(StrEnum):
@@ -97,6 +100,8 @@ def raised(error: BaseException) -> Raised:
 
 
 def _describe(error: BaseException, *, with_traceback: bool) -> JobError:
-    own = error.__traceback__.tb_next if error.__traceback__ else None  # the first frame is ours, not the handler's
-    trace = "".join(traceback.format_exception(type(error), error, own)) if with_traceback else None
+    first = error.__traceback__
+    while first is not None and first.tb_frame.f_code.co_filename.startswith(_ENGINE):
+        first = first.tb_next  # ours, not the handler's
+    trace = "".join(traceback.format_exception(type(error), error, first)) if with_traceback else None
     return policy.cut_error(JobError(type(error).__name__, str(error), trace))

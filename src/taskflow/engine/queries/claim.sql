@@ -40,6 +40,7 @@ WITH taken AS MATERIALIZED (
 SELECT
     p.position, p.job_id, p.attempt, p.failures, p.crashes, p.suspect, p.namespace, p.kind, p.queue, p.priority,
     j.payload, j.retries, j.timeout_ms, nullif(j.headers, '{}') AS headers,
+    j.callback_url IS NOT NULL OR p.kind = 'deliver_webhook' AS settles,
     extract(epoch FROM coalesce(:now::timestamptz, statement_timestamp()) - p.run_at)::double precision AS queue_wait_s
 FROM placed p
 LEFT JOIN LATERAL (SELECT * FROM taskflow.job x WHERE x.id = p.job_id LIMIT 1) j ON true

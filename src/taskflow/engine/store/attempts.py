@@ -1,7 +1,7 @@
 """Statements about attempts: claim, end, take back. Each names the claim it is about."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -67,17 +67,19 @@ class AttemptStatements(StoreBase):
                 queue_wait_s=max(queue_wait_s, 0.0),
                 crashes=crashes,
                 suspect=suspect,
+                settles=settles,
             )
             for (
                 position, job_id, attempt, failures, crashes, suspect, namespace, kind, queue, priority,
-                payload, retries, timeout_ms, headers, queue_wait_s,
+                payload, retries, timeout_ms, headers, settles, queue_wait_s,
             ) in rows
         ]  # fmt: skip
 
     async def complete(self, connection: Connection, outcomes: Sequence[Outcome]) -> list[Outcome]:
         """Write down attempts that succeeded; return those that were refused because their claim was taken back."""
-        if not outcomes:
-            return []
+        return await self._end(connection, outcomes, self._complete)
+
+    async def _complete(self, connection: Connection, outcomes: Sequence[Outcome]) -> list[Outcome]:
         claims = [outcome.claim for outcome in outcomes]
         lease_ids, masks = _masks(claims)
         rows = await QUERIES["complete"].fetch(
@@ -95,13 +97,15 @@ class AttemptStatements(StoreBase):
             failures=[outcome.failures for outcome in outcomes],
             results=[outcome.result for outcome in outcomes],
             ages_s=self._ages_s(outcomes),
+            waits_s=[claim.queue_wait_s for claim in claims],
         )
         return _pick(outcomes, rows)
 
     async def finish(self, connection: Connection, outcomes: Sequence[Outcome]) -> list[Outcome]:
         """Write down attempts that came to anything but success; return those that were refused."""
-        if not outcomes:
-            return []
+        return await self._end(connection, outcomes, self._finish)
+
+    async def _finish(self, connection: Connection, outcomes: Sequence[Outcome]) -> list[Outcome]:
         claims = [outcome.claim for outcome in outcomes]
         lease_ids, masks = _masks(claims)
         rows = await QUERIES["finish"].fetch(
@@ -127,8 +131,33 @@ class AttemptStatements(StoreBase):
             ages_s=self._ages_s(outcomes),
             crashes=[outcome.crashes for outcome in outcomes],
             suspects=[outcome.suspect for outcome in outcomes],
+            queue_waits_s=[claim.queue_wait_s for claim in claims],
         )
         return _pick(outcomes, rows)
+
+    async def _end(
+        self,
+        connection: Connection,
+        outcomes: Sequence[Outcome],
+        write: Callable[[Connection, Sequence[Outcome]], Awaitable[list[Outcome]]],
+    ) -> list[Outcome]:
+        """Write *outcomes*: one statement, or a transaction of two if any of them may have consequences."""
+        if not outcomes:
+            return []
+        settling = [outcome for outcome in outcomes if outcome.claim.settles]
+        if not settling:
+            return await write(connection, outcomes)
+        async with connection.transaction():
+            refused = await write(connection, outcomes)
+            lost = {(outcome.claim.lease_id, outcome.claim.position) for outcome in refused}
+            ended = [
+                outcome.claim.job_id
+                for outcome in settling
+                if (outcome.claim.lease_id, outcome.claim.position) not in lost
+            ]
+            if ended:  # or going to run again: settling those changes nothing
+                await self.settle(connection, ended)
+        return refused
 
     def _ages_s(self, outcomes: Sequence[Outcome]) -> list[float]:
         """How long ago attempts ended; for a clock that tests move, now."""
@@ -200,9 +229,12 @@ class AttemptStatements(StoreBase):
         """
         if not lease_ids:
             return {}
-        rows = await QUERIES["return_leases"].fetch(
-            connection, now=self._now(), lease_ids=lease_ids, outcome=outcome, suspects=suspects
-        )
+        async with connection.transaction():
+            rows = await QUERIES["return_leases"].fetch(
+                connection, now=self._now(), lease_ids=lease_ids, outcome=outcome, suspects=suspects
+            )
+            if ended := [job_id for row in rows for job_id in row["ended"] or ()]:
+                await self.settle(connection, ended)
         return {row["queue"]: row["jobs"] for row in rows}
 
     async def list_own_leases(self, connection: Connection, *, worker_id: WorkerId, incarnation: int) -> list[OwnLease]:

@@ -5,7 +5,17 @@ from taskflow.engine.store.jobs import JobStatements
 from taskflow.engine.store.leading import LeaderStatements
 from taskflow.engine.store.reading import ReadStatements
 from taskflow.engine.store.remote import RemoteStatements
+from taskflow.engine.store.schedules import ScheduleStatements
+from taskflow.engine.store.statistics import StatStatements
 
 
-class Store(JobStatements, AttemptStatements, ReadStatements, RemoteStatements, LeaderStatements):
+class Store(
+    JobStatements,
+    AttemptStatements,
+    ReadStatements,
+    RemoteStatements,
+    LeaderStatements,
+    ScheduleStatements,
+    StatStatements,
+):
     """See the package. Stateless but for *now*; share one."""

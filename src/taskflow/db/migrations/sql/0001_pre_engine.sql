@@ -40,6 +40,7 @@ CREATE TABLE taskflow.job (
     tags text[] NOT NULL,
     headers jsonb NOT NULL,
     created_at timestamptz NOT NULL,
+    callback_url text,
     PRIMARY KEY (id)
 ) PARTITION BY RANGE (id);
 CREATE INDEX job_list ON taskflow.job (namespace, id);
@@ -136,6 +137,67 @@ CREATE TABLE taskflow.job_log (
     at timestamptz NOT NULL
 ) PARTITION BY RANGE (at);
 CREATE INDEX job_log_job ON taskflow.job_log (job_id, seq);
+
+-- Consequences --------------------------------------------------------------------------------------------------
+
+-- What follows from jobs having ended, written in the transaction that ends them: one does not happen without the other.
+-- Every path that ends jobs calls this for those that need it (their claim `settles`), as a second statement: the rows
+-- in done must be visible. Ids of jobs that have not ended, or were settled before, change nothing.
+--
+--   a callback_url   a delivery, and the engine's own job that makes it (namespace 1, which belongs to nobody)
+--   a delivery's job what became of it is noted in its delivery
+--
+-- settled_at is for tests, which move time. Locks: the rows in webhook_delivery of deliveries that ended.
+-- Indexes: the primary keys of job and webhook_delivery, done_job.
+CREATE FUNCTION taskflow.settle(job_ids uuid[], settled_at timestamptz DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+    system_namespace CONSTANT uuid := '00000000-0000-0000-0000-000000000001';
+BEGIN
+    WITH /* taskflow:settle */ ended AS MATERIALIZED (
+        SELECT
+            j.id, j.namespace, j.kind, j.callback_url, j.headers, d.state, d.error ->> 'message' AS error, d.finished_at,
+            coalesce(settled_at, statement_timestamp()) + row_number() OVER (ORDER BY j.id) * interval '1 microsecond'
+                AS at
+        FROM unnest(job_ids) AS wanted(id)
+        CROSS JOIN LATERAL (SELECT * FROM taskflow.job x WHERE x.id = wanted.id LIMIT 1) j
+        CROSS JOIN LATERAL (
+            SELECT * FROM taskflow.done x
+            WHERE x.namespace = j.namespace AND x.state = ANY('{completed,failed,cancelled}'::text[])
+              AND x.job_id = j.id AND x.finished_at >= j.created_at - interval '1 hour'
+            LIMIT 1
+        ) d
+    ), delivery AS (
+        -- A job that is replayed ends again, and that is told again; the same end is told once.
+        INSERT INTO taskflow.webhook_delivery
+            (id, namespace, job_id, kind, event, error, ended_at, status, created_at)
+        SELECT taskflow.uuid_v7(at), namespace, id, kind, 'job.' || state, error, finished_at, 'pending', at
+        FROM ended WHERE callback_url IS NOT NULL
+        ON CONFLICT (job_id, ended_at) DO NOTHING
+        RETURNING id, namespace, job_id, created_at
+    ), body AS (
+        INSERT INTO taskflow.job
+            (id, namespace, queue, kind, payload, priority, retries, timeout_ms, tags, headers, created_at)
+        SELECT
+            v.id, system_namespace, 'webhooks', 'deliver_webhook',
+            jsonb_build_object('jobId', v.job_id, 'namespace', v.namespace), 5, 9, 120000, '{}', e.headers, v.created_at
+        FROM delivery v
+        JOIN ended e ON e.id = v.job_id
+    ), now_ready AS (
+        INSERT INTO taskflow.ready (job_id, namespace, queue, kind, priority, run_at, attempt, failures)
+        SELECT id, system_namespace, 'webhooks', 'deliver_webhook', 5, created_at, 0, 0 FROM delivery
+    )
+    UPDATE taskflow.webhook_delivery v
+    SET (status, settled_at) = (
+        SELECT CASE e.state WHEN 'completed' THEN 'delivered' ELSE 'failed' END, e.finished_at
+        FROM ended e WHERE e.id = v.id
+    )
+    -- An array can only be looked up by index, whatever statistics say of a table that was empty.
+    WHERE v.id = ANY(ARRAY(
+        SELECT id FROM ended WHERE ended.kind = 'deliver_webhook' AND ended.namespace = system_namespace
+    ));
+END
+$$;
 
 -- Workers -------------------------------------------------------------------------------------------------------
 
