@@ -124,10 +124,10 @@ def submit(
             raise Failure(f"--timeout-s: must be above 0 and at most {MAX_WAIT_S}, got {timeout_s:g}", MISUSED)
         data: dict[str, Any] = {"taskType": task_type, "payload": read_payload(payload), "tags": tag or []}
     options = {
-        "priority": _number(priority),
-        "retries": _number(retries),
-        "timeout": _number(timeout_ms),
-        "delay": _number(delay_ms),
+        "priority": number(priority),
+        "retries": number(retries),
+        "timeout": number(timeout_ms),
+        "delay": number(delay_ms),
         "runAt": run_at,
         "queue": queue,
         "callbackUrl": callback_url,
@@ -333,7 +333,7 @@ def _for_each(
     run(work, data_dir=data_dir, database_url=database_url)
 
 
-def _number(text: str | None) -> int | str | None:
+def number(text: str | None) -> int | str | None:
     """Return the whole number that *text* is; else the text, for the service to say what it must be."""
     if text is not None and re.fullmatch(r"-?[0-9]{1,18}", text):
         return int(text)
