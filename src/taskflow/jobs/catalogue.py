@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from taskflow import kinds
 from taskflow.engine.client import Engine
 from taskflow.engine.job import KindInfo
 from taskflow.engine.payload import MAX_DETAIL_CHARS, PayloadSchema
@@ -53,6 +54,11 @@ class Catalogue:
             kind = self._kinds.get(name)
         return kind
 
+    def expire(self) -> None:
+        """Look again at the next question: kinds were published through this process."""
+        if self._read_at is not None:
+            self._read_at = float("-inf")
+
     async def list_kinds(self) -> Sequence[KindInfo]:
         """Return all kinds, by name."""
         await self._refresh(FRESH_S)
@@ -72,7 +78,11 @@ class Catalogue:
                     raise
                 self._read_at = self._monotonic()  # what we know serves on; the write itself will say what is wrong
                 return
-            self._kinds = {info.kind: kind for info in published if (kind := self._compiled(info)) is not None}
+            self._kinds = {
+                info.kind: kind
+                for info in published
+                if info.kind not in kinds.INTERNAL and (kind := self._compiled(info)) is not None
+            }
             self._read_at = self._monotonic()
 
     def _compiled(self, info: KindInfo) -> Kind | None:
