@@ -153,10 +153,10 @@ def submit(
         "runAt": run_at,
         "queue": queue,
         "expiresAt": expires_at,
-        "ttl": _number(ttl_ms),
+        "ttl": number(ttl_ms),
         "uniqueKey": unique_key,
         "uniqueScope": unique_scope,
-        "uniqueWindow": _number(unique_window_ms),
+        "uniqueWindow": number(unique_window_ms),
         "callbackUrl": callback_url,
     }
     data |= {name: value for name, value in options.items() if value is not None}
@@ -284,7 +284,7 @@ def change(
         taskflow jobs change 019ab123-4567-7abc-8def-0123456789ab --priority high
         taskflow jobs change 019ab123-4567-7abc-8def-0123456789ab --delay-ms 3600000
     """
-    said = {"priority": _number(priority), "delay": _number(delay_ms), "runAt": run_at}
+    said = {"priority": number(priority), "delay": number(delay_ms), "runAt": run_at}
 
     async def change_one(session: Session, text: str) -> "JobView":
         from taskflow.jobs.schemas import view_of_job
