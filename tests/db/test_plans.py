@@ -19,6 +19,7 @@ import asyncpg
 import psycopg
 import pytest
 from tests.conftest import TEMPLATE
+from tests.db import schedule_plans
 from tests.engine.worksite import failed, new_job, succeeded
 from tests.support.clock import FakeClock
 
@@ -102,6 +103,7 @@ FILL = f"""
         at, at
     FROM fill WHERE n > {READY + ACTIVE + DEFERRED};
 """
+FILL += schedule_plans.FILL
 TABLES = (
     "job",
     "ready",
@@ -114,6 +116,7 @@ TABLES = (
     "queue",
     "unique_claim",
     "webhook_delivery",
+    *schedule_plans.TABLES,
 )
 LEAVES = "SELECT relname FROM pg_class WHERE relnamespace = 'taskflow'::regnamespace AND relkind = 'r'"
 INDEXES = """
@@ -493,6 +496,10 @@ CASES: Mapping[str, Case] = {
         rows=10_000,
         buffers=10_000,
     ),
+    **{
+        name: Case(work, indexes, rows=rows, buffers=30_000 if name == "count_live" else 2000, scans=scans)
+        for name, (work, indexes, rows, scans) in schedule_plans.CASES.items()
+    },
 }
 
 
