@@ -17,6 +17,8 @@ from starlette.middleware.cors import CORSMiddleware
 import taskflow
 from taskflow.adapters.blobs import DatabaseBlobs
 from taskflow.apps.settings import Settings
+from taskflow.datasets import endpoints as datasets_endpoints
+from taskflow.datasets.service import Datasets
 from taskflow.db.pool import Database
 from taskflow.engine.client import Engine
 from taskflow.engine.schedules import Schedules as EngineSchedules
@@ -63,6 +65,7 @@ TAGS = [
     {"name": "schedules", "description": "Jobs that are submitted again and again, at times that a rule gives."},
     {"name": "statistics", "description": "How many jobs are where, how they ended, and how long they took."},
     {"name": "files", "description": "What jobs read and make: upload it, download it, hand on a link to it."},
+    {"name": "datasets", "description": "Rows that jobs of the kind `sync` keep of URLs."},
     {"name": "operations", "description": "For those who run TaskFlow."},
 ]
 
@@ -97,6 +100,7 @@ def create_app(
     cursors = Cursors(root)
     streams = SubmitStreams(database, jobs)
     deliveries = Deliveries(database, engine, root)
+    datasets = Datasets(database)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -142,6 +146,7 @@ def create_app(
             *stats_endpoints.operations(stats_endpoints.StatEndpoints(Stats(Statistics(database)), guard)),
             *files_endpoints.operations(files_endpoints.FileEndpoints(files, guard, once, cursors, Links(root))),
             *stream_endpoints.operations(stream_endpoints.StreamEndpoints(streams, guard, drain)),
+            *datasets_endpoints.operations(datasets_endpoints.DatasetEndpoints(datasets, guard, cursors)),
             *health.operations(
                 health.HealthEndpoints(database, engine, lambda request: guard.admit(request, Permission.OPERATE))
             ),
