@@ -16,7 +16,9 @@ class Stream:
         self.status = 0
         self.headers: dict[str, str] = {}
         path, _, query = path.partition("?")
-        given = {"authorization": f"Bearer {key}", "transfer-encoding": "chunked", **headers}
+        given = {"authorization": f"Bearer {key}", **headers}
+        if method == "POST":
+            given["transfer-encoding"] = "chunked"
         scope = {
             "type": "http",
             "asgi": {"version": "3.0"},
@@ -39,6 +41,11 @@ class Stream:
             self.headers = {name.decode(): value.decode() for name, value in message["headers"]}
         elif message.get("body"):
             self._from_app.put_nowait(message["body"])
+
+    @property
+    def is_read(self) -> bool:
+        """Whether the application has taken all that was sent."""
+        return self._to_app.empty()
 
     async def send(self, data: bytes, *, more: bool = True) -> None:
         await self._to_app.put({"type": "http.request", "body": data, "more_body": more})

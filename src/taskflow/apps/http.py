@@ -19,8 +19,11 @@ from taskflow.adapters.blobs import DatabaseBlobs
 from taskflow.apps.settings import Settings
 from taskflow.datasets import endpoints as datasets_endpoints
 from taskflow.datasets.service import Datasets
+from taskflow.db.listen import Listener
 from taskflow.db.pool import Database
 from taskflow.engine.client import Engine
+from taskflow.engine.notifier import WAKE_CHANNEL
+from taskflow.engine.remote import RemoteWorkers
 from taskflow.engine.schedules import Schedules as EngineSchedules
 from taskflow.engine.statistics import Statistics
 from taskflow.files import endpoints as files_endpoints
@@ -40,6 +43,12 @@ from taskflow.identity.guard import Guard
 from taskflow.jobs import endpoints as jobs_endpoints
 from taskflow.jobs import stream_endpoints
 from taskflow.jobs.catalogue import Catalogue
+from taskflow.jobs.following import LogFollowing
+from taskflow.jobs.log_events import LogEvents
+from taskflow.jobs.remote import endpoints as remote_endpoints
+from taskflow.jobs.remote.bell import Bell
+from taskflow.jobs.remote.service import RemoteWork
+from taskflow.jobs.remote.token import Tokens
 from taskflow.jobs.service import Jobs
 from taskflow.jobs.streams import SubmitStreams
 from taskflow.kernel.errors import SetupError
@@ -66,6 +75,7 @@ TAGS = [
     {"name": "statistics", "description": "How many jobs are where, how they ended, and how long they took."},
     {"name": "files", "description": "What jobs read and make: upload it, download it, hand on a link to it."},
     {"name": "datasets", "description": "Rows that jobs of the kind `sync` keep of URLs."},
+    {"name": "workers", "description": "For workers in any language: claim jobs, run them, say what became of them."},
     {"name": "operations", "description": "For those who run TaskFlow."},
 ]
 
@@ -93,7 +103,8 @@ def create_app(
     engine = Engine(database)
     once = Idempotency(database)
     guard = Guard(Access(ApiKeys(database)))
-    jobs = Jobs(engine, Catalogue(engine), development=development)
+    catalogue = Catalogue(engine)
+    jobs = Jobs(engine, catalogue, development=development)
     schedules = Schedules(EngineSchedules(database), jobs)
     files = Files(database, DatabaseBlobs(database))
     root = RootSecret(secret)
@@ -101,6 +112,10 @@ def create_app(
     streams = SubmitStreams(database, jobs)
     deliveries = Deliveries(database, engine, root)
     datasets = Datasets(database)
+    following = LogFollowing(engine)
+    bell = Bell()
+    work = RemoteWork(RemoteWorkers(database, engine), catalogue, Tokens(root), bell)
+    listener = Listener(database.url, {WAKE_CHANNEL: bell.ring}, application_name="taskflow api listener")
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -110,6 +125,8 @@ def create_app(
             asyncio.create_task(once.run(), name="taskflow-idempotency"),
             asyncio.create_task(files.run(), name="taskflow-files"),
             asyncio.create_task(streams.run(), name="taskflow-streams"),
+            asyncio.create_task(following.run(), name="taskflow-following"),
+            asyncio.create_task(listener.run(), name="taskflow-listener"),
         ]
         _log.info("taskflow.api.start", version=taskflow.__version__, development=development)
         try:
@@ -138,7 +155,9 @@ def create_app(
     add_operations(
         app,
         [
-            *jobs_endpoints.operations(jobs_endpoints.JobEndpoints(jobs, guard, once, cursors)),
+            *jobs_endpoints.operations(
+                jobs_endpoints.JobEndpoints(jobs, guard, once, cursors, LogEvents(engine, following, guard, drain))
+            ),
             *webhooks_endpoints.operations(webhooks_endpoints.DeliveryEndpoints(deliveries, guard, once, cursors)),
             *schedules_endpoints.operations(
                 schedules_endpoints.ScheduleEndpoints(schedules, database, guard, once, cursors)
@@ -147,6 +166,7 @@ def create_app(
             *files_endpoints.operations(files_endpoints.FileEndpoints(files, guard, once, cursors, Links(root))),
             *stream_endpoints.operations(stream_endpoints.StreamEndpoints(streams, guard, drain)),
             *datasets_endpoints.operations(datasets_endpoints.DatasetEndpoints(datasets, guard, cursors)),
+            *remote_endpoints.operations(remote_endpoints.RemoteEndpoints(work, guard, drain)),
             *health.operations(
                 health.HealthEndpoints(database, engine, lambda request: guard.admit(request, Permission.OPERATE))
             ),

@@ -310,11 +310,15 @@ class Child:
 
 
 def spawn_python(
-    arguments: Sequence[str], *, environ: Mapping[str, str], pass_fds: Sequence[int] = ()
+    arguments: Sequence[str],
+    *,
+    environ: Mapping[str, str],
+    pass_fds: Sequence[int] = (),
+    module: str = "taskflow",
 ) -> "subprocess.Popen[bytes]":
-    """Start `taskflow <arguments>` in a session of its own, with our output and no input."""
+    """Start `taskflow <arguments>` (or the same of another *module*) in a session of its own: our output, no input."""
     return subprocess.Popen(  # noqa: S603
-        [sys.executable, "-m", "taskflow", *arguments],
+        [sys.executable, "-m", module, *arguments],
         stdin=subprocess.DEVNULL,
         env=dict(environ),
         pass_fds=pass_fds,

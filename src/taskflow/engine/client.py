@@ -33,7 +33,7 @@ from taskflow.engine.job import (
 )
 from taskflow.engine.notifier import Notifier
 from taskflow.engine.policy import check_new_job
-from taskflow.engine.record import JobBody, Leadership, QueueDepth
+from taskflow.engine.record import JobBody, Leadership, LogNews, LogPosition, QueueDepth
 from taskflow.engine.store import Store
 from taskflow.engine.submitter import Submitter, store_jobs
 from taskflow.kernel.errors import AlreadyFinal, Conflict, FieldError, Invalid, NotFound, Unavailable
@@ -112,9 +112,14 @@ class Engine:
         _ENQUEUED.count(job)
         return enqueued
 
-    async def enqueue_many(self, jobs: Sequence[NewJob], *, connection: Connection | None = None) -> list[Enqueued]:
+    async def enqueue_many(
+        self, jobs: Sequence[NewJob], *, connection: Connection | None = None, checked: bool = False
+    ) -> list[Enqueued]:
         """
         Submit up to `MAX_BATCH` jobs, all or none, answered in their order.
+
+        Args:
+            checked: the caller has called `check_new_job` for each.
 
         Raises:
             Invalid: as for `enqueue`, the pointers beginning with the index of the job.
@@ -122,7 +127,7 @@ class Engine:
         if len(jobs) > MAX_BATCH:
             detail = f"at most {MAX_BATCH} jobs in one batch, got {len(jobs)}"
             raise Invalid(detail, errors=[FieldError("", "too_many", detail)])
-        for index, job in enumerate(jobs):
+        for index, job in enumerate(jobs if not checked else ()):
             try:
                 check_new_job(job)
             except Invalid as error:
@@ -182,6 +187,18 @@ class Engine:
         async with self._database.acquire() as connection:
             body = await self._body(connection, job_id, namespace)
             return await self._store.list_logs(connection, body, after_seq=after_seq, limit=limit)
+
+    async def find_log_position(
+        self, job_id: JobId, *, after_seq: int = 0, namespace: UUID | None = None
+    ) -> LogPosition:
+        """Return where to follow a job's log from. Raises NotFound."""
+        async with self._database.acquire() as connection:
+            return LogPosition(await self._body(connection, job_id, namespace), after_seq)
+
+    async def follow_logs(self, positions: Sequence[LogPosition], *, limit: int) -> list[LogNews]:
+        """Return what comes after each of *positions* now, at most *limit* lines each; does not wait."""
+        async with self._database.acquire() as connection:
+            return await self._store.follow_logs(connection, positions, limit=limit)
 
     async def list_kinds(self) -> list[KindInfo]:
         """Return the kinds that workers have published, each with its newest schema."""

@@ -202,13 +202,13 @@ def cut_error(error: JobError) -> JobError:
     traceback = error.traceback
     return replace(
         error,
-        type=_storable(error.type)[:MAX_NAME_LENGTH],
-        message=_storable(error.message)[:MAX_ERROR_CHARS],
-        traceback=_storable(traceback)[-MAX_TRACEBACK_CHARS:] if traceback else None,
+        type=storable(error.type)[:MAX_NAME_LENGTH],
+        message=storable(error.message)[:MAX_ERROR_CHARS],
+        traceback=storable(traceback)[-MAX_TRACEBACK_CHARS:] if traceback else None,
     )
 
 
-def _storable(text: str) -> str:
+def storable(text: str) -> str:
     return text.replace("\x00", "\\u0000").encode("utf-8", "backslashreplace").decode()
 
 

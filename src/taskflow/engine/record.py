@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from taskflow.engine.job import JobId, LeaseId, State, WorkerId
+from taskflow.engine.job import JobId, LeaseId, LogLine, State, WorkerId
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +18,22 @@ class JobBody:
     priority: int
     created_at: datetime
     settles: bool  # its end has consequences
+
+
+@dataclass(frozen=True, slots=True)
+class LogPosition:
+    """How far somebody has read a job's log."""
+
+    job: JobBody
+    after_seq: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LogNews:
+    """What comes after a position. *end* is the job's last state if it has ended and there are no more lines."""
+
+    lines: Sequence[LogLine]
+    end: State | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,3 +111,44 @@ class LiveCount:
     queue: str
     jobs: int
     reached: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteWorker:
+    """
+    What a worker that works over HTTP says of itself with each claim.
+
+    Args:
+        namespace: whose jobs it gets, and no others.
+        name: shown where workers are listed.
+        capacity: how many jobs it takes now.
+        lease_s: for how long it may be silent; None for `LEASE_S`.
+    """
+
+    namespace: UUID
+    queues: Sequence[str]
+    kinds: Sequence[str]
+    capacity: int
+    name: str | None = None
+    lease_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """An attempt that a remote worker holds, by its lease and position; since when, and whether it shall stop."""
+
+    lease_id: LeaseId
+    position: int
+    job_id: JobId
+    attempt: int
+    is_cancelled: bool
+    age_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Overdue:
+    """An attempt of a remote worker that the server ends: cancelled long ago, or else past its timeout."""
+
+    lease_id: LeaseId
+    position: int
+    is_cancelled: bool

@@ -1,6 +1,7 @@
 """Answers that are written while they come about, and bodies that are read while they come in."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from contextlib import suppress
 from typing import Any, TypeAlias
@@ -89,9 +90,12 @@ class Incoming:
                 with suppress(asyncio.CancelledError, Exception):
                     await task
 
-    async def read(self, timeout_s: float) -> tuple[bytes, bool]:
+    async def read(self, timeout_s: float, *, beside: "asyncio.Task[None] | None" = None) -> tuple[bytes, bool]:
         """
         Return the next piece of the body and whether more may come.
+
+        Args:
+            beside: what goes on meanwhile; if it fails, that is raised at once.
 
         Raises:
             TimeoutError: nothing came within *timeout_s*.
@@ -102,9 +106,17 @@ class Incoming:
             raise ServerDrains
         if self._reading is None:
             self._reading = asyncio.create_task(self._next(), name="taskflow-body")
+        watched: set[asyncio.Task[Any]] = {self._reading, self._draining}
+        began_s = time.monotonic()
         done, _ = await asyncio.wait(
-            {self._reading, self._draining}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED
+            watched | ({beside} if beside is not None else set()),
+            timeout=timeout_s,
+            return_when=asyncio.FIRST_COMPLETED,
         )
+        if beside is not None and done == {beside}:
+            beside.result()
+            left_s = max(0.0, timeout_s - (time.monotonic() - began_s))
+            done, _ = await asyncio.wait(watched, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
         if self._reading in done:
             message, self._reading = self._reading.result(), None
             if message["type"] == "http.disconnect":

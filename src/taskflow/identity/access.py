@@ -20,6 +20,7 @@ class Permission(StrEnum):
 
     READ_JOBS = "read_jobs"
     WRITE_JOBS = "write_jobs"
+    WORK = "work"  # claim and end jobs, over HTTP
     READ_SECRETS = "read_secrets"  # what proves to others that we are who we say
     READ_FILES = "read_files"
     WRITE_FILES = "write_files"
@@ -31,6 +32,7 @@ PERMISSIONS: Mapping[str, frozenset[Permission]] = {
     "jobs:write": frozenset({Permission.WRITE_JOBS}),
     "files:read": frozenset({Permission.READ_FILES}),
     "files:write": frozenset({Permission.WRITE_FILES}),
+    "worker": frozenset({Permission.WORK}),
     "owner": frozenset(Permission) - {Permission.OPERATE},
     "operator": frozenset({Permission.OPERATE}),
 }

@@ -54,6 +54,11 @@ class Catalogue:
             kind = self._kinds.get(name)
         return kind
 
+    def expire(self) -> None:
+        """Look again at the next question: kinds were published through this process."""
+        if self._read_at is not None:
+            self._read_at = float("-inf")
+
     async def list_kinds(self) -> Sequence[KindInfo]:
         """Return all kinds, by name."""
         await self._refresh(FRESH_S)

@@ -20,6 +20,7 @@ from taskflow.http.operation import Operation
 from taskflow.http.paging import Cursors, next_link
 from taskflow.identity.access import Permission, Principal
 from taskflow.identity.guard import Guard
+from taskflow.jobs.log_events import MAX_FOLLOWERS, LogEvents
 from taskflow.jobs.schemas import (
     JobPageView,
     JobView,
@@ -35,7 +36,7 @@ from taskflow.jobs.schemas import (
     view_of_new,
 )
 from taskflow.jobs.service import Jobs, job_id_of
-from taskflow.kernel.errors import DomainError, PayloadTooLarge
+from taskflow.kernel.errors import DomainError, FieldError, Invalid, PayloadTooLarge
 
 PREFIX = "/api/v1"
 ALIAS_PREFIX = "/api"  # the same without a version, for clients that were there before it
@@ -47,8 +48,9 @@ _encode = msgspec.json.Encoder().encode
 class JobEndpoints:
     """Handlers of the routes that `operations` lists."""
 
-    def __init__(self, jobs: Jobs, guard: Guard, once: Idempotency, cursors: Cursors) -> None:
+    def __init__(self, jobs: Jobs, guard: Guard, once: Idempotency, cursors: Cursors, followers: LogEvents) -> None:
         self._jobs = jobs
+        self._followers = followers
         self._guard = guard
         self._once = once
         self._cursors = cursors
@@ -119,6 +121,11 @@ class JobEndpoints:
         principal = await self._guard.admit(request, Permission.READ_JOBS)
         query = read_query(request, ListLogs)
         job_id = _job_id(request)
+        if query.follow == "true":
+            if alone := query.model_fields_set - {"follow"}:
+                errors = [FieldError(name, "exclusive", "does not go with follow=true") for name in sorted(alone)]
+                raise Invalid("the query has invalid parameters", errors=errors)
+            return await self._followers.answer(request, principal, job_id)
         binding = ("logs", principal.namespace, job_id)
         after_seq = 0
         if query.cursor is not None:
@@ -365,11 +372,19 @@ def operations(endpoints: JobEndpoints) -> Iterator[Operation]:
             endpoints.list_logs,
             name="listJobLogs",
             summary="Read a job's log",
-            description="Lines that the handler wrote, oldest first.",
+            description="Lines that the handler wrote, oldest first. With `follow=true` they come as server-sent events "
+            "(`text/event-stream`), those there are and then each as it is written: `log` with a line as in the page, "
+            "and `end` with the job's status when it has ended. `Last-Event-ID` goes on after that event. A connection "
+            "that closes without `end` is to be made again.",
             query=ListLogs,
             path_parameters=_JOB_ID,
-            answers={200: operation.Answer("A page.", LogPageView, headers=_LINK)},
-            problems={404: _NO_JOB},
+            answers={
+                200: operation.Answer("A page.", LogPageView, headers=_LINK),
+                204: operation.Answer(
+                    "With `follow=true`: the end was told before; do not ask again.", None, media_type=""
+                ),
+            },
+            problems={404: _NO_JOB, 503: f"{MAX_FOLLOWERS} clients follow logs."},
             scope="jobs:read",
         )
         for method, path, name in (

@@ -194,6 +194,10 @@ class ListLogs(BaseModel):
 
     limit: Limit = DEFAULT_LIMIT
     cursor: Cursor | None = Field(default=None, description="`nextCursor` of the page before.")
+    follow: Literal["true", "false"] = Field(
+        default="false",
+        description="`true`: server-sent events in place of a page, until the job has ended. Not with the others.",
+    )
 
 
 class NoQuery(BaseModel):

@@ -106,8 +106,12 @@ class Jobs:
         return await self._engine.enqueue(job, connection=connection)
 
     async def submit_many(self, jobs: Sequence[NewJob], *, connection: Connection) -> list[Enqueued]:
-        """Store prepared jobs, all or none, in the transaction of *connection*; call `wake` after the commit."""
-        return await self._engine.enqueue_many(jobs, connection=connection)
+        """
+        Store prepared jobs that passed `check_new_job`, all or none, in the transaction of *connection*.
+
+        Call `wake` after the commit.
+        """
+        return await self._engine.enqueue_many(jobs, connection=connection, checked=True)
 
     async def make_partitions(self) -> None:
         """Make today's partitions where nobody did (a deployment that slept)."""

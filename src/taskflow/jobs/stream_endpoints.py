@@ -1,6 +1,7 @@
 """`POST /jobs/stream`: lines come in and summaries go out at the same time, in the memory of one batch."""
 
-from collections.abc import Iterator, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Annotated, Any
 
 import msgspec
@@ -13,7 +14,7 @@ from taskflow.http.body import check_ndjson_type, read_query
 from taskflow.http.call import Call
 from taskflow.http.drain import Drain
 from taskflow.http.operation import Operation
-from taskflow.http.problem import OUTAGES
+from taskflow.http.problem import OUTAGES, BodyTimeout
 from taskflow.http.streaming import NDJSON, Incoming, ServerDrains, StreamedAnswer, Write
 from taskflow.identity.access import Permission
 from taskflow.identity.guard import Guard
@@ -26,6 +27,7 @@ from taskflow.jobs.streams import (
     MAX_LINE_BYTES,
     MAX_LINE_NUMBER,
     Batch,
+    Checked,
     SubmitStream,
     SubmitStreams,
 )
@@ -88,37 +90,17 @@ class StreamEndpoints:
         return StreamedAnswer(produce, media_type=NDJSON)
 
     async def _pump(self, request: Request, stream: SubmitStream, incoming: Incoming, telling: "_Telling") -> None:
-        splitter = LineSplitter(max_bytes=MAX_LINE_BYTES, first=stream.first_line)
-        waiting = _Waiting()
         end: DomainError | None = None
-
-        async def store() -> None:
-            if lines := waiting.take():
-                await self._guard.admit(request, Permission.WRITE_JOBS)  # a key may be revoked while its stream goes on
-                await telling.tell(await stream.store(lines))
-
+        storing = _Storing(stream, telling)
         try:
-            await telling.tell_errors(stream)
-            more, idle_s = True, 0.0
-            while more:
-                timeout_s = FLUSH_S if waiting.lines else IDLE_TIMEOUT_S - idle_s
-                try:
-                    chunk, more = await incoming.read(timeout_s)
-                except TimeoutError:
-                    idle_s += timeout_s
-                    if not waiting.lines:
-                        end = DomainError(f"no line came for {IDLE_TIMEOUT_S:g} s", code="body_timeout")
-                        break
-                    await store()
-                    continue
-                idle_s = 0.0
-                for line in splitter.feed(chunk):
-                    if waiting.add(line):
-                        await store()
-            if end is None:
-                for line in splitter.close():
-                    waiting.add(line)
-            await store()
+            try:
+                await telling.tell_errors(stream)
+                async for lines in self._batches(incoming, stream.first_line, storing):
+                    # A key may be revoked while its stream goes on.
+                    await self._guard.admit(request, Permission.WRITE_JOBS)
+                    await storing.start(await stream.check(lines))
+            finally:
+                await storing.finish()  # the batch under way, also for a client that has left
         except ServerDrains:
             # What waits is not stored: the client sends it again from `resumeFrom`, wherever it goes on.
             end = Unavailable("this process is about to end; go on with a new request", code="draining")
@@ -128,6 +110,53 @@ class StreamEndpoints:
             _log.warning("taskflow.request.outage", error=type(error).__name__)
             end = Unavailable("the database cannot be reached")
         await telling.tell_end(stream, end)
+
+    async def _batches(self, incoming: Incoming, first_line: int, storing: "_Storing") -> AsyncIterator[list[Line]]:
+        """Yield the lines of the body, as many as make a batch."""
+        splitter = LineSplitter(max_bytes=MAX_LINE_BYTES, first=first_line)
+        waiting = _Waiting()
+        more, idle_s = True, 0.0
+        while more:
+            timeout_s = FLUSH_S if waiting.lines else IDLE_TIMEOUT_S - idle_s
+            try:
+                chunk, more = await incoming.read(timeout_s, beside=storing.task)
+            except TimeoutError:
+                idle_s += timeout_s
+                if not waiting.lines:
+                    raise BodyTimeout(f"no line came for {IDLE_TIMEOUT_S:g} s") from None
+                yield waiting.take()
+                continue
+            idle_s = 0.0
+            for line in splitter.feed(chunk):
+                if waiting.add(line):
+                    yield waiting.take()
+        for line in splitter.close():
+            waiting.add(line)
+        if waiting.lines:
+            yield waiting.take()
+
+
+class _Storing:
+    """Stores a batch while the next is read and checked: both this process and the database are at work then."""
+
+    def __init__(self, stream: SubmitStream, telling: "_Telling") -> None:
+        self._stream = stream
+        self._telling = telling
+        self.task: asyncio.Task[None] | None = None
+
+    async def start(self, checked: Checked) -> None:
+        """Begin to store a batch when the one before is stored. Raises what that one raised."""
+        await self.finish()
+        self.task = asyncio.create_task(self._store(checked), name="taskflow-stream-batch")
+
+    async def finish(self) -> None:
+        """Wait for the batch under way. Raises what it raised."""
+        task, self.task = self.task, None
+        if task is not None:
+            await task
+
+    async def _store(self, checked: Checked) -> None:
+        await self._telling.tell(await self._stream.store(checked))
 
 
 class _Waiting:

@@ -67,19 +67,19 @@ class Batch:
 
 
 @dataclass(slots=True)
-class _Checked:
-    """The lines of a batch after their checks."""
+class Checked:
+    """The lines *first* to *last* after their checks: by their numbers, jobs to store and what is wrong."""
 
     first: int
     last: int
     jobs: list[tuple[int, NewJob]] = field(default_factory=list)
     errors: list[LineErrors] = field(default_factory=list)
 
-    def after(self, line: int) -> "_Checked":
+    def after(self, line: int) -> "Checked":
         """Without the lines up to *line*."""
         if line < self.first:
             return self
-        return _Checked(
+        return Checked(
             line + 1,
             self.last,
             [item for item in self.jobs if item[0] > line],
@@ -128,7 +128,8 @@ class SubmitStreams:
 
 class SubmitStream:
     """
-    One stream: `store` takes its lines batch by batch, in order.
+    One stream: its lines go through `check` and `store` batch by batch, in order; the next batch may be checked while one
+    is being stored.
 
     *totals* is of all that was ever sent with the key, or of this stream if it has none; *next_line* is the first line
     that is not known to be dealt with.
@@ -168,34 +169,19 @@ class SubmitStream:
         self._errors_kept = len(kept)
         self.known_errors = [item for item in kept if item.line >= self.first_line]
 
-    async def store(self, lines: Sequence[Line]) -> list[Batch]:
+    async def check(self, lines: Sequence[Line]) -> Checked:
         """
-        Store what is right among the next lines, at most `MAX_BATCH_LINES`, in one commit; return what became of them.
-
-        A key that was sent before is answered with one batch for lines dealt with then, and one for the rest.
+        Check the next lines, at most `MAX_BATCH_LINES`, for `store`; lines that are known to be dealt with are not.
 
         Raises:
-            Unavailable: the database is away. Without a key the lines may have been stored all the same; with one they
-                can be sent again.
-            Conflict: another request stores lines of the same key, or lines are missing.
+            Unavailable: it was never possible to look what kinds there are.
         """
-        batches = []
         done = self.totals.last_line if self._id is not None else 0
-        known, fresh = [line for line in lines if line.number <= done], [line for line in lines if line.number > done]
-        if known:
-            batches.append(Batch(Summary(known[0].number, known[-1].number, replayed=True)))
-            self.next_line = known[-1].number + 1
-        if fresh:
-            batches += await self._store(await self._check(fresh))
-            self.next_line = fresh[-1].number + 1
-        return batches
-
-    async def _check(self, lines: Sequence[Line]) -> _Checked:
-        checked = _Checked(lines[0].number, lines[-1].number)
+        checked = Checked(lines[0].number, lines[-1].number)
         for index, line in enumerate(lines):
             if index % _YIELD_EVERY == _YIELD_EVERY - 1:
                 await asyncio.sleep(0)
-            if line.is_blank:
+            if line.number <= done or line.is_blank:
                 continue
             try:
                 checked.jobs.append((line.number, await self._job_of(line)))
@@ -205,6 +191,28 @@ class SubmitStream:
                 checked.errors.append(LineErrors(line.number, _problems(error)))
         return checked
 
+    async def store(self, checked: Checked) -> list[Batch]:
+        """
+        Store what is right in a checked batch, in one commit, and return what became of it.
+
+        Batches come in the order of their lines, one at a time. Of a key that was sent before, lines that were dealt
+        with then are a batch of their own in the answer.
+
+        Raises:
+            Unavailable: the database is away. Without a key the lines may have been stored all the same; with one they
+                can be sent again.
+            Conflict: another request stores lines of the same key, or lines are missing.
+        """
+        batches = []
+        if self._id is not None and checked.first <= self.totals.last_line:
+            to = min(self.totals.last_line, checked.last)
+            batches.append(Batch(Summary(checked.first, to, replayed=True)))
+            checked = checked.after(to)
+        if checked.first <= checked.last:
+            batches += await self._store(checked)
+        self.next_line = checked.last + 1
+        return batches
+
     async def _job_of(self, line: Line) -> NewJob:
         if line.data is None:
             detail = f"the line is over the limit of {MAX_LINE_BYTES} bytes"
@@ -213,7 +221,7 @@ class SubmitStream:
         check_new_job(job)
         return job
 
-    async def _store(self, checked: _Checked) -> list[Batch]:
+    async def _store(self, checked: Checked) -> list[Batch]:
         try:
             try:
                 return await self._write(checked, apart=False)
@@ -231,7 +239,7 @@ class SubmitStream:
             lines = f"lines {checked.first} to {checked.last}"
             raise Unavailable(f"the database went away; {lines} may have been stored", retry_after_s=1.0) from error
 
-    async def _write(self, checked: _Checked, *, apart: bool) -> list[Batch]:
+    async def _write(self, checked: Checked, *, apart: bool) -> list[Batch]:
         """Store the batch and move the stream on, in one transaction. *apart*: find the row that PostgreSQL refuses."""
         batches = []
         async with self._database.transaction() as connection:

@@ -13,7 +13,7 @@ WITH from_ready AS (
     FROM (SELECT * FROM from_ready UNION ALL SELECT * FROM from_deferred) AS t
 ), counted AS (
     INSERT INTO taskflow.stat_delta (namespace, hour, queue, kind, state, measure, bucket, jobs)
-    SELECT namespace, date_trunc('hour', at, 'UTC'), queue, kind, 'cancelled', 'run', 0, 1 FROM taken
+    SELECT namespace, date_bin('1 hour', at, '2000-01-01 00:00:00+00'), queue, kind, 'cancelled', 'run', 0, 1 FROM taken
 )
 INSERT INTO taskflow.done (job_id, namespace, queue, kind, state, attempt, failures, finished_at)
 SELECT job_id, namespace, queue, kind, 'cancelled', attempt, failures, at FROM taken

@@ -3,7 +3,8 @@
 -- Locks: the taken ready rows; rows that others hold are skipped. Indexes: ready_claim, per queue; job's primary key.
 -- ctid = ANY(ARRAY(…)) makes the choice once, before the delete: a join could run it again and take more than :limit.
 -- The bodies are looked up one by one (LATERAL with LIMIT 1), whatever statistics say of a partition that was empty.
--- A worker whose row is gone was declared dead and gets nothing.
+-- A worker whose row is gone was declared dead and gets nothing. One that works over HTTP gets jobs of its :namespace
+-- only (NULL: of all); jobs of others that stand before them in the queue are walked over, so it wants queues of its own.
 WITH taken AS MATERIALIZED (
     DELETE FROM taskflow.ready
     WHERE ctid = ANY(ARRAY(
@@ -13,6 +14,7 @@ WITH taken AS MATERIALIZED (
             SELECT r.ctid
             FROM taskflow.ready r
             WHERE r.queue = lane.queue AND r.kind = ANY(:kinds::text[])
+              AND (:namespace::uuid IS NULL OR r.namespace = :namespace::uuid)
             ORDER BY r.priority DESC, r.run_at, r.job_id
             LIMIT :limit
             FOR UPDATE SKIP LOCKED

@@ -40,8 +40,8 @@ WITH given AS MATERIALIZED (
         coalesce(run, wait), count(*)
     FROM (
         SELECT
-            namespace, queue, kind, date_trunc('hour', at, 'UTC') AS hour,
-            taskflow.stat_bucket(extract(epoch FROM at - claimed_at)::double precision) AS run,
+            namespace, queue, kind, date_bin('1 hour', at, '2000-01-01 00:00:00+00') AS hour,
+            taskflow.stat_bucket(date_part('epoch', at - claimed_at)) AS run,
             taskflow.stat_bucket(wait_s) AS wait
         FROM won
     ) AS ended

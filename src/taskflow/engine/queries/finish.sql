@@ -55,10 +55,10 @@ WITH given AS MATERIALIZED (
         coalesce(run, wait), count(*)
     FROM (
         SELECT
-            namespace, queue, kind, state, date_trunc('hour', at, 'UTC') AS hour,
+            namespace, queue, kind, state, date_bin('1 hour', at, '2000-01-01 00:00:00+00') AS hour,
             CASE
                 WHEN started_at IS NULL THEN 0
-                ELSE taskflow.stat_bucket(extract(epoch FROM at - started_at)::double precision)
+                ELSE taskflow.stat_bucket(date_part('epoch', at - started_at))
             END AS run,
             taskflow.stat_bucket(queue_wait_s) AS wait
         FROM won

@@ -32,8 +32,8 @@ WITH gone AS (
 ), counted AS (
     INSERT INTO taskflow.stat_delta (namespace, hour, queue, kind, state, measure, bucket, jobs)
     SELECT
-        namespace, date_trunc('hour', at, 'UTC'), queue, kind, 'cancelled', 'run',
-        taskflow.stat_bucket(extract(epoch FROM at - claimed_at)::double precision), 1
+        namespace, date_bin('1 hour', at, '2000-01-01 00:00:00+00'), queue, kind, 'cancelled', 'run',
+        taskflow.stat_bucket(date_part('epoch', at - claimed_at)), 1
     FROM back WHERE cancelled
 ), history AS (
     INSERT INTO taskflow.attempt_log (job_id, namespace, attempt, outcome, started_at, finished_at)

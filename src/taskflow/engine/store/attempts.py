@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import asyncpg
 import msgspec
@@ -29,6 +29,7 @@ class AttemptStatements(StoreBase):
         kinds: Sequence[str],
         limit: int,
         lease_id: LeaseId | None = None,
+        namespace: UUID | None = None,
     ) -> list[Claim]:
         """
         Take up to *limit* ready jobs under one new lease.
@@ -45,6 +46,7 @@ class AttemptStatements(StoreBase):
             kinds=kinds,
             limit=limit,
             lease_id=lease_id,
+            namespace=namespace,
         )
         return [
             Claim(
@@ -185,16 +187,16 @@ class AttemptStatements(StoreBase):
         settled = {(row["lease_id"], row["position"]) for row in rows}
         return [outcome for outcome in refused if (outcome.claim.lease_id, outcome.claim.position) not in settled]
 
-    async def write_logs(self, connection: Connection, lines: Sequence[NewLogLine], *, written_at_s: float) -> None:
+    async def write_logs(self, connection: Connection, lines: Sequence[NewLogLine], *, written_at_s: float) -> int:
         """
-        Append lines in order; those of a claim that was taken back are dropped.
+        Append lines in order and return how many; those of a claim that was taken back are dropped.
 
         Args:
             written_at_s: the present value of the monotonic clock that the lines were stamped with.
         """
         if not lines:
-            return
-        await QUERIES["write_logs"].execute(
+            return 0
+        status = await QUERIES["write_logs"].execute(
             connection,
             now=self._now(),
             lease_ids=[line.claim.lease_id for line in lines],
@@ -206,6 +208,7 @@ class AttemptStatements(StoreBase):
             messages=[line.message for line in lines],
             ages_s=[written_at_s - line.written_s for line in lines],
         )
+        return int(status.rpartition(" ")[2])  # INSERT 0 n
 
     # Taking back ----------------------------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from taskflow.engine.job import (
     OutcomeKind,
     State,
 )
-from taskflow.engine.record import JobBody, QueueDepth
+from taskflow.engine.record import JobBody, LogNews, LogPosition, QueueDepth
 from taskflow.engine.store.base import LEASE_S, QUERIES, StoreBase, decode_error
 
 SCAN_ROWS = 10_000  # rows that one page of a filtered list looks at
@@ -95,6 +95,23 @@ class ReadStatements(StoreBase):
             connection, job_id=body.id, created_at=body.created_at, after_seq=after_seq, limit=limit
         )
         return [LogLine(**row) for row in rows]
+
+    async def follow_logs(
+        self, connection: Connection, positions: Sequence[LogPosition], *, limit: int
+    ) -> list[LogNews]:
+        """Return what comes after each of *positions*, at most *limit* lines each."""
+        # Ends first: a job's lines are stored before its end, so those of a job seen ended are all there.
+        jobs = [position.job for position in positions]
+        named = {"job_ids": [job.id for job in jobs], "created_ats": [job.created_at for job in jobs]}
+        ended = await QUERIES["find_ends"].fetch(connection, namespaces=[job.namespace for job in jobs], **named)
+        rows = await QUERIES["follow_logs"].fetch(
+            connection, after_seqs=[position.after_seq for position in positions], limit=limit, **named
+        )
+        ends = {row["position"]: State(row["state"]) for row in ended}
+        lines: list[list[LogLine]] = [[] for _ in positions]
+        for at, *line in rows:
+            lines[at].append(LogLine(*line))
+        return [LogNews(found, ends.get(at) if len(found) < limit else None) for at, found in enumerate(lines)]
 
     async def count_dead_letters(self, connection: Connection, namespace: UUID) -> int:
         """Count failed jobs, up to `DEAD_LETTER_ROWS`."""

@@ -4,16 +4,16 @@ from taskflow.engine.store.attempts import AttemptStatements
 from taskflow.engine.store.jobs import JobStatements
 from taskflow.engine.store.leading import LeaderStatements
 from taskflow.engine.store.reading import ReadStatements
+from taskflow.engine.store.remote import RemoteStatements
 from taskflow.engine.store.schedules import ScheduleStatements
 from taskflow.engine.store.statistics import StatStatements
-from taskflow.engine.store.workers import WorkerStatements
 
 
 class Store(
     JobStatements,
     AttemptStatements,
     ReadStatements,
-    WorkerStatements,
+    RemoteStatements,
     LeaderStatements,
     ScheduleStatements,
     StatStatements,

@@ -201,7 +201,8 @@ $$;
 
 -- Workers -------------------------------------------------------------------------------------------------------
 
--- One row per supervisor. heartbeat_at is in no index, so that a beat is a HOT update.
+-- One row per supervisor, or per worker that works over HTTP: that one has a namespace, whose jobs alone it is given, and
+-- perhaps a lease of its own choice (NULL: the usual one). heartbeat_at is in no index, so that a beat is a HOT update.
 CREATE TABLE taskflow.worker (
     id uuid PRIMARY KEY,
     host text NOT NULL,
@@ -210,10 +211,13 @@ CREATE TABLE taskflow.worker (
     kinds text[] NOT NULL,
     concurrency integer NOT NULL,
     started_at timestamptz NOT NULL,
-    heartbeat_at timestamptz NOT NULL
+    heartbeat_at timestamptz NOT NULL,
+    namespace uuid,
+    lease_s double precision
 ) WITH (fillfactor = 50);
 
--- Every schema that a kind ever had; the one published last validates new payloads.
+-- Every schema that a kind ever had; the one published last validates new payloads. namespace is whose workers published
+-- it over HTTP (NULL: the deployment's own); a name that one of them has, no other may publish.
 CREATE TABLE taskflow.kind (
     name text NOT NULL,
     schema_hash text NOT NULL,
@@ -223,6 +227,7 @@ CREATE TABLE taskflow.kind (
     retries smallint NOT NULL,
     timeout_ms integer NOT NULL,
     published_at timestamptz NOT NULL,
+    namespace uuid,
     PRIMARY KEY (name, schema_hash)
 );
 
