@@ -9,7 +9,7 @@ from taskflow.kinds import email, sync
 
 QUEUE = "builtin"
 BUILTIN = frozenset({email.NAME, sync.NAME})
-INTERNAL = frozenset({"deliver_webhook"})  # the engine's own: offered by workers, submitted by nobody
+INTERNAL = frozenset({"bulk_operation", "deliver_webhook"})  # the engine's own: offered by workers, submitted by nobody
 ALIASES: Mapping[str, str] = {alias: kind.NAME for kind in (email, sync) for alias in kind.ALIASES}
 
 __all__ = ["ALIASES", "BUILTIN", "INTERNAL", "QUEUE", "canonical"]
