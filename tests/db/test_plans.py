@@ -71,7 +71,7 @@ FILL = f"""
     INSERT INTO taskflow.job
     SELECT id, namespace, queue, kind, '{{}}', priority, 3, 30000, '{{}}', '{{}}', at FROM fill;
     INSERT INTO taskflow.ready
-    SELECT id, namespace, queue, kind, priority, at, 0, 0, false,
+    SELECT id, namespace, queue, kind, priority, at, 0, 0, 0, false, false,
         CASE WHEN n %% 50 = 0 THEN %(now)s + n * interval '1 s' END
     FROM fill WHERE n <= {READY};
     INSERT INTO taskflow.lease
@@ -80,7 +80,7 @@ FILL = f"""
     FROM fill WHERE n > {READY} AND n <= {READY + ACTIVE} GROUP BY batch;
     INSERT INTO taskflow.deferred
     SELECT id, namespace, queue, kind, priority, %(now)s + (n %% 2 * 2 - 1) * n * interval '1 ms', n %% 2, n %% 2,
-        (ARRAY['scheduled', 'retrying'])[n %% 2 + 1], false, CASE WHEN n %% 10 = 0 THEN at END
+        (ARRAY['scheduled', 'retrying'])[n %% 2 + 1], 0, false, false, CASE WHEN n %% 10 = 0 THEN at END
     FROM fill WHERE n > {READY + ACTIVE} AND n <= {READY + ACTIVE + DEFERRED};
     INSERT INTO taskflow.done
     SELECT id, namespace, queue, kind, (ARRAY['completed', 'failed', 'cancelled'])[n %% 3 + 1], NULL, 1, 0, NULL, NULL,
