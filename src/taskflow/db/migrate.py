@@ -59,6 +59,21 @@ def migrate(url: str) -> list[str]:
             connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": LOCK_KEY})
 
 
+def grant_enqueue(url: str, role: str) -> None:
+    """Let *role* call `taskflow.enqueue`, which needs no other rights. Raises SetupError if there is no such role."""
+    import psycopg
+    from psycopg.sql import SQL, Identifier
+
+    with psycopg.connect(url) as connection:
+        if connection.execute("SELECT FROM pg_roles WHERE rolname = %s", [role]).fetchone() is None:
+            raise SetupError(f"there is no role {role!r} in this PostgreSQL: make it first (CREATE ROLE)")
+        for statement in (
+            "GRANT USAGE ON SCHEMA taskflow TO {}",
+            "GRANT EXECUTE ON FUNCTION taskflow.enqueue(text, jsonb, jsonb) TO {}",
+        ):
+            connection.execute(SQL(statement).format(Identifier(role)))
+
+
 async def is_current(connection: Connection) -> bool:
     """Say whether the schema is the one this code was written for, without loading Alembic."""
     if await connection.fetchval("SELECT to_regclass('taskflow.alembic_version')") is None:
