@@ -422,7 +422,7 @@ noop.enqueue_sync()
 @pytest.mark.slow
 def test_a_script_that_closes_nothing_leaves_no_warning_behind(database_url: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-X", "dev", "-W", "error", "-c", SCRIPT],
+        [sys.executable, "-W", "error", "-c", SCRIPT],
         env={"PYTHONPATH": str(SOURCE.parent), "TASKFLOW_DATABASE_URL": database_url},
         capture_output=True,
         text=True,
