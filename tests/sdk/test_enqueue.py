@@ -96,7 +96,7 @@ async def test_every_wrong_argument_is_named_and_nothing_is_stored(greet: Greet,
     with pytest.raises(Invalid) as caught:
         await greet.enqueue(times="twice", colour="red")  # type: ignore[call-arg]
     found = {error.pointer: (error.code, error.detail) for error in caught.value.errors}
-    assert found["/times"] == ("invalid", "expected `int`, got `str`")
+    assert found["/times"] == ("wrong_type", "expected `int`, got `str`")
     assert found["/name"] == ("required", "is required")
     assert found["/colour"][0] == "unknown_field"
     assert "times expected `int`, got `str`" in str(caught.value)

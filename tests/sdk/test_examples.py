@@ -1,7 +1,10 @@
 """The applications in docs/examples do what they say, with a real worker in the test's loop."""
 
+import ast
 import asyncio
 import importlib
+import inspect
+import re
 import sys
 from collections.abc import AsyncIterator, Iterator
 from types import ModuleType
@@ -14,7 +17,8 @@ from tests.support.reference import ROOT
 from tests.support.waiting import eventually
 from tests.support.workers import working
 
-from taskflow import TaskFlow
+from taskflow import Handle, JobContext, JobFunction, TaskFlow
+from taskflow.testing import Jobs
 
 EXAMPLES = ROOT / "docs" / "examples"
 
@@ -107,3 +111,26 @@ async def test_the_flask_shop_greets_and_says_what_is_wrong(database: str) -> No
     assert await connection.fetch("SELECT name FROM person") == [("Ada",)]
     await connection.execute("DROP TABLE person")
     await connection.close()
+
+
+PAGES = ("write-a-job", "submit-in-your-transaction", "test-your-jobs")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_samples_in_the_how_to_pages_are_python_and_name_what_there_is(page: str) -> None:
+    """Each sample compiles, and what it imports from us, or calls on a job, its options, a handle or an app, exists."""
+    text = (ROOT / "docs" / "how-to" / f"{page}.md").read_text()
+    samples = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert samples
+    for sample in samples:
+        tree = compile(sample, page, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT | ast.PyCF_ONLY_AST)
+        assert isinstance(tree, ast.Module)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom):
+                module = importlib.import_module(str(node.module))
+                assert [name.name for name in node.names if not hasattr(module, name.name)] == []
+    known = {name for kind in (TaskFlow, JobFunction, Handle, JobContext, Jobs) for name in dir(kind)}
+    methods = re.findall(r"`?(?:await )?(?:app|handle|thumbnail|confirm|ctx|jobs)\.([a-z_]+)\(", text)
+    assert set(methods) - known == set()
+    options = {name for names in re.findall(r"options\(([^)]*)\)", text) for name in re.findall(r"(\w+)=", names)}
+    assert options - set(inspect.signature(JobFunction.options).parameters) == set()
