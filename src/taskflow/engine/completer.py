@@ -39,6 +39,7 @@ class Completer:
     Args:
         on_written: called after each flush: the buffer has become shorter.
         on_settled: called when ends that have consequences were written: there may be deliveries to make.
+        on_freed: called with queues that have a limit, when jobs of theirs have ended: others may be claimed.
     """
 
     def __init__(
@@ -48,11 +49,13 @@ class Completer:
         *,
         on_written: Callable[[], None] = lambda: None,
         on_settled: Callable[[], None] = lambda: None,
+        on_freed: Callable[[set[str]], None] = lambda _queues: None,
     ) -> None:
         self._database = database
         self._store = store
         self._on_written = on_written
         self._on_settled = on_settled
+        self._on_freed = on_freed
         self._outcomes: list[Outcome] = []
         self._lines: list[NewLogLine] = []
         self._progress: dict[tuple[LeaseId, int], NewProgress] = {}  # per attempt the last report
@@ -150,6 +153,8 @@ class Completer:
             refused += await self._end(connection, [outcome for outcome in outcomes if outcome.claim.settles])
             self._on_settled()
         refused = await self._store.find_unsettled(connection, refused)
+        if freed := {outcome.claim.queue for outcome in outcomes if outcome.claim.limited}:
+            self._on_freed(freed)
         if outcomes:
             FLUSH_BATCH_JOBS.observe(len(outcomes))
         for outcome in refused:

@@ -23,7 +23,7 @@ SELECT
     coalesce(r.failures, f.failures, h.failures, d.failures) AS failures,
     coalesce(r.run_at, f.run_at) AS run_at,
     coalesce(h.claimed_at, d.started_at, a.started_at) AS started_at,
-    d.finished_at, h.cancel_at, d.result, d.failure_reason,
+    d.finished_at, h.cancel_at, d.result, d.failure_reason, j.unique_key, j.unique_scope, j.expires_at,
     CASE WHEN d.state IS DISTINCT FROM 'completed' THEN coalesce(d.error, a.error) END AS error,
     p.fraction AS progress, p.message AS progress_message, p.attempt AS progress_attempt, p.at AS progress_at
 FROM taskflow.job j

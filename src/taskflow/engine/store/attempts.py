@@ -1,6 +1,7 @@
 """Statements about attempts: claim, end, take back. Each names the claim it is about."""
 
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from uuid import UUID, uuid4
 
@@ -28,15 +29,15 @@ class AttemptStatements(StoreBase):
         queues: Sequence[str],
         kinds: Sequence[str],
         limit: int,
-        lease_id: LeaseId | None = None,
+        lease_ids: Sequence[LeaseId] | None = None,
         namespace: UUID | None = None,
     ) -> list[Claim]:
         """
-        Take up to *limit* ready jobs under one new lease.
+        Take up to *limit* ready jobs under one new lease, and one more for each queue with a limit.
 
-        The caller makes up *lease_id*, so that it can ask about a claim whose answer it never saw.
+        The caller makes up *lease_ids* (`new_lease_ids`), so that it can ask about a claim whose answer it never saw.
         """
-        lease_id = lease_id or new_lease_id()
+        lease_ids = lease_ids or new_lease_ids(queues)
         rows = await QUERIES["claim"].fetch(
             connection,
             now=self._now(),
@@ -45,13 +46,15 @@ class AttemptStatements(StoreBase):
             queues=queues,
             kinds=kinds,
             limit=limit,
-            lease_id=lease_id,
+            lease_ids=lease_ids,
             namespace=namespace,
         )
+        # Lanes come last; hardly ever is there one.
+        sizes = Counter(row["lane"] for row in rows) if rows and rows[-1]["lane"] is not None else {None: len(rows)}
         return [
             Claim(
-                lease_id=lease_id,
-                lease_size=len(rows),
+                lease_id=lease_ids[lane or 0],
+                lease_size=sizes[lane],
                 position=position,
                 job_id=job_id,
                 attempt=attempt,
@@ -68,10 +71,11 @@ class AttemptStatements(StoreBase):
                 crashes=crashes,
                 suspect=suspect,
                 settles=settles,
+                limited=lane is not None,
             )
             for (
                 position, job_id, attempt, failures, crashes, suspect, namespace, kind, queue, priority,
-                payload, retries, timeout_ms, headers, settles, queue_wait_s,
+                payload, retries, timeout_ms, headers, settles, queue_wait_s, lane,
             ) in rows
         ]  # fmt: skip
 
@@ -294,9 +298,9 @@ class AttemptStatements(StoreBase):
         return [row["id"] for row in await QUERIES["bury_workers"].fetch(connection, now=self._now(), lease_s=LEASE_S)]
 
 
-def new_lease_id() -> LeaseId:
-    """A random lease id: never a sequence, whose values may come twice after a crash."""
-    return LeaseId(uuid4())
+def new_lease_ids(queues: Sequence[str]) -> list[LeaseId]:
+    """Random ids for the leases of one claim: never a sequence, whose values may come twice after a crash."""
+    return [LeaseId(uuid4()) for _ in range(len(queues) + 1)]
 
 
 def _masks(claims: Iterable[Claim]) -> tuple[list[LeaseId], list[asyncpg.BitString]]:
