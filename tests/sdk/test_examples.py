@@ -108,7 +108,7 @@ async def test_the_flask_shop_greets_and_says_what_is_wrong(database: str) -> No
         await eventually("the greeting", lambda: asyncio.to_thread(done))
     shop.jobs.close_sync()
     connection = await asyncpg.connect(database)
-    assert await connection.fetch("SELECT name FROM person") == [("Ada",)]
+    assert [row["name"] for row in await connection.fetch("SELECT name FROM person")] == ["Ada"]
     await connection.execute("DROP TABLE person")
     await connection.close()
 
