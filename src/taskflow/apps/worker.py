@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 GRACE_S = 10.0
 ORPHAN_GRACE_S = 2.0  # attempts may run on so long once the supervisor is gone
 ORPHAN_END_S = 15.0
+HANDLER_CONNECTIONS = 3  # of the pool that handlers use
 
 
 class WorkerFleet:
@@ -200,9 +201,13 @@ def showing_metrics(port: int) -> Iterator[None]:
 
 def _builtin_registry(settings: Settings) -> "Registry":
     """Return the built-in kinds, wired to the adapters that the settings name."""
+    from taskflow.adapters.blobs import DatabaseBlobs
     from taskflow.adapters.mail import FileSender, SmtpSender
+    from taskflow.db.pool import Database
+    from taskflow.engine.client import Engine
     from taskflow.engine.registry import Registry
-    from taskflow.handlers import email
+    from taskflow.files.service import Files
+    from taskflow.handlers import email, image, pdf, report
 
     registry = Registry()
     sender = (
@@ -210,5 +215,12 @@ def _builtin_registry(settings: Settings) -> "Registry":
         if settings.smtp_url
         else FileSender(DataDirectory(settings.data_dir).mail, sender=settings.mail_from)
     )
+    # Opened at first use, in whatever process that is.
+    assert settings.database_url is not None, "given by the supervisor"
+    database = Database(settings.database_url, max_size=HANDLER_CONNECTIONS, application_name="taskflow handlers")
+    files = Files(database, DatabaseBlobs(database))
     email.register(registry, sender, retries=settings.max_retries, timeout_s=settings.job_timeout_s)
+    image.register(registry, files, retries=settings.max_retries, timeout_s=settings.job_timeout_s)
+    pdf.register(registry, files, retries=settings.max_retries, timeout_s=settings.job_timeout_s)
+    report.register(registry, files, Engine(database), retries=settings.max_retries, timeout_s=settings.job_timeout_s)
     return registry

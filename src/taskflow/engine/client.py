@@ -32,7 +32,7 @@ from taskflow.engine.job import (
 )
 from taskflow.engine.notifier import Notifier
 from taskflow.engine.policy import check_new_job
-from taskflow.engine.record import JobBody, Leadership, QueueDepth
+from taskflow.engine.record import EndedJob, JobBody, Leadership, QueueDepth
 from taskflow.engine.store import Store
 from taskflow.engine.submitter import Submitter, store_jobs
 from taskflow.kernel.errors import AlreadyFinal, Conflict, FieldError, Invalid, NotFound, Unavailable
@@ -189,6 +189,18 @@ class Engine:
         """Return ready jobs per queue and kind, counted over a bounded number of rows."""
         async with self._database.acquire() as connection:
             return await self._store.queue_depths(connection)
+
+    async def stream_ended(
+        self, namespace: UUID, ended_from: datetime, ended_to: datetime, *, limit: int
+    ) -> AsyncIterator[EndedJob]:
+        """
+        Yield jobs that ended in [*ended_from*, *ended_to*), in no order, up to *limit*, out of one snapshot.
+
+        Memory stays small however many there are. Go through it without delay: it holds a connection.
+        """
+        async with self._database.transaction(isolation="repeatable_read", readonly=True) as connection:
+            async for job in self._store.stream_ended(connection, namespace, ended_from, ended_to, limit=limit):
+                yield job
 
     async def count_dead_letters(self, namespace: UUID) -> int:
         """Count failed jobs, over a bounded number of rows."""

@@ -5,11 +5,14 @@ runs them, so that anyone may enqueue them.
 
 from collections.abc import Mapping
 
-from taskflow.kinds import email
+from taskflow.kinds import email, image, pdf, report
 
 QUEUE = "builtin"
-BUILTIN = frozenset({email.NAME})
-ALIASES: Mapping[str, str] = dict.fromkeys(email.ALIASES, email.NAME)
+BUILTIN = frozenset({email.NAME, image.NAME, pdf.NAME, report.NAME})
+ALIASES: Mapping[str, str] = {
+    **dict.fromkeys(email.ALIASES, email.NAME),
+    **dict.fromkeys(report.ALIASES, report.NAME),
+}
 
 __all__ = ["ALIASES", "BUILTIN", "QUEUE", "canonical"]
 
