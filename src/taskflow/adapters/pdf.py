@@ -59,8 +59,8 @@ def make_pdf(document: Markdown, *, title: str | None, page_size: str, pictures:
             pages = int(compiler.query(f"<{PAGES_LABEL}>", field="value", one=True))
             if pages > MAX_PAGES:
                 raise Permanent(f"the document has {pages} pages, over the limit of {MAX_PAGES}")
-            content = compiler.compile(format="pdf", timestamp=0)
-            assert isinstance(content, bytes), "a PDF without a place to go to is returned"
+            made = compiler.compile(format="pdf", timestamp=0)
         except typst.TypstError as error:
             raise Permanent(f"the document cannot be set: {str(error).splitlines()[0][:200]}") from None
-    return Pdf(content, pages)
+    assert isinstance(made, bytes), "without a place to write it to, it is returned"
+    return Pdf(made, pages)

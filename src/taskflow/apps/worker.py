@@ -11,6 +11,8 @@ import os
 import signal
 import socket
 import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -21,6 +23,7 @@ from taskflow.apps.control import ControlChannel
 from taskflow.apps.data_dir import DataDirectory
 from taskflow.apps.settings import Settings
 from taskflow.apps.supervisor import Child, ChildSpec, Supervisor, first_sign, spawn_python, stop_signals, unbreakable
+from taskflow.engine.board import Board
 from taskflow.engine.job import WorkerId
 from taskflow.engine.supervision import SupervisorInfo, WorkerSupervision
 from taskflow.kernel.errors import SetupError
@@ -33,6 +36,8 @@ GRACE_S = 10.0
 ORPHAN_GRACE_S = 2.0  # attempts may run on so long once the supervisor is gone
 ORPHAN_END_S = 15.0
 HANDLER_CONNECTIONS = 3  # of the pool that handlers use
+
+_log = log.get_logger(__name__)
 
 
 class WorkerFleet:
@@ -57,6 +62,7 @@ class WorkerFleet:
         self._supervision = WorkerSupervision(url, info, on_beat=self._pass_on)
         self._running: asyncio.Task[None] | None = None
         self._resources = ExitStack()
+        self._boards: dict[int, Board] = {}  # by incarnation
 
     def start(self) -> None:
         """Start supervision and processes, which claim as soon as the database knows them. Without workers, nothing."""
@@ -66,7 +72,7 @@ class WorkerFleet:
         self._running = self._supervisor.create_task(self._supervision.run(), name="worker supervision")
         for number in range(1, self._settings.workers + 1):
             name = "worker" if self._settings.workers == 1 else f"worker {number}"
-            spec = ChildSpec(name, self._spawner(number), after_exit=self._supervision.child_died)
+            spec = ChildSpec(name, self._spawner(number), after_exit=self._ended)
             self.children.append(self._supervisor.start(spec))
 
     async def stop(self) -> None:
@@ -76,21 +82,39 @@ class WorkerFleet:
             self._running.cancel()
             await asyncio.wait([self._running])
             await self._supervision.stop()
+        for board in self._boards.values():
+            board.close()
+        self._boards.clear()
         self._resources.close()
 
     def _pass_on(self) -> None:
         for child in self.children:
             child.send_heartbeat()
 
+    async def _ended(self, incarnation: int) -> None:
+        """A process ended unasked: what it had begun is suspect, and what it had not is not."""
+        with self._boards.pop(incarnation) as board:
+            begun = board.begun()
+        for attempt in begun:
+            if (overdue_s := time.monotonic() - attempt.deadline_s) > 0:
+                _log.warning(
+                    "taskflow.attempt.overdue",
+                    job_id=str(attempt.job_id),
+                    kind=attempt.kind,
+                    overdue_s=round(overdue_s, 1),
+                )
+        await self._supervision.child_died(incarnation, [attempt.job_id for attempt in begun])
+
     def _spawner(self, number: int) -> Callable[[int, int], "subprocess.Popen[bytes]"]:
         metrics_port = self._settings.metrics_port + number if self._settings.metrics_port else 0
 
         def spawn(incarnation: int, control: int) -> "subprocess.Popen[bytes]":
             words = ["worker", "--supervised-by", str(self._supervision.worker_id), "--incarnation", str(incarnation)]
-            words += ["--control-fd", str(control)]
+            board = self._boards[incarnation] = Board.create(self._settings.worker_concurrency)
+            words += ["--control-fd", str(control), "--board-fd", str(board.fd)]
             if metrics_port:
                 words += ["--metrics-port", str(metrics_port)]
-            return spawn_python(words, environ=self._environ, pass_fds=[control])
+            return spawn_python(words, environ=self._environ, pass_fds=[control, board.fd])
 
         return spawn
 
@@ -137,7 +161,7 @@ def run_fleet(settings: Settings, say: Callable[[str], None]) -> None:
     asyncio.run(run())
 
 
-def run_worker(settings: Settings, *, supervised_by: UUID, incarnation: int, control_fd: int) -> None:
+def run_worker(settings: Settings, *, supervised_by: UUID, incarnation: int, control_fd: int, board_fd: int) -> None:
     """
     Run one worker process of a supervisor until it is told to stop, by SIGTERM or by the supervisor's end.
 
@@ -147,18 +171,21 @@ def run_worker(settings: Settings, *, supervised_by: UUID, incarnation: int, con
     # Imported here: the supervisor, which shares this module, runs no handlers.
     import uvloop
 
+    from taskflow.engine.isolation.process import ChildCommand
     from taskflow.engine.worker import EXIT_STUCK, Worker
 
     log.configure(settings.log_format, level=settings.log_level)
     assert settings.database_url is not None, "given by the supervisor"
     worker = Worker(
         settings.database_url,
-        _builtin_registry(settings),
+        load_registry(settings),
         worker_id=WorkerId(supervised_by),
         incarnation=incarnation,
         queues=queues_of(settings),
         concurrency=settings.worker_concurrency,
         grace_s=GRACE_S,
+        command=ChildCommand([sys.executable, "-m", "taskflow", "attempt", "--fd"]),
+        board=Board.open(board_fd),
     )
 
     async def run() -> None:
@@ -183,6 +210,18 @@ def run_worker(settings: Settings, *, supervised_by: UUID, incarnation: int, con
         uvloop.run(run())
 
 
+def run_attempts(settings: Settings, *, fd: int) -> None:
+    """
+    Run attempts in a child process of a worker process, one at a time, until the channel *fd* ends.
+
+    What can be run, and what handlers find, is loaded as `run_worker` loads it.
+    """
+    from taskflow.engine.isolation.child import ChildProcess
+
+    log.configure(settings.log_format, level=settings.log_level)
+    ChildProcess(fd, load_registry(settings)).run()
+
+
 @contextmanager
 def showing_metrics(port: int) -> Iterator[None]:
     """Show this process' metrics on a loopback port meanwhile; 0 shows none. SetupError if the port is taken."""
@@ -199,8 +238,8 @@ def showing_metrics(port: int) -> Iterator[None]:
         server.shutdown()
 
 
-def _builtin_registry(settings: Settings) -> "Registry":
-    """Return the built-in kinds, wired to the adapters that the settings name."""
+def load_registry(settings: Settings) -> "Registry":
+    """Return what worker processes and their children run: built-in kinds, wired to the adapters that settings name."""
     from taskflow.adapters.blobs import DatabaseBlobs
     from taskflow.adapters.mail import FileSender, SmtpSender
     from taskflow.db.pool import Database

@@ -92,6 +92,12 @@ class Board:
                 found.append(Begun(LeaseId(UUID(bytes=lease_id)), JobId(UUID(bytes=job_id)), name, began_s, deadline_s))
         return found
 
+    def __enter__(self) -> "Board":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
     def close(self) -> None:
         self._memory.close()
         if self._owned:

@@ -111,6 +111,7 @@ class Executor:
         command: ChildCommand | None = None,
         board: Board | None = None,
     ) -> None:
+        check_command(registry, command)
         self._registry = registry
         self._on_outcome = on_outcome
         self._on_end = on_end
@@ -124,9 +125,6 @@ class Executor:
         self._processes = ProcessIsolator(sink, command) if command is not None else None
         if self._processes is not None:
             self._isolators["process"] = self._processes
-        elif registry.isolated_by("process"):
-            kinds = ", ".join(registry.isolated_by("process"))
-            raise ValueError(f"kinds {kinds} run in child processes, and there is no command that starts one")
         self._attempts: dict[JobId, _Attempt] = {}
         self._superseded: set[_Attempt] = set()  # attempts whose job was taken back and claimed by us again
         self._idle = asyncio.Event()
@@ -301,6 +299,12 @@ class Executor:
         if attempt.stop is not None and not isinstance(ending, Returned):
             return _stopped(attempt, attempt.stop)
         return _outcome(attempt, ending)
+
+
+def check_command(registry: Registry, command: ChildCommand | None) -> None:
+    """Raise ValueError if kinds run in child processes and nothing starts one."""
+    if command is None and (kinds := registry.isolated_by("process")):
+        raise ValueError(f"kinds {', '.join(kinds)} run in child processes, and there is no command that starts one")
 
 
 def _outcome(attempt: _Attempt, ending: Ending) -> Outcome:

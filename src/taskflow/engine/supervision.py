@@ -16,7 +16,7 @@ from uuid import uuid4
 from taskflow.db.pool import DATABASE_ERRORS, Database
 from taskflow.db.query import Connection
 from taskflow.engine.caretaker import Caretaker
-from taskflow.engine.job import OutcomeKind, WorkerId
+from taskflow.engine.job import JobId, OutcomeKind, WorkerId
 from taskflow.engine.leader import Leader, run_duty
 from taskflow.engine.notifier import Notifier
 from taskflow.engine.reaper import Reaper
@@ -91,12 +91,17 @@ class WorkerSupervision:
         """Wait until the database knows this worker; children that start before claim nothing."""
         await self._registered.wait()
 
-    async def child_died(self, incarnation: int) -> None:
-        """Make the jobs of one dead child ready again, at once; waits for the database if it is away."""
+    async def child_died(self, incarnation: int, running: Sequence[JobId] = ()) -> None:
+        """
+        Make the jobs of one dead child ready again, at once; waits for the database if it is away.
+
+        Args:
+            running: those that the child had begun (see `board`). One of them may have been its end: they are suspect.
+        """
         self._dead[incarnation] = time.monotonic() + LATE_CLAIM_S
         for wait_s in reconnect_waits_s(cap_s=RECONNECT_CAP_S):
             try:
-                await self._rescue(incarnation)
+                await self._rescue(incarnation, running)
             except DATABASE_ERRORS:
                 await asyncio.sleep(wait_s)
                 continue
@@ -128,16 +133,16 @@ class WorkerSupervision:
                 for incarnation in list(self._dead):
                     await self._rescue(incarnation)
 
-    async def _rescue(self, incarnation: int) -> None:
-        jobs = await self._return(incarnation, OutcomeKind.LOST)
+    async def _rescue(self, incarnation: int, suspects: Sequence[JobId] = ()) -> None:
+        jobs = await self._return(incarnation, OutcomeKind.LOST, suspects)
         RESCUED_JOBS.inc(jobs)
         if jobs:
-            _log.warning("taskflow.rescue.stop", incarnation=incarnation, jobs=jobs)
+            _log.warning("taskflow.rescue.stop", incarnation=incarnation, jobs=jobs, suspects=len(suspects))
 
-    async def _return(self, incarnation: int | None, outcome: OutcomeKind) -> int:
+    async def _return(self, incarnation: int | None, outcome: OutcomeKind, suspects: Sequence[JobId] = ()) -> int:
         async with self._database.transaction() as connection:
             leases = await self._store.find_child_leases(connection, worker_id=self.worker_id, incarnation=incarnation)
-            jobs = await self._store.return_leases(connection, leases, outcome)
+            jobs = await self._store.return_leases(connection, leases, outcome, suspects=suspects)
         self._notifier.wake(jobs)
         return sum(jobs.values())
 

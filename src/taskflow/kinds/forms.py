@@ -1,4 +1,4 @@
-"""Types that several payloads share, with patterns for those who check by the schema: formats are not enforced there."""
+"""Types that several payloads share, with patterns for who checks by the schema: formats are not enforced there."""
 
 from datetime import datetime
 from typing import Annotated, TypeAlias

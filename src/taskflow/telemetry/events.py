@@ -26,7 +26,14 @@ EVENTS: Mapping[str, Event] = {
     "taskflow.attempt.abandoned": Event(
         "The worker ends with an attempt that would not stop; the job goes to another.", ("job_id", "kind")
     ),
+    "taskflow.attempt.crashed": Event(
+        "An attempt ended the child process that it ran in.", ("job_id", "kind", "error")
+    ),
     "taskflow.attempt.exception": Event("A handler raised; the attempt failed.", ("job_id", "kind")),
+    "taskflow.attempt.overdue": Event(
+        "A worker process was ended while this attempt ran past its timeout; it may have blocked the event loop.",
+        ("job_id", "kind", "overdue_s"),
+    ),
     "taskflow.attempt.stop": Event(
         "An attempt ended, whatever it came to.",
         (
@@ -45,6 +52,8 @@ EVENTS: Mapping[str, Event] = {
     "taskflow.attempt.stuck": Event(
         "A handler goes on although it was stopped; its process will be replaced.", ("job_id", "kind", "grace_s")
     ),
+    "taskflow.child.nonsense": Event("A child process sent what is no message; it was killed.", ("pid", "error")),
+    "taskflow.child.refused": Event("A child process for attempts does not start.", ("error",)),
     "taskflow.claim.retry": Event("A claim failed and will be tried again.", ("error",)),
     "taskflow.database.unreachable": Event(
         "The database was not there at the start; it is tried again at each use.", ("error",)
@@ -73,6 +82,10 @@ EVENTS: Mapping[str, Event] = {
     "taskflow.listener.lost": Event(
         "The connection for notifications was lost; polls serve until it is back.", ("error",)
     ),
+    "taskflow.loop.blocked": Event(
+        "A handler has not let the event loop turn for seconds; every job of the process waits for it.",
+        ("job_id", "kind", "blocked_s"),
+    ),
     "taskflow.outcome.refused": Event(
         "The database does not take an outcome; the attempt is failed instead.", ("job_id", "error")
     ),
@@ -85,7 +98,7 @@ EVENTS: Mapping[str, Event] = {
         ("method", "path", "route", "status", "duration_ms", "request_bytes", "response_bytes", "principal_id"),
     ),
     "taskflow.rescue.stop": Event(
-        "Jobs of workers that are gone were given back.", ("jobs", "leases", "workers", "incarnation")
+        "Jobs of workers that are gone were given back.", ("jobs", "leases", "workers", "incarnation", "suspects")
     ),
     "taskflow.worker.drain": Event(
         "The worker takes no more jobs and waits for those it runs.", ("running", "grace_s")

@@ -43,10 +43,17 @@ class Line(msgspec.Struct, frozen=True, tag="line", gc=False):
 
 
 class Ended(msgspec.Struct, frozen=True, tag="ended", gc=False):
-    """The call came to this. *worn*: the child should not be used again."""
+    """
+    The call came to this.
+
+    Args:
+        worn: the child should not be used again.
+        told: it had heard that it should end, so that no such signal is still on its way.
+    """
 
     ending: Ending
     worn: bool = False
+    told: bool = False
 
 
 Said: TypeAlias = Ready | Begun | Line | Ended

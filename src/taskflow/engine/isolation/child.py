@@ -17,7 +17,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from types import FrameType
 from typing import Any
 
@@ -25,9 +25,9 @@ import msgspec
 
 from taskflow.engine.context import JobContext
 from taskflow.engine.isolation.channel import LENGTH, Begun, Ended, Line, Ready, Said, decode_run, frame, length_of
-from taskflow.engine.isolation.ending import Ending, Raised, Verdict, bad_payload, raised, returned
+from taskflow.engine.isolation.ending import Ending, bad_payload, raised, returned
 from taskflow.engine.isolation.limits import limited
-from taskflow.engine.job import Claim, JobError, NewLogLine
+from taskflow.engine.job import Claim, NewLogLine
 from taskflow.engine.registry import Kind, Registry
 
 LEAVE_S = 5.0  # how long the process may live on once the channel has ended
@@ -40,6 +40,13 @@ class Stopped(BaseException):
     """Raised in a sync handler that was told to end. Catch it to clean up, and let it go on."""
 
 
+class _Caught:
+    """What an async handler raised."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
 class ChildProcess:
     """
     See the module. `run` returns when the channel ends.
@@ -50,7 +57,10 @@ class ChildProcess:
     """
 
     def __init__(
-        self, fd: int, registry: Registry, lifespan: Callable[[], AbstractAsyncContextManager[Mapping[str, Any]]]
+        self,
+        fd: int,
+        registry: Registry,
+        lifespan: Callable[[], AbstractAsyncContextManager[Mapping[str, Any]]] = lambda: nullcontext({}),
     ) -> None:
         self._socket = socket.socket(fileno=fd)
         self._registry = registry
@@ -134,22 +144,25 @@ class ChildProcess:
         else:
             self._say(Begun())
             ending, worn = self._call(runner, kind, self._context, payload)
+        told = self._context.cancelled
         self._context = None
-        self._say(Ended(ending, worn))
+        self._say(Ended(ending, worn, told))
 
     def _call(self, runner: asyncio.Runner, kind: Kind[Any], context: JobContext, payload: Any) -> tuple[Ending, bool]:
         """Call the handler under its limits; also say whether the process has suffered."""
-        error: BaseException
         try:
             with limited(kind.memory_limit_mb, kind.cpu_limit_s):
                 if kind.is_async:
-                    return runner.run(self._work(kind, context, payload)), False
-                result = self._work_sync(kind, context, payload)
-            return returned(result), False
+                    result = runner.run(self._work(kind, context, payload))
+                else:
+                    result = self._work_sync(kind, context, payload)
         except BaseException as caught:  # noqa: BLE001 -- the edge of an attempt
-            error = caught
+            result = _Caught(caught)
         try:
-            return raised(error), isinstance(error, MemoryError)
+            if not isinstance(result, _Caught):
+                return returned(result), False
+            # An interrupted library may have been left in any state; a cancelled coroutine has cleaned up.
+            return raised(result.error), isinstance(result.error, (MemoryError, Stopped))
         except Exception as unprintable:  # noqa: BLE001 -- an exception whose own text fails
             return raised(unprintable), True
 
@@ -162,15 +175,15 @@ class ChildProcess:
         finally:
             self._interruptible = False
 
-    async def _work(self, kind: Kind[Any], context: JobContext, payload: Any) -> Ending:
+    async def _work(self, kind: Kind[Any], context: JobContext, payload: Any) -> Any:
+        """Return what the handler returned, or what it raised: out of a task, some exceptions would stop the loop."""
         self._task = asyncio.current_task()
         try:
             if context.cancelled:  # told in the moment before
-                raise asyncio.CancelledError
-            return returned(await kind.handler(context, payload))
-        except asyncio.CancelledError:
-            says = "it was told to end" if context.cancelled else "the handler let a cancellation of its own escape"
-            return Raised(Verdict.ERROR, JobError("CancelledError", says))
+                return _Caught(Stopped("told to end"))
+            return await kind.handler(context, payload)
+        except BaseException as error:  # noqa: BLE001 -- the edge of an attempt
+            return _Caught(error)
         finally:
             self._task = None
 

@@ -113,7 +113,7 @@ class ProcessIsolator:
 
     def stop(self, call: Call) -> None:
         if (child := self._busy.get(call)) is not None:
-            child.worn = True  # its signal may come after the handler has ended
+            child.told = True
             child.signal(signal.SIGTERM)
 
     def end(self, call: Call) -> bool:
@@ -256,6 +256,7 @@ class _Child:
         self.pid = process.pid
         self.jobs = 0
         self.worn = False  # not to be used again
+        self.told = False  # to end
         self.code: int | None = None  # how the process ended, as `subprocess` says it
         self.ready: asyncio.Future[None] = loop.create_future()
         self.ending: asyncio.Future[Ending] = loop.create_future()
@@ -346,8 +347,9 @@ class _Child:
                     self._sink.write_line(NewLogLine(self._call.claim, level, text, written_s))
             case Begun():
                 _settle(self._begun, True)
-            case Ended(ending, worn):
-                self.worn |= worn
+            case Ended(ending, worn, told):
+                self.worn |= worn or (self.told and not told)  # the signal is still on its way to it
+                self.told = False
                 _settle(self.ending, ending)
             case Ready():
                 _settle(self.ready, None)
