@@ -127,8 +127,10 @@ async def test_a_body_of_another_type_is_refused(client: httpx.AsyncClient) -> N
 async def test_a_file_over_the_limit_is_refused_with_the_limit(
     api: Api, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said = await client.post("/api/v1/files", content=b"", headers={**MULTIPART, "Content-Length": "104923137"})
-    assert str(module.MAX_UPLOAD_BYTES) in check_problem(said, 413, "file_too_large")["detail"]
+    said = await client.post(
+        "/api/v1/files", content=b"", headers={**MULTIPART, "Content-Length": str(module.MAX_UPLOAD_BYTES + 1)}
+    )
+    assert str(MAX_FILE_BYTES) in check_problem(said, 413, "file_too_large")["detail"]
     monkeypatch.setattr(service.Files, "spool", lambda _self, **_: Spool(limit_bytes=1000))
 
     async def body() -> AsyncIterator[bytes]:  # of no length that could be seen before

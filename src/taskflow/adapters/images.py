@@ -11,6 +11,8 @@ import io
 import struct
 import warnings
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -29,7 +31,18 @@ _OUT: dict[str, Format] = {"JPEG": "jpeg", "PNG": "png", "WEBP": "webp", "AVIF":
 _HEADERS_BYTES = 30  # of WebP, up to the end of the size
 
 # What decoders of broken pictures raise.
-_BROKEN = (OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, OverflowError, struct.error, zlib.error)
+_BROKEN = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    LookupError,
+    TypeError,
+    OverflowError,
+    RuntimeError,  # of the AVIF decoder; a recursion too deep is one as well
+    struct.error,
+    zlib.error,
+)
 
 Image.MAX_IMAGE_PIXELS = None  # its limit is twice as high as it says; ours is checked in `_open`
 ImageFile.LOAD_TRUNCATED_IMAGES = False
@@ -67,7 +80,7 @@ def resize(
     Raises:
         Permanent: it is no picture of a known format, broken, or too large.
     """
-    with _open(content) as image:
+    with _open(content) as image, _decoding():
         kept = format or _OUT[str(image.format)]
         upright = image.getexif().get(0x0112, 1) < 5  # others lie on their side
         box = _box(image.size if upright else image.size[::-1], width, height, fit)
@@ -90,16 +103,23 @@ def normalise(content: bytes, *, max_side: int) -> Picture:
 def _open(content: bytes) -> Image.Image:
     """Open a picture, its header read and no pixel decoded. Raises Permanent."""
     _check_webp(content)
+    with _decoding():
+        image = Image.open(io.BytesIO(content), formats=_READ)
+    _check_size(*image.size)
+    return image
+
+
+@contextmanager
+def _decoding() -> Iterator[None]:
+    """Tell what decoders raise as Permanent: the same bytes will be as broken the next time."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what a decoder would rather not have seen is told by its error
-            image = Image.open(io.BytesIO(content), formats=_READ)
+            warnings.simplefilter("ignore")  # what a decoder would rather not have seen
+            yield
     except UnidentifiedImageError:
         raise Permanent("the file is not a JPEG, PNG, WebP, AVIF or GIF picture") from None
     except _BROKEN as error:
         raise Permanent(f"the picture is broken: {_first_line(error)}") from None
-    _check_size(*image.size)
-    return image
 
 
 def _check_size(width: int, height: int) -> None:
@@ -130,15 +150,9 @@ def _check_webp(content: bytes) -> None:
 def _clean(image: Image.Image, *, keep_alpha: bool) -> Image.Image:
     """Decode *image* and return it upright, in RGB or RGBA of sRGB, with nothing else attached."""
     profile = image.info.get("icc_profile")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            image.seek(0)
-            image.load()
-            turned = ImageOps.exif_transpose(image)
-            converted = _converted(_in_srgb(turned, profile), keep_alpha=keep_alpha)
-    except _BROKEN as error:
-        raise Permanent(f"the picture is broken: {_first_line(error)}") from None
+    image.seek(0)
+    image.load()
+    converted = _converted(_in_srgb(ImageOps.exif_transpose(image), profile), keep_alpha=keep_alpha)
     converted.info = {}  # Pillow would write comments, profiles and the like from here
     return converted
 

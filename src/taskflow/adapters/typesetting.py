@@ -23,6 +23,8 @@ from markdown_it.token import Token
 from taskflow.kernel.errors import Permanent
 
 MAX_BLOCKS = 20_000
+MAX_SPANS, MAX_SPANS_IN_ALL = 5_000, 50_000  # of a paragraph: breaking one into lines costs its square
+MAX_CODE_LINES = 10_000
 MAX_COLUMNS = 20
 MAX_NESTING = 20
 MAX_IMAGES = 50
@@ -64,20 +66,21 @@ def parse(text: str) -> Markdown:
     Parse CommonMark with tables and strike-through.
 
     Raises:
-        Permanent: it has over `MAX_BLOCKS` blocks, over `MAX_IMAGES` pictures, a table of over `MAX_COLUMNS` columns,
-            or a picture that is no TaskFlow file.
+        Permanent: something of it is over a limit, which is named, or a picture is no TaskFlow file.
     """
     parser = MarkdownIt("commonmark", {"html": False, "maxNesting": MAX_NESTING}).enable(["table", "strikethrough"])
     tokens = parser.parse(text)
-    if (blocks := sum(token.nesting >= 0 for token in tokens)) > MAX_BLOCKS:
-        raise Permanent(f"the document has {blocks} blocks, over the limit of {MAX_BLOCKS}")
+    spans = [len(token.children or ()) for token in tokens]
+    _check("the document has {} blocks", sum(token.nesting >= 0 for token in tokens), MAX_BLOCKS)
+    _check("a paragraph has {} pieces", max(spans, default=0), MAX_SPANS)
+    _check("the document has {} pieces of text", sum(spans), MAX_SPANS_IN_ALL)
+    _check("the document has {} lines of code", sum(_code_lines(token) for token in tokens), MAX_CODE_LINES)
     found: dict[UUID, None] = {}
     for token in tokens:
         for child in token.children or ():
             if child.type == "image":
                 found[_image_id(child, token)] = None
-    if len(found) > MAX_IMAGES:
-        raise Permanent(f"the document has {len(found)} pictures, over the limit of {MAX_IMAGES}")
+    _check("the document has {} pictures", len(found), MAX_IMAGES)
     return Markdown(tokens, list(found))
 
 
@@ -161,8 +164,7 @@ class _Writer:
                 aligns.append(_ALIGN.get(str(token.attrGet("style")), "left"))
             else:
                 cells.append(cell)
-        if len(head) > MAX_COLUMNS:
-            raise Permanent(f"a table has {len(head)} columns, over the limit of {MAX_COLUMNS}")
+        _check("a table has {} columns", len(head), MAX_COLUMNS)
         rows = f"table.header({', '.join(head)}), {', '.join(cells)}"
         return f"table(columns: {len(head)}, align: ({', '.join(aligns)},), {rows})"
 
@@ -197,7 +199,7 @@ class _Writer:
                 return f"link({_string(target)}, {body})" if _is_link(target) else body
             case "image":
                 name = self._images[_image_id(token, token)]
-                return f"image({_string(name)}, alt: {_string(token.content)})"
+                return f"box(image({_string(name)}, alt: {_string(token.content)}))"  # alone it would be a block
             case kind:
                 raise AssertionError(f"no rule for {kind}")
 
@@ -206,6 +208,15 @@ def escape_markdown(text: str) -> str:
     """Return Markdown that shows *text* as it is, on one line."""
     flat = " ".join(text.split())
     return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", flat)
+
+
+def _check(says: str, count: int, limit: int) -> None:
+    if count > limit:
+        raise Permanent(f"{says.format(count)}, over the limit of {limit}")
+
+
+def _code_lines(token: Token) -> int:
+    return token.content.count("\n") if token.type in {"fence", "code_block"} else 0
 
 
 def _end_of(tokens: Sequence[Token], index: int) -> int:

@@ -59,7 +59,7 @@ class QueueDepth:
 
 @dataclass(frozen=True, slots=True)
 class EndedJob:
-    """What a job came to. *duration_s* is of its last attempt; the error's message is cut off at 200 characters."""
+    """What a job came to. *duration_s* is of its last attempt; the error's message is cut off at 2,000 characters."""
 
     kind: str
     state: str

@@ -15,6 +15,7 @@ from taskflow.telemetry.log import redacted
 
 MAX_KINDS = 200
 MAX_ERRORS = 1000  # different ones; what comes after is counted together
+MAX_ERROR_CHARS = 200  # after secrets have been taken out: cut off before, half of one would not be known
 TOP_ERRORS = 10
 TOP_KINDS = 20  # in the summary; the file has all
 OTHER = "(other)"
@@ -39,7 +40,7 @@ class Tally:
             self._durations_ms[kind].append(max(job.duration_s, 0.0) * 1000)
         if job.state == "failed":
             words = ": ".join(part for part in (job.error_type, job.error_message) if part) or "no error was kept"
-            error = kind, " ".join(words.split())
+            error = kind, " ".join(redacted(words).split())[:MAX_ERROR_CHARS]
             if error not in self._errors and len(self._errors) >= MAX_ERRORS:
                 error = OTHER, OTHER
             self._errors[error] += 1
@@ -78,9 +79,9 @@ class Tally:
         ]
 
     def errors(self) -> list[ErrorSummary]:
-        """Return errors, those met most often first. Secrets that found their way into one stay inside."""
+        """Return errors, those met most often first."""
         found = sorted(self._errors.items(), key=lambda item: (-item[1], item[0]))
-        return [ErrorSummary(task_type=kind, error=redacted(error), jobs=jobs) for (kind, error), jobs in found]
+        return [ErrorSummary(task_type=kind, error=error, jobs=jobs) for (kind, error), jobs in found]
 
     def by(self, what: str) -> Counter[str]:
         """Count by `state`, or by `hour` or `day` as text."""

@@ -13,7 +13,7 @@ _TIME = r"([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6})?"
 FileId: TypeAlias = Annotated[
     UUID,
     Meta(
-        description="The id of a file.",
+        description="An id of a file, such as 019ab0f2-6b3e-7c41-9d5a-3f6f0c9d2e11.",
         extra_json_schema={"pattern": rf"^[0-9a-fA-F]{{8}}(-[0-9a-fA-F]{{4}}){{3}}-[0-9a-fA-F]{{12}}{_END}"},
     ),
 ]
