@@ -97,7 +97,7 @@ BAD: list[tuple[bytes, int, str, dict[str, str]]] = [
         part("file", b"x", "a") + part("expiresAt", b"2090-01-01T00:00:00Z") + part("retentionDays", b"1") + END,
         422,
         "invalid",
-        {"/expiresAt": "conflict"},
+        {"/expiresAt": "exclusive"},
     ),
     (part("note", b"x" * 2000) + END, 413, "too_large", {}),
     (b"".join(part(f"n{index}", b"") for index in range(11)) + END, 422, "invalid", {"": "too_many"}),
