@@ -6,9 +6,11 @@ takes the instant from its caller, so that it and the database agree on time to 
 """
 
 import json
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from taskflow.engine.job import (
     Attempt,
@@ -67,6 +69,9 @@ class ModelJob:
     finished_at: datetime | None = None
     failure_reason: FailureReason | None = None
     history: list[Attempt] = field(default_factory=list)
+    ends: list[tuple[State, datetime, str | None]] = field(
+        default_factory=list
+    )  # each time it ended: how, when, of what
 
     @property
     def claim_key(self) -> tuple[int, datetime, JobId]:
@@ -109,6 +114,7 @@ class ModelJob:
             result=self.result,
             error=None if self.state is State.COMPLETED else error,
             failure_reason=self.failure_reason,
+            callback_url=self.new.callback_url,
         )
 
 
@@ -121,6 +127,18 @@ class QueueModel:
         self.beats: dict[WorkerId, datetime] = {}
         # Which attempts came to what, whoever wrote it: what a flush sent twice finds of itself.
         self.written: set[tuple[JobId, int, OutcomeKind]] = set()
+        # How often jobs ended, by namespace, queue, kind and state: what statistics add up to, folded or not.
+        self.ends: Counter[tuple[UUID, str, str, str]] = Counter()
+
+    @property
+    def deliveries(self) -> list[tuple[JobId, str, datetime, str | None]]:
+        """One per end of each job that has a callback: of which job, its event, when it ended, of what error."""
+        return sorted(
+            (job.id, f"job.{state}", at, error)
+            for job in self.jobs.values()
+            if job.new.callback_url is not None
+            for state, at, error in job.ends
+        )
 
     def among(self, *states: State) -> list[ModelJob]:
         return [job for job in self.jobs.values() if job.state in states]
@@ -254,8 +272,7 @@ class QueueModel:
         elif outcome.kind not in (OutcomeKind.HANDED_BACK, OutcomeKind.TIMEOUT):
             job.suspect = False
         if state.is_terminal:
-            self._to_end(now, job, state, started_at)
-            job.end_error = outcome.error
+            self._to_end(now, job, state, started_at, outcome.error)
             job.failure_reason = outcome.failure_reason if state is State.FAILED else None
             job.result = json.loads(outcome.result) if outcome.result else None
         elif state is State.PENDING:
@@ -273,8 +290,13 @@ class QueueModel:
         job.held = None
         return job
 
-    def _to_end(self, now: datetime, job: ModelJob, state: State, started_at: datetime | None) -> None:
+    def _to_end(
+        self, now: datetime, job: ModelJob, state: State, started_at: datetime | None, error: JobError | None = None
+    ) -> None:
         job.state, job.run_at, job.finished_at, job.end_started_at = state, None, now, started_at
+        job.end_error = error
+        job.ends.append((state, now, error.message if error else None))
+        self.ends[job.new.namespace, job.new.queue, job.new.kind, str(state)] += 1
 
     def _log(self, job: ModelJob, attempt: Attempt) -> None:
         job.history.append(attempt)

@@ -54,7 +54,10 @@ NAMESPACES = (DEFAULT_NAMESPACE, UUID(int=7))
 QUEUES = ("builtin", "images")
 KINDS = ("mail", "thumbnail", "report")
 PRIORITIES = (0, 2, 5, 8, 9)
-TABLES = ("job", "ready", "deferred", "lease", "done", "attempt_log", "job_log", "worker")
+TABLES = (
+    *("job", "ready", "deferred", "lease", "done", "attempt_log", "job_log", "worker"),
+    *("webhook_delivery", "stat_delta", "stat_hour", "queue", "unique_claim"),
+)
 
 STEPS = (
     *("enqueue", "claim", "claim", "flush", "flush", "ask", "ask", "log", "look_back"),
@@ -72,7 +75,8 @@ PLACE = {
     State.CANCELLED: "cancelled",
 }
 PLACES = """
-    SELECT job_id, 'ready' AS place, attempt, failures, crashes, suspect FROM taskflow.ready
+    SELECT job_id, 'ready' AS place, attempt, failures, crashes, suspect
+    FROM taskflow.ready WHERE kind <> 'deliver_webhook'
     UNION ALL SELECT job_id, state, attempt, failures, crashes, suspect FROM taskflow.deferred
     UNION ALL SELECT job_id, state, attempt, failures, NULL, NULL FROM taskflow.done
     UNION ALL
@@ -83,6 +87,25 @@ PLACES = """
     CROSS JOIN unnest(l.job_ids, l.attempts, l.failures) WITH ORDINALITY AS u(job_id, attempt, failures, ord)
     WHERE get_bit(l.open, u.ord::integer - 1) = 1
     ORDER BY job_id, place
+"""
+# Deliveries, each with the engine's own job that makes it.
+DELIVERIES = """
+    SELECT v.job_id, v.event, v.ended_at, v.error
+    FROM taskflow.webhook_delivery v
+    JOIN taskflow.job j ON j.id = v.id AND j.queue = 'webhooks' AND j.payload ->> 'jobId' = v.job_id::text
+    JOIN taskflow.ready r ON r.job_id = v.id AND r.kind = 'deliver_webhook'
+    WHERE v.status = 'pending'
+"""
+COUNTS = """
+    SELECT
+        (SELECT count(*) FROM taskflow.webhook_delivery),
+        (SELECT count(*) FROM taskflow.ready WHERE kind = 'deliver_webhook'),
+        (SELECT count(*) FROM taskflow.job WHERE kind = 'deliver_webhook')
+"""
+STATS = """
+    SELECT namespace, queue, kind, state, sum(jobs)::integer AS jobs
+    FROM (SELECT * FROM taskflow.stat_hour UNION ALL SELECT * FROM taskflow.stat_delta) AS counted
+    WHERE measure = 'run' GROUP BY namespace, queue, kind, state
 """
 LEASES = "SELECT id, worker_id, incarnation, open::text FROM taskflow.lease ORDER BY id"
 
@@ -95,6 +118,7 @@ new_jobs = st.builds(
     priority=st.sampled_from(PRIORITIES),
     retries=st.integers(0, 2),
     tags=st.sampled_from(((), ("nightly",))),
+    callback_url=st.sampled_from((None, None, "https://shop.example/done")),
 )
 # A job, how many seconds from now it should run, and whether that is asked for as an instant or as a delay.
 submits = st.tuples(new_jobs, st.sampled_from([None, None, None, None, -5, 0, 3, 20]), st.booleans())
@@ -253,6 +277,9 @@ class StoreMachine(RuleBasedStateMachine):
         limit = data.draw(st.integers(1, 4), label="limit")
         self.clock.advance(seconds=seconds)
         now = self.clock.now
+        fold = data.draw(st.sampled_from([None, 1, 100]), label="fold")
+        if fold is not None:
+            self.do(self.store.fold_stats(self.connection, limit=fold))
         if data.draw(st.booleans(), label="workers beat"):
             for worker_id in self.model.beats:
                 assert self.do(self.store.heartbeat(self.connection, worker_id))
@@ -276,7 +303,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.do(self.check())
 
     async def check(self) -> None:
-        """Every job in exactly one place, every lease as open as it should be, every read and list complete."""
+        """Every job in one place, leases as open as they should be, reads and lists complete, ends counted."""
         jobs = sorted(self.model.jobs.values(), key=lambda job: job.id, reverse=True)
         places = [
             (job.id, PLACE[job.state], job.attempt, job.failures)
@@ -289,11 +316,16 @@ class StoreMachine(RuleBasedStateMachine):
             for lease in sorted(self.model.leases.values(), key=lambda lease: lease.id)
         ]
         assert [tuple(row) for row in await self.connection.fetch(LEASES)] == leases
+        deliveries = self.model.deliveries
+        assert sorted(tuple(row) for row in await self.connection.fetch(DELIVERIES)) == deliveries
+        assert tuple(await self.connection.fetchrow(COUNTS) or ()) == (len(deliveries),) * 3
         read = await self.store.read_jobs(self.connection, [job.id for job in jobs])
         assert read == [job.view() for job in jobs]
         for job in read:
             assert job.attempt >= self.attempts.get(job.id, 0)
             self.attempts[job.id] = job.attempt
+        ends = {tuple(row)[:4]: row["jobs"] for row in await self.connection.fetch(STATS)}
+        assert ends == self.model.ends
         for namespace in NAMESPACES:
             for state in (None, *State):
                 ids = [job.id for job in jobs if job.new.namespace == namespace and state in (None, job.state)]
@@ -344,7 +376,7 @@ class StoreMachine(RuleBasedStateMachine):
                 queues=queues,
                 kinds=kinds,
                 limit=limit,
-                lease_id=lease_id,
+                lease_ids=[lease_id, *(LeaseId(self.new_id()) for _ in queues)],
             )
             claims = self.do(claim)
         if not commit:
@@ -428,7 +460,7 @@ def in_order(sent: Sequence[Outcome], refused: Sequence[Outcome]) -> list[Outcom
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.covers("S2-7", "S2-8", "S2-10", "S2-12", "S2-18", "S2-20", "S3-13", "S3-19")
+@pytest.mark.covers("S2-7", "S2-8", "S2-10", "S2-12", "S2-18", "S2-20", "S3-13", "S3-19", "S2-23", "X-9")
 def test_every_history_of_the_queue_is_one_of_the_model(database_url: str) -> None:
     """At least once, never lost, one place per job, late workers refused: over random histories."""
     with asyncio.Runner() as runner:

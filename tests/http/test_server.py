@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 from tests.support.api import MAIL, SECRET, Api, make_api, until
+from tests.support.up import rss_bytes
 
 SOURCE = str(Path(__file__).parents[2] / "src")
 CODE = (
@@ -147,3 +148,42 @@ async def _hold_and_stop(server: Server, key: str, holder: Api) -> None:
             await until(lambda: _refuses(server))
         assert (await submit).status_code == 201
     assert await asyncio.to_thread(server.process.wait, 15) == 0
+
+
+@pytest.mark.system
+@pytest.mark.slow
+async def test_a_restart_does_not_wait_for_those_who_follow_a_log(server: Server, database_url: str) -> None:
+    key = await key_for(database_url)
+    async with httpx.AsyncClient(base_url=server.url, headers={"X-API-Key": key}, timeout=20) as client:
+        job_id = (await client.post("/api/v1/jobs", json=MAIL)).json()["jobId"]
+        async with client.stream("GET", f"/api/v1/jobs/{job_id}/logs?follow=true") as answer:
+            parts = answer.aiter_text()
+            assert await anext(parts) == "retry: 1000\n\n"
+            server.process.send_signal(signal.SIGTERM)
+            assert [part async for part in parts] == []  # ended properly, long before requests are cut off
+        assert await asyncio.to_thread(server.process.wait, 5) == 0
+
+
+@pytest.mark.system
+@pytest.mark.slow
+async def test_a_stream_of_jobs_is_answered_while_it_comes_in_bounded_memory(server: Server, database_url: str) -> None:
+    key = await key_for(database_url)
+    block = b'{"taskType": "order", "payload": {"number": 1, "note": "%s"}}\n' % (b"x" * 900) * 1000
+    head = (
+        f"POST /api/v1/jobs/stream HTTP/1.1\r\nHost: test\r\nX-API-Key: {key}\r\n"
+        "Content-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n"
+    )
+    reader, writer = await asyncio.open_connection(*server.address)
+    writer.write(head.encode())
+    sizes = []
+    async with asyncio.timeout(40):
+        for number in range(24):  # 23 MB, a batch ahead of what is answered
+            writer.write(b"%x\r\n%b\r\n" % (len(block), block))
+            await writer.drain()
+            if number:
+                assert b'"accepted":1000' in await reader.readuntil(b'"rejected":0}\n')
+            sizes.append(rss_bytes(server.process.pid))
+        writer.write(b"0\r\n\r\n")
+        assert b'{"_end":true,"count":24000,"accepted":24000,"rejected":0}' in await reader.read()
+    assert max(sizes[8:]) - max(sizes[:8]) < 8 * 1024 * 1024
+    writer.close()

@@ -19,6 +19,7 @@ from taskflow.engine.job import DEFAULT_NAMESPACE, Claim, JobError, OutcomeKind,
 from taskflow.engine.registry import JobContext, Registry
 from taskflow.engine.store import Store
 from taskflow.handlers import email
+from taskflow.http.drain import Drain
 from taskflow.http.edge import ASGIApp
 from taskflow.identity.apikeys.service import ApiKeys
 
@@ -47,8 +48,9 @@ class NoMail:
 class Api:
     """One application and what tests need around it."""
 
-    def __init__(self, app: ASGIApp, database: Database) -> None:
+    def __init__(self, app: ASGIApp, database: Database, drain: Drain) -> None:
         self.app = app
+        self.drain = drain
         self.database = database
         self.store = Store()
         self._keys = ApiKeys(database)
@@ -143,9 +145,10 @@ async def running(app: ASGIApp) -> AsyncIterator[None]:
 async def make_api(url: str, **options: Any) -> AsyncIterator[Api]:
     """Run an application of its own on the database at *url*."""
     database = Database(url, max_size=8, application_name="test api", patience_s=0.2)
-    app = create_app(database, **{"secret": SECRET, "development": True, **options})
+    drain = Drain()
+    app = create_app(database, **{"secret": SECRET, "development": True, "drain": drain, **options})
     async with running(app):
-        yield Api(app, database)
+        yield Api(app, database, drain)
 
 
 @pytest.fixture

@@ -182,8 +182,8 @@ def _lines_of_routes(document: Mapping[str, Any]) -> Iterator[str]:
                 yield f"Takes {_type(next(iter(taken['content'].values()))['schema'])}."
             answers = []
             for status, answer in operation["responses"].items():
-                media_type, content = next(iter(answer.get("content", {}).items()), ("", {}))
-                given = "" if media_type in {"", "application/problem+json"} else f" {_type(content['schema'])}"
+                media, content = next(iter(answer.get("content", {"": {}}).items()))
+                given = f" {_type(content['schema'])}" if media not in {"", "application/problem+json"} else ""
                 answers.append(_wrapped(f"- `{status}`{given}: {answer['description']}", indent="  "))
             yield "Answers:"
             yield "\n".join(answers)

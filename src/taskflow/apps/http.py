@@ -17,13 +17,19 @@ from starlette.middleware.cors import CORSMiddleware
 import taskflow
 from taskflow.adapters.blobs import DatabaseBlobs
 from taskflow.apps.settings import Settings
+from taskflow.db.listen import Listener
 from taskflow.db.pool import Database
 from taskflow.engine.client import Engine
+from taskflow.engine.notifier import WAKE_CHANNEL
+from taskflow.engine.remote import RemoteWorkers
+from taskflow.engine.schedules import Schedules as EngineSchedules
+from taskflow.engine.statistics import Statistics
 from taskflow.files import endpoints as files_endpoints
 from taskflow.files.link import Links
 from taskflow.files.service import Files
 from taskflow.http import health, problem
 from taskflow.http.docs import add_docs
+from taskflow.http.drain import Drain
 from taskflow.http.edge import ASGIApp, Edge
 from taskflow.http.idempotency import HEADER, REPLAYED_HEADER, Idempotency
 from taskflow.http.operation import add_operations
@@ -32,11 +38,29 @@ from taskflow.http.secret import RootSecret
 from taskflow.identity.access import Access, Permission
 from taskflow.identity.apikeys.service import ApiKeys
 from taskflow.identity.guard import Guard
+from taskflow.jobs import bulk as jobs_bulk
+from taskflow.jobs import changes as jobs_changes
 from taskflow.jobs import endpoints as jobs_endpoints
+from taskflow.jobs import queues as jobs_queues
+from taskflow.jobs import stream_endpoints
 from taskflow.jobs.catalogue import Catalogue
+from taskflow.jobs.following import LogFollowing
+from taskflow.jobs.log_events import LogEvents
+from taskflow.jobs.remote import endpoints as remote_endpoints
+from taskflow.jobs.remote.bell import Bell
+from taskflow.jobs.remote.service import RemoteWork
+from taskflow.jobs.remote.token import Tokens
 from taskflow.jobs.service import Jobs
+from taskflow.jobs.streams import SubmitStreams
+from taskflow.jobs.writes import Writes
 from taskflow.kernel.errors import SetupError
+from taskflow.schedules import endpoints as schedules_endpoints
+from taskflow.schedules.service import Schedules
+from taskflow.stats import endpoints as stats_endpoints
+from taskflow.stats.service import Stats
 from taskflow.telemetry.log import get_logger
+from taskflow.webhooks import endpoints as webhooks_endpoints
+from taskflow.webhooks.service import Deliveries
 
 MAX_CONNECTIONS = 10  # of the pool
 DRAIN_S = 10  # requests may take so long after SIGTERM
@@ -48,7 +72,12 @@ DESCRIPTION = (
 )
 TAGS = [
     {"name": "jobs", "description": "Background work: submit it, look at it, cancel it, run it again."},
+    {"name": "queues", "description": "For operators: pause, drain and limit queues."},
+    {"name": "webhooks", "description": "Callbacks: what was delivered, what was not, and how it is signed."},
+    {"name": "schedules", "description": "Jobs that are submitted again and again, at times that a rule gives."},
+    {"name": "statistics", "description": "How many jobs are where, how they ended, and how long they took."},
     {"name": "files", "description": "What jobs read and make: upload it, download it, hand on a link to it."},
+    {"name": "workers", "description": "For workers in any language: claim jobs, run them, say what became of them."},
     {"name": "operations", "description": "For those who run TaskFlow."},
 ]
 
@@ -61,40 +90,55 @@ def create_app(
     secret: bytes,
     development: bool = False,
     cors_origins: Sequence[str] = (),
+    drain: Drain | None = None,
 ) -> ASGIApp:
     """
     Build the API on *database*, which the application's lifespan opens and closes.
 
     Args:
         secret: the deployment's root secret, 32 bytes or more; the same in every API process.
-        development: allow `forceFail`.
+        development: allow `forceFail`, and callbacks to this machine itself.
         cors_origins: web origins whose pages may call the API; `*` for all.
+        drain: begins when the server wants to stop: answers that go on for long end then.
     """
+    drain = drain or Drain()
     engine = Engine(database)
     once = Idempotency(database)
     guard = Guard(Access(ApiKeys(database)))
-    jobs = Jobs(engine, Catalogue(engine), allow_forced_failures=development)
+    catalogue = Catalogue(engine)
+    jobs = Jobs(engine, catalogue, development=development)
+    schedules = Schedules(EngineSchedules(database), jobs)
     files = Files(database, DatabaseBlobs(database))
     root = RootSecret(secret)
     cursors = Cursors(root)
+    writes = Writes(once)
+    streams = SubmitStreams(database, jobs)
+    deliveries = Deliveries(database, engine, root)
+    following = LogFollowing(engine)
+    bell = Bell()
+    work = RemoteWork(RemoteWorkers(database, engine), catalogue, Tokens(root), bell)
+    listener = Listener(database.url, {WAKE_CHANNEL: bell.ring}, application_name="taskflow api listener")
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         await database.start()
         await engine.start()
-        pruning = [
+        services = [
             asyncio.create_task(once.run(), name="taskflow-idempotency"),
             asyncio.create_task(files.run(), name="taskflow-files"),
+            asyncio.create_task(streams.run(), name="taskflow-streams"),
+            asyncio.create_task(following.run(), name="taskflow-following"),
+            asyncio.create_task(listener.run(), name="taskflow-listener"),
         ]
         _log.info("taskflow.api.start", version=taskflow.__version__, development=development)
         try:
             yield
         finally:
             _log.info("taskflow.api.stop")
-            for task in pruning:
-                task.cancel()
+            for service in services:
+                service.cancel()
                 with suppress(asyncio.CancelledError):
-                    await task
+                    await service
             await engine.stop()
             await database.stop()
 
@@ -113,8 +157,20 @@ def create_app(
     add_operations(
         app,
         [
-            *jobs_endpoints.operations(jobs_endpoints.JobEndpoints(jobs, guard, once, cursors)),
+            *jobs_bulk.operations(jobs_bulk.BulkEndpoints(database, engine, guard, writes)),
+            *jobs_changes.operations(jobs_changes.ChangeEndpoints(jobs, guard, writes)),
+            *jobs_endpoints.operations(
+                jobs_endpoints.JobEndpoints(jobs, guard, writes, cursors, LogEvents(engine, following, guard, drain))
+            ),
+            *jobs_queues.operations(jobs_queues.QueueEndpoints(engine, guard, writes, cursors)),
+            *webhooks_endpoints.operations(webhooks_endpoints.DeliveryEndpoints(deliveries, guard, once, cursors)),
+            *schedules_endpoints.operations(
+                schedules_endpoints.ScheduleEndpoints(schedules, database, guard, once, cursors)
+            ),
+            *stats_endpoints.operations(stats_endpoints.StatEndpoints(Stats(Statistics(database)), guard)),
             *files_endpoints.operations(files_endpoints.FileEndpoints(files, guard, once, cursors, Links(root))),
+            *stream_endpoints.operations(stream_endpoints.StreamEndpoints(streams, guard, drain)),
+            *remote_endpoints.operations(remote_endpoints.RemoteEndpoints(work, guard, drain)),
             *health.operations(
                 health.HealthEndpoints(database, engine, lambda request: guard.admit(request, Permission.OPERATE))
             ),
@@ -126,7 +182,7 @@ def create_app(
         inner = CORSMiddleware(
             app,
             allow_origins=list(cors_origins),
-            allow_methods=["GET", "POST", "DELETE"],
+            allow_methods=["GET", "POST", "PATCH", "DELETE"],
             allow_headers=[
                 "Authorization",
                 "Content-Type",
@@ -180,20 +236,26 @@ def run_api(settings: Settings, *, fd: int | None = None, control_fd: int | None
         """uvicorn's, which also says when it answers, and whom an obeyed signal does not kill afterwards."""
 
         answers = asyncio.Event()
+        loop: asyncio.AbstractEventLoop | None = None
 
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
+            self.loop = asyncio.get_running_loop()
             self.answers.set()
 
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:
             self.force_exit = self.should_exit
             self.should_exit = True
+            if self.loop is not None:
+                self.loop.call_soon_threadsafe(drain.begin)
 
+    drain = Drain()
     app = create_app(
         Database(settings.database_url, max_size=MAX_CONNECTIONS, application_name="taskflow api"),
         secret=settings.secret_key.encode(),
         development=settings.is_development,
         cors_origins=settings.cors_origins,
+        drain=drain,
     )
     server = Server(
         uvicorn.Config(
@@ -211,7 +273,8 @@ def run_api(settings: Settings, *, fd: int | None = None, control_fd: int | None
     )
 
     async def prove_life(channel: ControlChannel) -> None:
-        await server.answers.wait()  # the first sign of life says that requests are answered
+        await server.answers.wait()
+        channel.mark_ready()
         await channel.run()
 
     async def run() -> None:

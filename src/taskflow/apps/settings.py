@@ -23,6 +23,8 @@ MAX_WORKERS = 64
 MAX_CONCURRENCY = 10_000
 MAX_TIMEOUT_MS = 24 * 3600 * 1000
 MAX_RETRIES = 10
+MAX_WEBHOOK_TIMEOUT_MS = 60_000
+MAX_WEBHOOK_RETRIES = 9  # as many as the schedule has waits
 
 
 class Environment(StrEnum):
@@ -172,6 +174,13 @@ SETTINGS: tuple[Setting, ...] = (
         "queues that workers serve, separated by commas; by default all of theirs",
     ),
     Setting(
+        "app",
+        ("TASKFLOW_APP",),
+        "",
+        lambda text: text or None,
+        "application whose jobs `worker` runs, `module:name`; by default it runs the built-in kinds",
+    ),
+    Setting(
         "job_timeout_s",
         ("TASKFLOW_JOB_TIMEOUT_MS", "JOB_TIMEOUT_MS"),
         "30000",
@@ -184,6 +193,20 @@ SETTINGS: tuple[Setting, ...] = (
         "3",
         _whole(0, MAX_RETRIES),
         "retries after the first attempt where the submit does not say; 10 at most",
+    ),
+    Setting(
+        "webhook_timeout_s",
+        ("TASKFLOW_WEBHOOK_TIMEOUT_MS", "WEBHOOK_TIMEOUT_MS"),
+        "10000",
+        _milliseconds(1, MAX_WEBHOOK_TIMEOUT_MS),
+        "how long a receiver of callbacks may take, all in all, in milliseconds; 60000 at most",
+    ),
+    Setting(
+        "webhook_max_retries",
+        ("TASKFLOW_WEBHOOK_MAX_RETRIES", "WEBHOOK_MAX_RETRIES"),
+        "9",
+        _whole(0, MAX_WEBHOOK_RETRIES),
+        "retries of a callback after the first attempt; fewer than 9 cut the schedule short",
     ),
     Setting(
         "cors_origins",
@@ -244,8 +267,11 @@ class Settings:
     workers: int
     worker_concurrency: int
     queues: tuple[str, ...]
+    app: str | None
     job_timeout_s: float
     max_retries: int
+    webhook_timeout_s: float
+    webhook_max_retries: int
     cors_origins: tuple[str, ...]
     smtp_url: str | None = field(repr=False)
     mail_from: str
@@ -306,6 +332,7 @@ class Settings:
             "TASKFLOW_PORT": str(self.port),
             "TASKFLOW_WORKER_CONCURRENCY": str(self.worker_concurrency),
             "TASKFLOW_QUEUES": ",".join(self.queues),
+            "TASKFLOW_APP": self.app or "",
             "TASKFLOW_LOG_FORMAT": self.log_format,
         }
         known = {setting.field: setting.names[0] for setting in SETTINGS}

@@ -14,17 +14,21 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
+from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
 from uuid import UUID
+
+import msgspec
 
 import taskflow.kinds
 from taskflow.apps.control import ControlChannel
 from taskflow.apps.data_dir import DataDirectory
 from taskflow.apps.settings import Settings
-from taskflow.apps.supervisor import Child, ChildSpec, Supervisor, first_sign, spawn_python, stop_signals, unbreakable
+from taskflow.apps.supervisor import Child, ChildSpec, Supervisor, spawn_python, stop_signals, unbreakable, until_ready
 from taskflow.engine.board import Board
-from taskflow.engine.job import WorkerId
+from taskflow.engine.job import DELIVERY_QUEUE, WorkerId
 from taskflow.engine.supervision import SupervisorInfo, WorkerSupervision
 from taskflow.kernel.errors import SetupError
 from taskflow.telemetry import log, metrics
@@ -32,10 +36,13 @@ from taskflow.telemetry import log, metrics
 if TYPE_CHECKING:
     from taskflow.engine.registry import Registry
 
+Lifespan: TypeAlias = Callable[[], AbstractAsyncContextManager[Mapping[str, Any]]]
+
+COMMAND = "taskflow"  # the module that worker processes and their children run
 GRACE_S = 10.0
 ORPHAN_GRACE_S = 2.0  # attempts may run on so long once the supervisor is gone
 ORPHAN_END_S = 15.0
-HANDLER_CONNECTIONS = 3  # of the pool that handlers use
+PLAIN_OUTPUT = {"PYTHONUNBUFFERED": "1", "NO_COLOR": "1"}
 
 _log = log.get_logger(__name__)
 
@@ -114,51 +121,156 @@ class WorkerFleet:
             words += ["--control-fd", str(control), "--board-fd", str(board.fd)]
             if metrics_port:
                 words += ["--metrics-port", str(metrics_port)]
-            return spawn_python(words, environ=self._environ, pass_fds=[control, board.fd])
+            return spawn_python(words, environ=self._environ, pass_fds=[control, board.fd], module=COMMAND)
 
         return spawn
 
 
 def queues_of(settings: Settings) -> tuple[str, ...]:
-    """Return the queues that this deployment's workers serve: those named, else that of the built-in kinds."""
-    return settings.queues or (taskflow.kinds.QUEUE,)
+    """Return the queues that this deployment's workers serve: those named, else those of the built-in kinds."""
+    return settings.queues or (taskflow.kinds.QUEUE, DELIVERY_QUEUE)
 
 
-def run_fleet(settings: Settings, say: Callable[[str], None]) -> None:
+def find_secret(settings: Settings) -> str | None:
+    """Return the root secret that the API of this deployment has; None where nobody has told us."""
+    if settings.secret_key is not None:
+        return settings.secret_key
+    if settings.database_url is not None and not settings.is_development:
+        return None  # what is kept here may be another deployment's
+    return DataDirectory(settings.data_dir).get_secret(settings)
+
+
+def run_fleet(settings: Settings, say: Callable[[str], None], *, reload: bool = False) -> None:
     """
     Run `taskflow worker`: a supervisor and its worker processes, until SIGINT or SIGTERM; a second one stops now.
 
+    With an app, its queues and the database that it names are asked of a process of its own, so that the supervisor
+    runs none of its code, and *reload* starts the workers again when a Python file below the working directory changes.
+
     Raises:
-        SetupError: no database is known, or the processes do not start.
+        SetupError: no database is known, the app cannot be loaded, or the processes do not start.
     """
     say = unbreakable(say)
-    url = settings.database_url or DataDirectory(settings.data_dir).get_database_url()
     if settings.workers < 1:
         raise SetupError("--processes must be 1 or more")
+    if reload and settings.app is None:
+        raise SetupError("--reload needs --app: the built-in kinds do not change")
     log.configure(settings.log_format, level=settings.log_level)
 
     async def run() -> None:
         stop = asyncio.Event()
         async with Supervisor(say) as supervisor:
             with stop_signals(stop, supervisor.hurry, say):
-                fleet = WorkerFleet(supervisor, settings, url, settings.child_environ(database_url=url))
-                try:
-                    fleet.start()
-                    starting = asyncio.gather(*(first_sign(child) for child in fleet.children))
-                    stopping = asyncio.ensure_future(stop.wait())
-                    either: list[asyncio.Future[Any]] = [starting, stopping]
-                    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-                    if starting.done():
-                        await starting
-                        processes = f"{settings.workers} process{'' if settings.workers == 1 else 'es'}"
-                        jobs = f"{settings.worker_concurrency} jobs each"
-                        say(f"working on queues {', '.join(queues_of(settings))}: {processes}, {jobs}; Ctrl-C drains")
-                        await stopping
-                    starting.cancel()
-                finally:
-                    await fleet.stop()
+                told = described(settings)
+                while not stop.is_set():
+                    told = await _run_fleet_once(told, supervisor, stop, say, reload=reload)
 
     asyncio.run(run())
+
+
+async def _run_fleet_once(
+    settings: Settings, supervisor: Supervisor, stop: asyncio.Event, say: Callable[[str], None], *, reload: bool
+) -> Settings:
+    """Run workers until *stop*, or until their code has changed; return the settings for the next ones."""
+    url = settings.database_url or DataDirectory(settings.data_dir).get_database_url()
+    changes = {"database_url": url}
+    if settings.app is None:
+        if (secret := find_secret(settings)) is not None:
+            changes["secret_key"] = secret
+        else:
+            say(
+                "no root secret: set TASKFLOW_SECRET_KEY as the API has it; until then these workers deliver no callbacks"
+            )
+    fleet = WorkerFleet(supervisor, settings, url, settings.child_environ(**changes))
+    try:
+        fleet.start()
+        starting = asyncio.gather(*(until_ready(child) for child in fleet.children))
+        stopping = asyncio.ensure_future(stop.wait())
+        changing = asyncio.ensure_future(_changed(settings, say)) if reload else None
+        try:
+            await _first(starting, stopping)
+            if starting.done():
+                await starting
+                processes = f"{settings.workers} process{'' if settings.workers == 1 else 'es'}"
+                jobs = f"{settings.worker_concurrency} jobs each"
+                say(f"working on queues {', '.join(queues_of(settings))}: {processes}, {jobs}; Ctrl-C drains")
+                await _first(stopping, *([changing] if changing else []))
+            if changing is not None and changing.done():
+                return changing.result()
+        finally:
+            for waiting in (starting, stopping, changing):
+                if waiting is not None:
+                    waiting.cancel()
+    finally:
+        await fleet.stop()
+    return settings
+
+
+async def _first(*futures: "asyncio.Future[Any]") -> None:
+    await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
+
+
+async def _changed(settings: Settings, say: Callable[[str], None]) -> Settings:
+    """Wait until the app has changed and can be loaded; what stands in its way is said, and the old one works on."""
+    from watchfiles import PythonFilter, awatch
+
+    async for changes in awatch(Path.cwd(), watch_filter=PythonFilter()):
+        names = sorted({Path(path).name for _, path in changes})
+        try:
+            told = await asyncio.to_thread(described, settings)
+        except SetupError as error:
+            say(f"{', '.join(names)} changed, but {error}; the old code works on")
+        else:
+            say(f"{', '.join(names)} changed: starting again")
+            return told
+    raise AssertionError("watching does not end by itself")
+
+
+def described(settings: Settings) -> Settings:
+    """
+    Complete *settings* by what the app says of itself: its queues, and its database if it names one.
+
+    Raises:
+        SetupError: the app cannot be loaded; in its own words.
+    """
+    if settings.app is None:
+        return settings
+    done = subprocess.run(
+        [sys.executable, "-m", "taskflow", "worker", "--describe"],
+        env={**settings.child_environ(), **PLAIN_OUTPUT},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        words = done.stderr.strip().splitlines() or [f"loading it ended with exit code {done.returncode}"]
+        raise SetupError(words[-1].removeprefix("taskflow: "))
+    told = msgspec.json.decode(done.stdout.strip().splitlines()[-1], type=_Description)
+    return replace(
+        settings,
+        queues=settings.queues or told.queues,
+        database_url=told.url or settings.database_url,
+        data_dir=settings.data_dir if told.data_dir is None else Path(told.data_dir),
+    )
+
+
+def describe(settings: Settings, say: Callable[[str], None]) -> None:
+    """Load the app and say, in a line of JSON, what `described` wants to know."""
+    from taskflow.apps.sdk.loading import load_app
+
+    app = load_app(settings.app or "")
+    data_dir = app.database.data_dir
+    told = _Description(tuple(app.registry.queues), app.database.given, None if data_dir is None else str(data_dir))
+    say(msgspec.json.encode(told).decode())
+
+
+class _Description(msgspec.Struct, frozen=True):
+    """What a supervisor must know of an app."""
+
+    queues: tuple[str, ...]
+    url: str | None
+    data_dir: str | None
 
 
 def run_worker(settings: Settings, *, supervised_by: UUID, incarnation: int, control_fd: int, board_fd: int) -> None:
@@ -176,15 +288,17 @@ def run_worker(settings: Settings, *, supervised_by: UUID, incarnation: int, con
 
     log.configure(settings.log_format, level=settings.log_level)
     assert settings.database_url is not None, "given by the supervisor"
+    registry, lifespan = load_jobs(settings)
     worker = Worker(
         settings.database_url,
-        load_registry(settings),
+        registry,
         worker_id=WorkerId(supervised_by),
         incarnation=incarnation,
         queues=queues_of(settings),
         concurrency=settings.worker_concurrency,
+        lifespan=lifespan,
         grace_s=GRACE_S,
-        command=ChildCommand([sys.executable, "-m", "taskflow", "attempt", "--fd"]),
+        command=ChildCommand([sys.executable, "-m", COMMAND, "attempt", "--fd"]),
         board=Board.open(board_fd),
     )
 
@@ -196,6 +310,7 @@ def run_worker(settings: Settings, *, supervised_by: UUID, incarnation: int, con
             loop.call_later(ORPHAN_GRACE_S, worker.request_stop)
 
         control = ControlChannel(control_fd, on_heartbeat=worker.beat, on_orphaned=orphaned, grace_s=ORPHAN_END_S)
+        worker.on_ready = control.mark_ready
         loop.add_signal_handler(signal.SIGTERM, worker.request_stop)
         proving = asyncio.create_task(control.run(), name="control channel")
         try:
@@ -219,7 +334,8 @@ def run_attempts(settings: Settings, *, fd: int) -> None:
     from taskflow.engine.isolation.child import ChildProcess
 
     log.configure(settings.log_format, level=settings.log_level)
-    ChildProcess(fd, load_registry(settings)).run()
+    registry, lifespan = load_jobs(settings)
+    ChildProcess(fd, registry, lifespan).run()
 
 
 @contextmanager
@@ -238,28 +354,16 @@ def showing_metrics(port: int) -> Iterator[None]:
         server.shutdown()
 
 
-def load_registry(settings: Settings) -> "Registry":
-    """Return what worker processes and their children run: built-in kinds, wired to the adapters that settings name."""
-    from taskflow.adapters.blobs import DatabaseBlobs
-    from taskflow.adapters.mail import FileSender, SmtpSender
-    from taskflow.db.pool import Database
-    from taskflow.engine.client import Engine
-    from taskflow.engine.registry import Registry
-    from taskflow.files.service import Files
-    from taskflow.handlers import email, image, pdf, report
+def load_jobs(settings: Settings) -> "tuple[Registry, Lifespan]":
+    """Return what worker processes and their children run, and what its handlers stand on while they do."""
+    if settings.app is None:
+        from taskflow.apps.builtin import Builtin
 
-    registry = Registry()
-    sender = (
-        SmtpSender(settings.smtp_url, sender=settings.mail_from)
-        if settings.smtp_url
-        else FileSender(DataDirectory(settings.data_dir).mail, sender=settings.mail_from)
-    )
-    # Opened at first use, in whatever process that is.
-    assert settings.database_url is not None, "given by the supervisor"
-    database = Database(settings.database_url, max_size=HANDLER_CONNECTIONS, application_name="taskflow handlers")
-    files = Files(database, DatabaseBlobs(database))
-    email.register(registry, sender, retries=settings.max_retries, timeout_s=settings.job_timeout_s)
-    image.register(registry, files, retries=settings.max_retries, timeout_s=settings.job_timeout_s)
-    pdf.register(registry, files, retries=settings.max_retries, timeout_s=settings.job_timeout_s)
-    report.register(registry, files, Engine(database), retries=settings.max_retries, timeout_s=settings.job_timeout_s)
-    return registry
+        builtin = Builtin(settings)
+        return builtin.registry, builtin.lifespan
+    from taskflow.apps.sdk.loading import load_app
+
+    app = load_app(settings.app)
+    if settings.database_url is not None:
+        app.database.use(settings.database_url)  # what its jobs submit goes where the worker works
+    return app.registry, app.open_state

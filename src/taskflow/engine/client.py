@@ -9,14 +9,18 @@ their poll.
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Self
 from uuid import UUID
 
 from taskflow.db.pool import DATABASE_ERRORS, Database
 from taskflow.db.query import Connection
 from taskflow.engine.job import (
+    DELIVERY_QUEUE,
     MAX_BATCH,
+    MAX_NAME_LENGTH,
+    MAX_QUEUE_CONCURRENCY,
+    MAX_QUEUES,
     Attempt,
     Cancellation,
     Enqueued,
@@ -27,12 +31,13 @@ from taskflow.engine.job import (
     KindInfo,
     LogLine,
     NewJob,
+    QueueInfo,
     State,
     WorkerInfo,
 )
 from taskflow.engine.notifier import Notifier
-from taskflow.engine.policy import check_new_job
-from taskflow.engine.record import EndedJob, JobBody, Leadership, QueueDepth
+from taskflow.engine.policy import check_new_job, check_queue_name
+from taskflow.engine.record import EndedJob, JobBody, Leadership, LogNews, LogPosition, QueueDepth
 from taskflow.engine.store import Store
 from taskflow.engine.submitter import Submitter, store_jobs
 from taskflow.kernel.errors import AlreadyFinal, Conflict, FieldError, Invalid, NotFound, Unavailable
@@ -61,8 +66,7 @@ class Engine:
         """Start grouping submits and sending wake-ups. Starting twice is fine."""
         if self._services is None:
             with suppress(*DATABASE_ERRORS):
-                async with self._database.acquire() as connection:
-                    await self._store.make_partitions(connection, days=1)
+                await self.make_partitions()
             self._services = asyncio.create_task(self._run(), name="taskflow-engine")
 
     async def stop(self) -> None:
@@ -105,16 +109,23 @@ class Engine:
         check_new_job(job)
         if connection is not None:
             [enqueued] = await self._store.enqueue(connection, [job])
-        elif self._services is not None:
+        elif self._services is not None and job.unique_key is None:
             enqueued = await self._submitter.submit(job)
         else:
             [enqueued] = await store_jobs(self._database, self._store, [job])
-        _ENQUEUED.count(job)
+            self.wake([job.queue])
+        if not enqueued.duplicate:
+            _ENQUEUED.count(job)
         return enqueued
 
-    async def enqueue_many(self, jobs: Sequence[NewJob], *, connection: Connection | None = None) -> list[Enqueued]:
+    async def enqueue_many(
+        self, jobs: Sequence[NewJob], *, connection: Connection | None = None, checked: bool = False
+    ) -> list[Enqueued]:
         """
         Submit up to `MAX_BATCH` jobs, all or none, answered in their order.
+
+        Args:
+            checked: the caller has called `check_new_job` for each.
 
         Raises:
             Invalid: as for `enqueue`, the pointers beginning with the index of the job.
@@ -122,7 +133,7 @@ class Engine:
         if len(jobs) > MAX_BATCH:
             detail = f"at most {MAX_BATCH} jobs in one batch, got {len(jobs)}"
             raise Invalid(detail, errors=[FieldError("", "too_many", detail)])
-        for index, job in enumerate(jobs):
+        for index, job in enumerate(jobs if not checked else ()):
             try:
                 check_new_job(job)
             except Invalid as error:
@@ -135,13 +146,19 @@ class Engine:
         else:
             stored = await store_jobs(self._database, self._store, jobs)
             self.wake({job.queue for job in jobs})
-        for job in jobs:
-            _ENQUEUED.count(job)
+        for job, enqueued in zip(jobs, stored, strict=True):
+            if not enqueued.duplicate:
+                _ENQUEUED.count(job)
         return stored
 
     def wake(self, queues: Iterable[str]) -> None:
         """Tell workers of jobs that the caller's own transaction has just committed. Returns at once."""
         self._notifier.wake(queues)
+
+    async def make_partitions(self) -> None:
+        """Make today's partitions where they are missing: the leader does, but a deployment may have slept."""
+        async with self._database.acquire() as connection:
+            await self._store.make_partitions(connection, days=1)
 
     # Looking --------------------------------------------------------------------------------------------------------
 
@@ -163,10 +180,12 @@ class Engine:
             ids, next_before = await self._store.list_ids(connection, namespace, chosen, limit=limit, before=before)
             return JobPage(await self._store.read_jobs(connection, ids), next_before)
 
-    async def list_attempts(self, job_id: JobId, *, namespace: UUID | None = None) -> list[Attempt]:
+    async def list_attempts(
+        self, job_id: JobId, *, namespace: UUID | None = None, connection: Connection | None = None
+    ) -> list[Attempt]:
         """Return the attempts of a job that have ended, oldest first. Raises NotFound."""
-        async with self._database.acquire() as connection:
-            return await self._store.list_attempts(connection, await self._body(connection, job_id, namespace))
+        async with self._lend(connection) as lent:
+            return await self._store.list_attempts(lent, await self._body(lent, job_id, namespace))
 
     async def list_logs(
         self, job_id: JobId, *, after_seq: int = 0, limit: int, namespace: UUID | None = None
@@ -175,6 +194,18 @@ class Engine:
         async with self._database.acquire() as connection:
             body = await self._body(connection, job_id, namespace)
             return await self._store.list_logs(connection, body, after_seq=after_seq, limit=limit)
+
+    async def find_log_position(
+        self, job_id: JobId, *, after_seq: int = 0, namespace: UUID | None = None
+    ) -> LogPosition:
+        """Return where to follow a job's log from. Raises NotFound."""
+        async with self._database.acquire() as connection:
+            return LogPosition(await self._body(connection, job_id, namespace), after_seq)
+
+    async def follow_logs(self, positions: Sequence[LogPosition], *, limit: int) -> list[LogNews]:
+        """Return what comes after each of *positions* now, at most *limit* lines each; does not wait."""
+        async with self._database.acquire() as connection:
+            return await self._store.follow_logs(connection, positions, limit=limit)
 
     async def list_kinds(self) -> list[KindInfo]:
         """Return the kinds that workers have published, each with its newest schema."""
@@ -201,6 +232,19 @@ class Engine:
         async with self._database.transaction(isolation="repeatable_read", readonly=True) as connection:
             async for job in self._store.stream_ended(connection, namespace, ended_from, ended_to, limit=limit):
                 yield job
+
+    async def list_queues(self, *, after: str = "", limit: int = MAX_QUEUES) -> list[QueueInfo]:
+        """Return queues by name, those above *after*, with their settings and what is in them."""
+        async with self._database.acquire() as connection:
+            return await self._store.read_queues(connection, after=after, limit=limit)
+
+    async def get_queue(self, name: str, *, connection: Connection | None = None) -> QueueInfo:
+        """Return one queue. Raises NotFound: nobody has ever named it."""
+        async with self._lend(connection) as lent:
+            found = await self._store.read_queues(lent, name=name)
+        if not found:
+            raise NotFound(f"there is no queue {name[:MAX_NAME_LENGTH]!r}")
+        return found[0]
 
     async def count_dead_letters(self, namespace: UUID) -> int:
         """Count failed jobs, over a bounded number of rows."""
@@ -231,6 +275,8 @@ class Engine:
             body = await self._body(lent, job_id, namespace)
             for _ in range(_CANCEL_TRIES):
                 if await self._store.cancel_waiting(lent, body):
+                    if body.settles and connection is None:
+                        self.wake([DELIVERY_QUEUE])
                     return Cancellation(job_id, State.CANCELLED)
                 if requested_at := await self._store.request_cancel(lent, job_id):
                     if connection is None:
@@ -262,12 +308,109 @@ class Engine:
             self.wake([job.queue])
             return job
         body = await self._body(connection, job_id, namespace)
-        replayed = await self._store.replay(connection, body)
+        async with connection.transaction():  # a savepoint: in a caller's transaction that goes on, nothing of it stays
+            replayed = await self._store.replay(connection, body)
+            if replayed and body.settles and await self._store.is_key_held(connection, body):
+                raise Conflict("another job holds this job's unique key by now", code="unique_key_held")
         [job] = await self._store.read_jobs(connection, [job_id])
         if not replayed:
             detail = f"only a failed job can be retried, this one is {job.state}"
             raise Conflict(detail, code="not_failed", facts={"state": str(job.state)})
         return job
+
+    async def run_now(
+        self, job_id: JobId, *, namespace: UUID | None = None, connection: Connection | None = None
+    ) -> Job:
+        """
+        Make a scheduled or retrying job ready at once. With *connection*, call `wake` after the commit.
+
+        Raises:
+            NotFound: no such job in *namespace*.
+            Conflict: it does not wait for a time; `facts["state"]` says what it is.
+        """
+        async with self._lend(connection) as lent:
+            body = await self._body(lent, job_id, namespace)
+            moved = await self._store.run_now(lent, body)
+            [job] = await self._store.read_jobs(lent, [job_id])
+        if not moved:
+            detail = f"only a scheduled or retrying job can be run now, this one is {job.state}"
+            raise Conflict(detail, code="not_waiting", facts={"state": str(job.state)})
+        if connection is None:
+            self.wake([job.queue])
+        return job
+
+    async def change(
+        self,
+        job_id: JobId,
+        *,
+        priority: int | None = None,
+        run_at: datetime | None = None,
+        run_after: timedelta | None = None,
+        namespace: UUID | None = None,
+        connection: Connection | None = None,
+    ) -> Job:
+        """
+        Change a job before it is active: its priority, when it is due. With *connection*, call `wake` after the commit.
+
+        Raises:
+            NotFound: no such job in *namespace*.
+            Conflict: it is active or has ended; `facts["state"]` says which.
+        """
+        async with self._lend(connection) as lent:
+            body = await self._body(lent, job_id, namespace)
+            for _ in range(_CANCEL_TRIES):
+                changed = await self._store.change_waiting(
+                    lent, body, priority=priority, run_at=run_at, run_after=run_after
+                )
+                [job] = await self._store.read_jobs(lent, [job_id])
+                if changed is not None or job.state is State.ACTIVE or job.state.is_terminal:
+                    break  # else it moved between two places just then: look again
+        if changed is None:
+            detail = f"only a job that waits can be changed, this one is {job.state}"
+            raise Conflict(detail, code="not_waiting", facts={"state": str(job.state)})
+        if changed and connection is None:
+            self.wake([job.queue])
+        return job
+
+    # Queues ---------------------------------------------------------------------------------------------------------
+
+    async def set_queue(
+        self,
+        name: str,
+        *,
+        paused: bool | None = None,
+        draining: bool | None = None,
+        limits: bool = False,
+        concurrency: int | None = None,
+        connection: Connection | None = None,
+    ) -> QueueInfo:
+        """
+        Say something about a queue, which need not exist yet; what is None stays as it is.
+
+        Args:
+            paused: hand out none of its jobs.
+            draining: take no new jobs.
+            limits: take *concurrency* too: how many of its jobs may be active at once, None for no limit.
+            connection: with it, call `wake` after the commit.
+
+        Raises:
+            Invalid: the name or the limit cannot be.
+            Conflict: `MAX_QUEUES` queues have settings already.
+        """
+        check_queue_name(name)
+        if concurrency is not None and not 1 <= concurrency <= MAX_QUEUE_CONCURRENCY:
+            detail = f"must be from 1 to {MAX_QUEUE_CONCURRENCY}, got {concurrency}"
+            raise Invalid("the limit is not valid", errors=[FieldError("/concurrency", "out_of_range", detail)])
+        async with self._lend(connection) as lent:
+            if await self._store.count_queue_settings(lent, besides=name, limit=MAX_QUEUES) >= MAX_QUEUES:
+                raise Conflict(f"{MAX_QUEUES} queues have settings already, the most there can be", code="too_many")
+            await self._store.set_queue(
+                lent, name, paused=paused, draining=draining, limits=limits, concurrency=concurrency
+            )
+            queue = await self.get_queue(name, connection=lent)
+        if connection is None:
+            self.wake([name])
+        return queue
 
     @asynccontextmanager
     async def _lend(self, connection: Connection | None) -> AsyncIterator[Connection]:

@@ -3,9 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
+from typing import NewType
 from uuid import UUID
 
-from taskflow.engine.job import JobId, LeaseId, WorkerId
+from taskflow.engine.job import JobFilter, JobId, LeaseId, LogLine, State, WorkerId
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +19,23 @@ class JobBody:
     queue: str
     priority: int
     created_at: datetime
+    settles: bool  # its end has consequences
+
+
+@dataclass(frozen=True, slots=True)
+class LogPosition:
+    """How far somebody has read a job's log."""
+
+    job: JobBody
+    after_seq: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LogNews:
+    """What comes after a position. *end* is the job's last state if it has ended and there are no more lines."""
+
+    lines: Sequence[LogLine]
+    end: State | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,3 +94,112 @@ class DeadEntries:
 
     rows: Mapping[str, int]
     oldest_xmin: str | None
+
+
+OperationId = NewType("OperationId", UUID)
+
+
+class BulkAction(StrEnum):
+    """What can be done to all jobs that a filter finds."""
+
+    CANCEL = "cancel"
+    RETRY = "retry"
+    DELETE = "delete"
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """
+    Something done to all jobs that *chosen* finds, from the newest down.
+
+    Args:
+        state: pending, running or completed.
+        below: the jobs below this id are still to be visited; None before the first step.
+        done: jobs it was done to.
+        failed: jobs that it could not be done to.
+        job_id: of the internal job that carries it out.
+    """
+
+    id: OperationId
+    namespace: UUID
+    action: BulkAction
+    chosen: JobFilter
+    state: str
+    below: JobId | None
+    done: int
+    failed: int
+    job_id: JobId
+    created_at: datetime
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class EndCount:
+    """Jobs that ended with one of their times in one bucket; *measure* is run or wait, *bucket* 0: it did not run."""
+
+    queue: str
+    kind: str
+    state: State
+    measure: str
+    bucket: int
+    jobs: int
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesCount:
+    """Jobs that ended in one state in the hour, or the day, that begins at *at*."""
+
+    at: datetime
+    state: State
+    jobs: int
+
+
+@dataclass(frozen=True, slots=True)
+class LiveCount:
+    """Jobs of a queue that have not ended. *reached*: the count was stopped at its limit, there may be more."""
+
+    state: State
+    queue: str
+    jobs: int
+    reached: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteWorker:
+    """
+    What a worker that works over HTTP says of itself with each claim.
+
+    Args:
+        namespace: whose jobs it gets, and no others.
+        name: shown where workers are listed.
+        capacity: how many jobs it takes now.
+        lease_s: for how long it may be silent; None for `LEASE_S`.
+    """
+
+    namespace: UUID
+    queues: Sequence[str]
+    kinds: Sequence[str]
+    capacity: int
+    name: str | None = None
+    lease_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """An attempt that a remote worker holds, by its lease and position; since when, and whether it shall stop."""
+
+    lease_id: LeaseId
+    position: int
+    job_id: JobId
+    attempt: int
+    is_cancelled: bool
+    age_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Overdue:
+    """An attempt of a remote worker that the server ends: cancelled long ago, or else past its timeout."""
+
+    lease_id: LeaseId
+    position: int
+    is_cancelled: bool

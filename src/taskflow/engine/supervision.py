@@ -16,12 +16,16 @@ from uuid import uuid4
 from taskflow.db.pool import DATABASE_ERRORS, Database
 from taskflow.db.query import Connection
 from taskflow.engine.caretaker import Caretaker
+from taskflow.engine.deadlines import Deadlines
+from taskflow.engine.expirer import Expirer
 from taskflow.engine.job import JobId, OutcomeKind, WorkerId
 from taskflow.engine.leader import Leader, run_duty
 from taskflow.engine.notifier import Notifier
 from taskflow.engine.reaper import Reaper
+from taskflow.engine.scheduler import Scheduler
 from taskflow.engine.stager import Stager
 from taskflow.engine.store import LEASE_S, Store
+from taskflow.engine.tally import Tally
 from taskflow.kernel.backoff import reconnect_waits_s
 from taskflow.telemetry.log import get_logger
 from taskflow.telemetry.metrics import RESCUED_JOBS
@@ -78,13 +82,26 @@ class WorkerSupervision:
         wake = self._notifier.wake
         reaper = Reaper(self._database, self._store, self._leader, wake=wake)
         stager = Stager(self._database, self._store, self._leader, wake=wake)
+        expirer = Expirer(self._database, self._store, self._leader)
         caretaker = Caretaker(self._database, self._store, self._leader)
+        deadlines = Deadlines(self._database, self._store, self._leader)
+        scheduler = Scheduler(self._database, self._store, self._leader, wake=wake)
+        tally = Tally(self._database, self._store, self._leader)
+        duties = {
+            "reap": reaper.tick,
+            "stage": stager.tick,
+            "expire": expirer.tick,
+            "care": caretaker.tick,
+            "schedule": scheduler.tick,
+            "tally": tally.tick,
+            "deadlines": deadlines.tick,
+        }
         async with asyncio.TaskGroup() as group:
             group.create_task(self._beat(), name="taskflow-heartbeat")
             group.create_task(self._mend_late_claims(), name="taskflow-mend")
             group.create_task(self._notifier.run(), name="taskflow-notifier")
             group.create_task(self._leader.run(), name="taskflow-leader")
-            for name, tick in (("reap", reaper.tick), ("stage", stager.tick), ("care", caretaker.tick)):
+            for name, tick in duties.items():
                 group.create_task(run_duty(self._leader, name, tick), name=f"taskflow-{name}")
 
     async def wait_registered(self) -> None:

@@ -28,7 +28,7 @@ from taskflow.engine.board import Board
 from taskflow.engine.completer import Completer
 from taskflow.engine.executor import CANCEL_GRACE_S, Executor, check_command
 from taskflow.engine.isolation.process import ChildCommand
-from taskflow.engine.job import Claim, JobId, Outcome, OutcomeKind, WorkerId
+from taskflow.engine.job import DELIVERY_QUEUE, Claim, JobId, Outcome, OutcomeKind, WorkerId
 from taskflow.engine.loopwatch import LoopWatch
 from taskflow.engine.notifier import CANCEL_CHANNEL, WAKE_CHANNEL, Notifier
 from taskflow.engine.producer import Producer
@@ -97,8 +97,14 @@ class Worker:
         self._board = board
         self._store = Store()
         self._database = Database(url, max_size=4, application_name="taskflow-worker", patience_s=1.0)
-        self._completer = Completer(self._database, self._store, on_written=self._written)
         self._notifier = Notifier(self._database)
+        self._completer = Completer(
+            self._database,
+            self._store,
+            on_written=self._written,
+            on_settled=lambda: self._notifier.wake([DELIVERY_QUEUE]),
+            on_freed=self._freed,
+        )
         self._producer = Producer(
             self._database,
             self._store,
@@ -121,6 +127,7 @@ class Worker:
         self._stopping = asyncio.Event()
         self._stop_now = asyncio.Event()
         self._reconcile_now = asyncio.Event()
+        self.on_ready: Callable[[], None] = lambda: None  # called once its kinds are published and it claims
         self.is_stuck = False  # a handler would not end: the process must exit without waiting for it
         self._meters: dict[tuple[str, str], _Meter] = {}
 
@@ -177,6 +184,7 @@ class Worker:
                 ]
                 await self._publish_kinds()
                 producing = services.create_task(self._producer.run(), name="taskflow-producer")
+                self.on_ready()
                 await self._stopping.wait()
                 await self._drain(self._executor, producing)
                 for task in running:
@@ -228,6 +236,12 @@ class Worker:
 
     def _written(self) -> None:
         self._producer.place_freed()  # it may have been kept from claiming because the completer was behind
+
+    def _freed(self, queues: set[str]) -> None:
+        """Places of queues with a limit are free: for us now, for other workers as soon as they hear of it."""
+        for queue in queues:
+            self._producer.wake(queue)
+        self._notifier.wake(queues)
 
     # Losing the right to work ---------------------------------------------------------------------------------------
 
@@ -284,7 +298,7 @@ class Worker:
             leases = await self._store.list_own_leases(
                 connection, worker_id=self._worker_id, incarnation=self._incarnation
             )
-            known = self._executor.lease_ids | self._completer.lease_ids | {self._producer.claiming}
+            known = self._executor.lease_ids | self._completer.lease_ids | set(self._producer.claiming)
             unknown = [lease.id for lease in leases if lease.id not in known]
             jobs = await self._store.return_leases(connection, unknown, OutcomeKind.HANDED_BACK)
         self._notifier.wake(jobs)
@@ -335,7 +349,7 @@ class Worker:
     async def _settle_claim(self, producing: "asyncio.Task[None]") -> None:
         """Let a claim on its way arrive: what it brings is handed back by `_start`."""
         for _ in range(SETTLE_TRIES):
-            if self._producer.claiming is None:
+            if not self._producer.claiming:
                 break
             await asyncio.sleep(SETTLE_PAUSE_S)
         producing.cancel()

@@ -21,6 +21,7 @@ from taskflow.kernel.json import JSONValue
 
 BODY_TIMEOUT_S = 30.0
 MAX_QUERY_FIELDS = 50
+NDJSON_TYPES = ("application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines")
 
 _Model = TypeVar("_Model", bound=BaseModel)
 _decode = msgspec.json.Decoder().decode
@@ -61,18 +62,29 @@ def check_json_type(headers: Mapping[str, str]) -> None:
         raise WrongMediaType(f"send the body uncompressed, got 'Content-Encoding: {encoding[:100]}'")
 
 
-def parse_json(body: bytes) -> JSONValue:
+def check_ndjson_type(headers: Mapping[str, str]) -> None:
+    """Raise WrongMediaType unless the headers announce plain JSON lines in UTF-8."""
+    given = headers.get("content-type", "")
+    media_type, _, parameters = given.partition(";")
+    charset = parameters.strip().lower().removeprefix("charset=").strip('"')
+    if media_type.strip().lower() not in NDJSON_TYPES or charset not in {"", "utf-8", "utf8"}:
+        raise WrongMediaType(f"send lines of JSON with 'Content-Type: {NDJSON_TYPES[0]}', got {given[:100]!r}")
+    if (encoding := headers.get("content-encoding", "identity")) != "identity":
+        raise WrongMediaType(f"send the body uncompressed, got 'Content-Encoding: {encoding[:100]}'")
+
+
+def parse_json(body: bytes, *, what: str = "the body") -> JSONValue:
     """Decode *body*. Raises NotJson with what is wrong and where."""
     if not body:
-        raise NotJson("the body is empty; send JSON")
+        raise NotJson(f"{what} is empty; send JSON")
     try:
         value: JSONValue = _decode(body)
     except UnicodeDecodeError:
-        raise NotJson("the body is not UTF-8") from None
+        raise NotJson(f"{what} is not UTF-8") from None
     except RecursionError:
         raise NotJson("the JSON is nested too deeply") from None
     except (msgspec.MsgspecError, ValueError) as error:
-        raise NotJson(f"the body is not JSON: {error}") from None
+        raise NotJson(f"{what} is not JSON: {error}") from None
     return value
 
 

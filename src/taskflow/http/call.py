@@ -17,6 +17,7 @@ class Call:
         request_id: taken from `X-Request-Id` or made; at most 128 visible ASCII characters.
         route: the template of the route that took it, such as `/api/v1/jobs/{jobId}`.
         principal: id of the key that asked, once known.
+        streams: the body is read while the answer is written, so neither is bounded or drained at the edge.
         headers: the request's, names in lower case; of one sent twice, the last.
         body_limit: how long the body may be, in bytes; a route that takes more than others says so before it reads.
         is_head: the answer's body will not be sent, so nobody need make it.
@@ -28,6 +29,7 @@ class Call:
     principal: str | None = None
     body_limit: int = MAX_BODY_BYTES
     is_head: bool = False
+    streams: bool = False
 
     @staticmethod
     def of(scope: MutableMapping[str, Any]) -> "Call":

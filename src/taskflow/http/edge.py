@@ -146,7 +146,7 @@ class _Exchange:
             return message
         self.request_bytes += len(message.get("body", b""))
         self._body_done = not message.get("more_body", False)
-        if self.request_bytes > self.call.body_limit:
+        if self.request_bytes > self.call.body_limit and not self.call.streams:
             raise TooLarge(f"the body is over the limit of {self.call.body_limit} bytes", code="body_too_large")
         return message
 
@@ -156,7 +156,8 @@ class _Exchange:
             headers = [*message.get("headers", ()), *SECURITY_HEADERS, (b"x-request-id", self.call.request_id.encode())]
             present = {name for name, _ in headers}
             headers += [item for item in _API_HEADERS.items() if item[0] not in present]
-            if not self._body_done and not await self._drain():
+            streaming = self.call.streams and self.status < 400
+            if not self._body_done and not streaming and not await self._drain():
                 headers.append((b"connection", b"close"))
             message = {**message, "headers": headers}
         elif message["type"] == "http.response.body":

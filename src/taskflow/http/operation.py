@@ -67,6 +67,14 @@ class Answer:
     media_type: str = "application/json"
 
 
+@dataclass(frozen=True, slots=True)
+class TextBody:
+    """A body that is no JSON document, and an example of it."""
+
+    media_type: str
+    example: str
+
+
 class Operation(APIRoute):
     """
     One route.
@@ -79,7 +87,9 @@ class Operation(APIRoute):
         form: schema of a `multipart/form-data` body, where that is what is taken.
         path_parameters: name → description.
         scope: needed to ask; None for anybody.
+        text_body: in place of *body*, what is taken that is no JSON document.
         once: an Idempotency-Key is taken.
+        resumable: an Idempotency-Key is taken and names what can be sent again in part.
     """
 
     def __init__(
@@ -100,7 +110,9 @@ class Operation(APIRoute):
         query: type[BaseModel] | None = None,
         path_parameters: Mapping[str, str] | None = None,
         scope: str | None = None,
+        text_body: TextBody | None = None,
         once: bool = False,
+        resumable: bool = False,
         alias_of: str | None = None,
     ) -> None:
         described = {
@@ -108,6 +120,8 @@ class Operation(APIRoute):
             **(_ACCESS_PROBLEMS if scope else {}),
             **(_BODY_PROBLEMS if body else _FORM_PROBLEMS if form else {}),
         }
+        if text_body is not None:
+            described |= {400: "A header is not valid.", 415: f"The body is not sent as `{text_body.media_type}`."}
         if query is not None:
             described.setdefault(422, "Parameters are invalid; every one is named.")
         if once:
@@ -117,7 +131,7 @@ class Operation(APIRoute):
         for status, text in (problems or {}).items():
             described[status] = f"{text} {described[status]}" if status in described else text
         usual = next(iter(answers))
-        parameters = _parameters(query, path_parameters, once=once)
+        parameters = _parameters(query, path_parameters, once=once or resumable)
         super().__init__(
             path,
             endpoint,
@@ -132,11 +146,10 @@ class Operation(APIRoute):
             response_description=answers[usual].description,
             include_in_schema=alias_of is None,
             openapi_extra={
-                **(
-                    {"parameters": parameters} if (parameters := _parameters(query, path_parameters, once=once)) else {}
-                ),
+                **({"parameters": parameters} if parameters else {}),
                 **({"requestBody": _request_body(body, body_examples)} if body else {}),
                 **({"requestBody": _form_body(form)} if form else {}),
+                **({"requestBody": _text_body(text_body)} if text_body else {}),
                 "responses": {
                     **{str(status): _response(answer, once=once) for status, answer in answers.items()},
                     **{str(status): _problem(described[status]) for status in sorted(described.keys() - answers)},
@@ -145,7 +158,7 @@ class Operation(APIRoute):
             },
         )
         self._call = endpoint
-        self._template = alias_of or path
+        self._template = alias_of or self.path_format
         self.app = self._answer
         self.method = method
         self.answers = answers
@@ -206,7 +219,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
     }
     for operation in operations:  # FastAPI drops what is null from examples
         if operation.include_in_schema:
-            responses = document["paths"][operation.path][operation.method.lower()]["responses"]
+            responses = document["paths"][operation.path_format][operation.method.lower()]["responses"]
             for status, answer in operation.answers.items():
                 if answer.example is not None:
                     responses[str(status)]["content"][answer.media_type]["example"] = answer.example
@@ -263,6 +276,10 @@ def _form_body(schema: Mapping[str, Any]) -> dict[str, Any]:
     return {"required": True, "content": {"multipart/form-data": {"schema": dict(schema)}}}
 
 
+def _text_body(body: TextBody) -> dict[str, Any]:
+    return {"required": True, "content": {body.media_type: {"schema": {"type": "string"}, "example": body.example}}}
+
+
 def _parameters(
     query: type[BaseModel] | None, path_parameters: Mapping[str, str] | None, *, once: bool
 ) -> Sequence[dict[str, Any]]:
@@ -272,7 +289,7 @@ def _parameters(
             "in": "path",
             "required": True,
             "description": text,
-            "schema": {"type": "string", "format": "uuid"},
+            "schema": {"type": "string", "format": "uuid"} if name.endswith("Id") else {"type": "string"},
         }
         for name, text in (path_parameters or {}).items()
     ]

@@ -20,6 +20,8 @@ class Permission(StrEnum):
 
     READ_JOBS = "read_jobs"
     WRITE_JOBS = "write_jobs"
+    WORK = "work"  # claim and end jobs, over HTTP
+    READ_SECRETS = "read_secrets"  # what proves to others that we are who we say
     READ_FILES = "read_files"
     WRITE_FILES = "write_files"
     OPERATE = "operate"  # deployment-wide: metrics, workers, queues
@@ -30,7 +32,8 @@ PERMISSIONS: Mapping[str, frozenset[Permission]] = {
     "jobs:write": frozenset({Permission.WRITE_JOBS}),
     "files:read": frozenset({Permission.READ_FILES}),
     "files:write": frozenset({Permission.WRITE_FILES}),
-    "owner": frozenset({Permission.READ_JOBS, Permission.WRITE_JOBS, Permission.READ_FILES, Permission.WRITE_FILES}),
+    "worker": frozenset({Permission.WORK}),
+    "owner": frozenset(Permission) - {Permission.OPERATE},
     "operator": frozenset({Permission.OPERATE}),
 }
 SCOPES = frozenset(PERMISSIONS)

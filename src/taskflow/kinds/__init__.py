@@ -9,12 +9,13 @@ from taskflow.kinds import email, image, pdf, report
 
 QUEUE = "builtin"
 BUILTIN = frozenset({email.NAME, image.NAME, pdf.NAME, report.NAME})
+INTERNAL = frozenset({"bulk_operation", "deliver_webhook"})  # the engine's own: offered by workers, submitted by nobody
 ALIASES: Mapping[str, str] = {
     **dict.fromkeys(email.ALIASES, email.NAME),
     **dict.fromkeys(report.ALIASES, report.NAME),
 }
 
-__all__ = ["ALIASES", "BUILTIN", "QUEUE", "canonical"]
+__all__ = ["ALIASES", "BUILTIN", "INTERNAL", "QUEUE", "canonical"]
 
 
 def canonical(kind: str) -> str:

@@ -55,8 +55,14 @@ EVENTS: Mapping[str, Event] = {
     "taskflow.child.nonsense": Event("A child process sent what is no message; it was killed.", ("pid", "error")),
     "taskflow.child.refused": Event("A child process for attempts does not start.", ("error",)),
     "taskflow.claim.retry": Event("A claim failed and will be tried again.", ("error",)),
+    "taskflow.claim.stray": Event(
+        "A worker over HTTP does not know of jobs that it was given; they go back.", ("worker_id", "jobs")
+    ),
     "taskflow.database.unreachable": Event(
         "The database was not there at the start; it is tried again at each use.", ("error",)
+    ),
+    "taskflow.deadline.stop": Event(
+        "Attempts of workers over HTTP were ended long after their timeout or cancel.", ("jobs",)
     ),
     "taskflow.duty.exception": Event("A duty of the leader failed; its next round comes.", ("duty", "error")),
     "taskflow.fence.start": Event("The worker cannot prove its life and stops what it runs.", ("running", "silent_s")),
@@ -68,6 +74,7 @@ EVENTS: Mapping[str, Event] = {
         "A flush of outcomes was refused as a whole; each is tried alone.", ("error", "jobs")
     ),
     "taskflow.flush.retry": Event("A flush of outcomes failed and will be tried again.", ("error", "jobs")),
+    "taskflow.follow.retry": Event("Logs that are followed could not be read; the next look comes.", ("error",)),
     "taskflow.heartbeat.retry": Event("A heartbeat failed and will be tried again.", ("error", "silent_s")),
     "taskflow.idempotency.prune.exception": Event(
         "Old idempotency keys could not be deleted; the next round comes.", ("error",)
@@ -100,6 +107,14 @@ EVENTS: Mapping[str, Event] = {
     "taskflow.rescue.stop": Event(
         "Jobs of workers that are gone were given back.", ("jobs", "leases", "workers", "incarnation", "suspects")
     ),
+    "taskflow.schedule.failed": Event(
+        "A schedule was due and its job could not be submitted; its ledger says why.",
+        ("schedule_id", "kind", "fire_at"),
+    ),
+    "taskflow.stream.prune.exception": Event(
+        "Old streams of submits could not be forgotten; the next round comes.", ("error",)
+    ),
+    "taskflow.submit.refused": Event("The database does not take a line of a stream; it is told so.", ("error",)),
     "taskflow.worker.drain": Event(
         "The worker takes no more jobs and waits for those it runs.", ("running", "grace_s")
     ),

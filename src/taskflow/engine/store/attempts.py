@@ -1,14 +1,15 @@
 """Statements about attempts: claim, end, take back. Each names the claim it is about."""
 
 import time
-from collections.abc import Iterable, Sequence
-from uuid import uuid4
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from uuid import UUID, uuid4
 
 import asyncpg
 import msgspec
 
-from taskflow.db.query import Connection
-from taskflow.engine.job import Claim, JobId, LeaseId, NewLogLine, Outcome, OutcomeKind, WorkerId
+from taskflow.db.query import Connection, Query
+from taskflow.engine.job import Claim, JobId, LeaseId, NewLogLine, NewProgress, Outcome, OutcomeKind, WorkerId
 from taskflow.engine.record import OwnLease
 from taskflow.engine.store.base import LEASE_S, QUERIES, StoreBase
 
@@ -28,14 +29,15 @@ class AttemptStatements(StoreBase):
         queues: Sequence[str],
         kinds: Sequence[str],
         limit: int,
-        lease_id: LeaseId | None = None,
+        lease_ids: Sequence[LeaseId] | None = None,
+        namespace: UUID | None = None,
     ) -> list[Claim]:
         """
-        Take up to *limit* ready jobs under one new lease.
+        Take up to *limit* ready jobs under one new lease, and one more for each queue with a limit.
 
-        The caller makes up *lease_id*, so that it can ask about a claim whose answer it never saw.
+        The caller makes up *lease_ids* (`new_lease_ids`), so that it can ask about a claim whose answer it never saw.
         """
-        lease_id = lease_id or new_lease_id()
+        lease_ids = lease_ids or new_lease_ids(queues)
         rows = await QUERIES["claim"].fetch(
             connection,
             now=self._now(),
@@ -44,12 +46,15 @@ class AttemptStatements(StoreBase):
             queues=queues,
             kinds=kinds,
             limit=limit,
-            lease_id=lease_id,
+            lease_ids=lease_ids,
+            namespace=namespace,
         )
+        # Lanes come last; hardly ever is there one.
+        sizes = Counter(row["lane"] for row in rows) if rows and rows[-1]["lane"] is not None else {None: len(rows)}
         return [
             Claim(
-                lease_id=lease_id,
-                lease_size=len(rows),
+                lease_id=lease_ids[lane or 0],
+                lease_size=sizes[lane],
                 position=position,
                 job_id=job_id,
                 attempt=attempt,
@@ -65,17 +70,20 @@ class AttemptStatements(StoreBase):
                 queue_wait_s=max(queue_wait_s, 0.0),
                 crashes=crashes,
                 suspect=suspect,
+                settles=settles,
+                limited=lane is not None,
             )
             for (
                 position, job_id, attempt, failures, crashes, suspect, namespace, kind, queue, priority,
-                payload, retries, timeout_ms, headers, queue_wait_s,
+                payload, retries, timeout_ms, headers, settles, queue_wait_s, lane,
             ) in rows
         ]  # fmt: skip
 
     async def complete(self, connection: Connection, outcomes: Sequence[Outcome]) -> list[Outcome]:
         """Write down attempts that succeeded; return those that were refused because their claim was taken back."""
-        if not outcomes:
-            return []
+        return await self._end(connection, outcomes, self._complete)
+
+    async def _complete(self, connection: Connection, outcomes: Sequence[Outcome]) -> list[Outcome]:
         claims = [outcome.claim for outcome in outcomes]
         lease_ids, masks = _masks(claims)
         rows = await QUERIES["complete"].fetch(
@@ -93,13 +101,29 @@ class AttemptStatements(StoreBase):
             failures=[outcome.failures for outcome in outcomes],
             results=[outcome.result for outcome in outcomes],
             ages_s=self._ages_s(outcomes),
+            waits_s=[claim.queue_wait_s for claim in claims],
         )
         return _pick(outcomes, rows)
 
+    def complete_elsewhere(self, outcome: Outcome) -> tuple[Query, dict[str, object]]:
+        """
+        Return the statement that ends one attempt as completed on somebody else's connection, and its parameters.
+
+        It answers with one boolean: false if the claim was taken back, and then the caller must roll back.
+        """
+        claim = outcome.claim
+        return QUERIES["complete_one"], {
+            "lease_id": claim.lease_id,
+            "position": claim.position,
+            "result": outcome.result,
+            "wait_s": claim.queue_wait_s,
+        }
+
     async def finish(self, connection: Connection, outcomes: Sequence[Outcome]) -> list[Outcome]:
         """Write down attempts that came to anything but success; return those that were refused."""
-        if not outcomes:
-            return []
+        return await self._end(connection, outcomes, self._finish)
+
+    async def _finish(self, connection: Connection, outcomes: Sequence[Outcome]) -> list[Outcome]:
         claims = [outcome.claim for outcome in outcomes]
         lease_ids, masks = _masks(claims)
         rows = await QUERIES["finish"].fetch(
@@ -125,8 +149,33 @@ class AttemptStatements(StoreBase):
             ages_s=self._ages_s(outcomes),
             crashes=[outcome.crashes for outcome in outcomes],
             suspects=[outcome.suspect for outcome in outcomes],
+            queue_waits_s=[claim.queue_wait_s for claim in claims],
         )
         return _pick(outcomes, rows)
+
+    async def _end(
+        self,
+        connection: Connection,
+        outcomes: Sequence[Outcome],
+        write: Callable[[Connection, Sequence[Outcome]], Awaitable[list[Outcome]]],
+    ) -> list[Outcome]:
+        """Write *outcomes*: one statement, or a transaction of two if any of them may have consequences."""
+        if not outcomes:
+            return []
+        settling = [outcome for outcome in outcomes if outcome.claim.settles]
+        if not settling:
+            return await write(connection, outcomes)
+        async with connection.transaction():
+            refused = await write(connection, outcomes)
+            lost = {(outcome.claim.lease_id, outcome.claim.position) for outcome in refused}
+            ended = [
+                outcome.claim.job_id
+                for outcome in settling
+                if (outcome.claim.lease_id, outcome.claim.position) not in lost
+            ]
+            if ended:  # or going to run again: settling those changes nothing
+                await self.settle(connection, ended)
+        return refused
 
     def _ages_s(self, outcomes: Sequence[Outcome]) -> list[float]:
         """How long ago attempts ended; for a clock that tests move, now."""
@@ -156,16 +205,16 @@ class AttemptStatements(StoreBase):
         settled = {(row["lease_id"], row["position"]) for row in rows}
         return [outcome for outcome in refused if (outcome.claim.lease_id, outcome.claim.position) not in settled]
 
-    async def write_logs(self, connection: Connection, lines: Sequence[NewLogLine], *, written_at_s: float) -> None:
+    async def write_logs(self, connection: Connection, lines: Sequence[NewLogLine], *, written_at_s: float) -> int:
         """
-        Append lines in order; those of a claim that was taken back are dropped.
+        Append lines in order and return how many; those of a claim that was taken back are dropped.
 
         Args:
             written_at_s: the present value of the monotonic clock that the lines were stamped with.
         """
         if not lines:
-            return
-        await QUERIES["write_logs"].execute(
+            return 0
+        status = await QUERIES["write_logs"].execute(
             connection,
             now=self._now(),
             lease_ids=[line.claim.lease_id for line in lines],
@@ -176,6 +225,25 @@ class AttemptStatements(StoreBase):
             levels=[line.level for line in lines],
             messages=[line.message for line in lines],
             ages_s=[written_at_s - line.written_s for line in lines],
+        )
+        return int(status.rpartition(" ")[2])  # INSERT 0 n
+
+    async def write_progress(
+        self, connection: Connection, reports: Sequence[NewProgress], *, written_at_s: float
+    ) -> None:
+        """Keep the last report of each attempt, at most one each; those of a claim that was taken back are dropped."""
+        if not reports:
+            return
+        await QUERIES["write_progress"].execute(
+            connection,
+            now=self._now(),
+            lease_ids=[report.claim.lease_id for report in reports],
+            positions=[report.claim.position for report in reports],
+            job_ids=[report.claim.job_id for report in reports],
+            attempts=[report.claim.attempt for report in reports],
+            fractions=[report.fraction for report in reports],
+            messages=[report.message for report in reports],
+            ages_s=[written_at_s - report.written_s for report in reports],
         )
 
     # Taking back ----------------------------------------------------------------------------------------------------
@@ -197,9 +265,12 @@ class AttemptStatements(StoreBase):
         """
         if not lease_ids:
             return {}
-        rows = await QUERIES["return_leases"].fetch(
-            connection, now=self._now(), lease_ids=lease_ids, outcome=outcome, suspects=suspects
-        )
+        async with connection.transaction():
+            rows = await QUERIES["return_leases"].fetch(
+                connection, now=self._now(), lease_ids=lease_ids, outcome=outcome, suspects=suspects
+            )
+            if ended := [job_id for row in rows for job_id in row["ended"] or ()]:
+                await self.settle(connection, ended)
         return {row["queue"]: row["jobs"] for row in rows}
 
     async def list_own_leases(self, connection: Connection, *, worker_id: WorkerId, incarnation: int) -> list[OwnLease]:
@@ -227,9 +298,9 @@ class AttemptStatements(StoreBase):
         return [row["id"] for row in await QUERIES["bury_workers"].fetch(connection, now=self._now(), lease_s=LEASE_S)]
 
 
-def new_lease_id() -> LeaseId:
-    """A random lease id: never a sequence, whose values may come twice after a crash."""
-    return LeaseId(uuid4())
+def new_lease_ids(queues: Sequence[str]) -> list[LeaseId]:
+    """Random ids for the leases of one claim: never a sequence, whose values may come twice after a crash."""
+    return [LeaseId(uuid4()) for _ in range(len(queues) + 1)]
 
 
 def _masks(claims: Iterable[Claim]) -> tuple[list[LeaseId], list[asyncpg.BitString]]:

@@ -16,9 +16,11 @@ from taskflow.engine.job import (
     JobId,
     LogLine,
     OutcomeKind,
+    Progress,
     State,
+    UniqueScope,
 )
-from taskflow.engine.record import EndedJob, JobBody, QueueDepth
+from taskflow.engine.record import EndedJob, JobBody, LogNews, LogPosition, QueueDepth
 from taskflow.engine.store.base import LEASE_S, QUERIES, StoreBase, decode_error
 
 SCAN_ROWS = 10_000  # rows that one page of a filtered list looks at
@@ -97,6 +99,23 @@ class ReadStatements(StoreBase):
         )
         return [LogLine(**row) for row in rows]
 
+    async def follow_logs(
+        self, connection: Connection, positions: Sequence[LogPosition], *, limit: int
+    ) -> list[LogNews]:
+        """Return what comes after each of *positions*, at most *limit* lines each."""
+        # Ends first: a job's lines are stored before its end, so those of a job seen ended are all there.
+        jobs = [position.job for position in positions]
+        named = {"job_ids": [job.id for job in jobs], "created_ats": [job.created_at for job in jobs]}
+        ended = await QUERIES["find_ends"].fetch(connection, namespaces=[job.namespace for job in jobs], **named)
+        rows = await QUERIES["follow_logs"].fetch(
+            connection, after_seqs=[position.after_seq for position in positions], limit=limit, **named
+        )
+        ends = {row["position"]: State(row["state"]) for row in ended}
+        lines: list[list[LogLine]] = [[] for _ in positions]
+        for at, *line in rows:
+            lines[at].append(LogLine(*line))
+        return [LogNews(found, ends.get(at) if len(found) < limit else None) for at, found in enumerate(lines)]
+
     async def count_dead_letters(self, connection: Connection, namespace: UUID) -> int:
         """Count failed jobs, up to `DEAD_LETTER_ROWS`."""
         count: int = await QUERIES["count_dead_letters"].fetchval(
@@ -160,4 +179,11 @@ def _job(row: asyncpg.Record) -> Job:
         result=_decode_json(row["result"]) if row["result"] else None,
         error=decode_error(row["error"]) if row["error"] else None,
         failure_reason=FailureReason(row["failure_reason"]) if row["failure_reason"] else None,
+        unique_key=row["unique_key"],
+        unique_scope=UniqueScope(row["unique_scope"]) if row["unique_scope"] else None,
+        expires_at=row["expires_at"],
+        progress=None
+        if row["progress"] is None
+        else Progress(row["progress"], row["progress_message"], row["progress_attempt"], row["progress_at"]),
+        callback_url=row["callback_url"],
     )
