@@ -26,7 +26,7 @@ OF = {"namespace": DEFAULT_NAMESPACE, "now": None}
 CASES: list[tuple[Query, dict[str, Any], set[str], int]] = [
     (repository.QUERIES["find_file"], {**OF, "id": MAX_ID}, {"file_pkey", "file_list"}, 1),
     (repository.QUERIES["find_made_file"], {"job_id": uuid4(), "sha256": b"x"}, {"file_made"}, 1),
-    (repository.QUERIES["list_files"], {**OF, "before": MAX_ID, "limit": 50}, {"file_list"}, 60),
+    (repository.QUERIES["list_files"], {**OF, "before": MAX_ID, "limit": 50}, {"file_list"}, 80),
     (repository.QUERIES["delete_file"], {**OF, "id": MAX_ID}, {"file_pkey", "file_list"}, 1),
     (repository.QUERIES["prune_files"], {"now": None, "limit": 10}, {"file_expiry"}, 30),
     (blobs.QUERIES["read_chunk"], {"blob_id": MAX_ID, "number": 0}, {"file_chunk_pkey"}, 1),
