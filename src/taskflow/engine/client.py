@@ -7,7 +7,7 @@ their poll.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
 from typing import Self
@@ -223,7 +223,7 @@ class Engine:
 
     async def stream_ended(
         self, namespace: UUID, ended_from: datetime, ended_to: datetime, *, limit: int
-    ) -> AsyncIterator[EndedJob]:
+    ) -> AsyncGenerator[EndedJob, None]:
         """
         Yield jobs that ended in [*ended_from*, *ended_to*), in no order, up to *limit*, out of one snapshot.
 

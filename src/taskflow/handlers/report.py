@@ -4,6 +4,7 @@ import asyncio
 import csv
 import io
 from collections.abc import Iterator
+from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -37,11 +38,16 @@ def register(registry: Registry, files: Files, engine: Engine, *, retries: int, 
         _check_period(payload)
         tally = Tally()
         jobs = 0
-        async for job in engine.stream_ended(ctx.namespace, payload.from_, payload.to, limit=MAX_JOBS + 1):
-            jobs += 1
-            if jobs > MAX_JOBS:
-                raise Permanent(f"over {MAX_JOBS} jobs ended in this period, which is the limit; take a shorter one")
-            tally.add(job)
+        async with aclosing(
+            engine.stream_ended(ctx.namespace, payload.from_, payload.to, limit=MAX_JOBS + 1)
+        ) as ended:  # closed at once: it holds a connection
+            async for job in ended:
+                jobs += 1
+                if jobs > MAX_JOBS:
+                    raise Permanent(
+                        f"over {MAX_JOBS} jobs ended in this period, which is the limit; take a shorter one"
+                    )
+                tally.add(job)
         ctx.log(f"{jobs} jobs ended in this period")
         content = await asyncio.to_thread(_WRITERS[payload.format], payload, tally)
         kept = await files.keep_bytes(
