@@ -253,9 +253,10 @@ async def test_old_streams_are_forgotten_and_living_ones_kept(api: Api, connecti
     repository = StreamRepository()
     assert await repository.prune(connection, kept=timedelta(hours=24), limit=10) == 1
     for table in ("submit_stream", "submit_stream_error"):
-        assert await connection.fetch(f"SELECT key FROM taskflow.{table}") == [("new",)]
-    row = await connection.fetchrow("SELECT principal_id, key FROM taskflow.submit_stream")
-    assert await repository.find(connection, StreamId(*row)) is not None
+        rows = await connection.fetch(f"SELECT key FROM taskflow.{table}")
+        assert [row["key"] for row in rows] == ["new"]
+    principal_id = await connection.fetchval("SELECT principal_id FROM taskflow.submit_stream")
+    assert await repository.find(connection, StreamId(principal_id, "new")) is not None
 
 
 # The way in and out --------------------------------------------------------------------------------------------------

@@ -75,4 +75,3 @@ class streaming:  # noqa: N801 -- reads as a function
     async def __aexit__(self, *_: object) -> None:
         await self._stream.leave()
         await self._stream.ended()
-

@@ -79,3 +79,37 @@ class DeadEntries:
 
     rows: Mapping[str, int]
     oldest_xmin: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Upkeep:
+    """What the leader looks after: dead rows on the claim path, by table, and days whose partitions are made."""
+
+    dead_rows: Mapping[str, int]
+    partition_days: int
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """How much was ever written: two readings give rates. *unsuccessful* are attempts that did not complete."""
+
+    submitted: int
+    ended: int
+    unsuccessful: int
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """
+    What goes on now.
+
+    Args:
+        active: jobs that run, by worker and queue; counted over a bounded number, as *deferred* is.
+        deferred: jobs that wait for their time, by queue and state.
+        ended_by_queue: jobs that ever ended, by queue; None while nobody counts them so.
+    """
+
+    written: Written
+    active: Mapping[tuple[WorkerId, str], int]
+    deferred: Mapping[tuple[str, State], int]
+    ended_by_queue: Mapping[str, int] | None = None

@@ -80,9 +80,7 @@ class LogEvents:
 
         return StreamedAnswer(produce, media_type=EVENT_STREAM, headers={"X-Accel-Buffering": "no"})
 
-    async def _tell(
-        self, request: Request, position: LogPosition, write: Write, gone: "asyncio.Task[None]"
-    ) -> None:
+    async def _tell(self, request: Request, position: LogPosition, write: Write, gone: "asyncio.Task[None]") -> None:
         # What is there already, without waiting for anybody's look.
         [news] = await self._engine.follow_logs([position], limit=MAX_LINES)
         while not gone.done():
@@ -98,9 +96,7 @@ class LogEvents:
             try:
                 while not coming.done() and not gone.done():
                     watched: set[asyncio.Task[LogNews] | asyncio.Task[None]] = {coming, gone}
-                    done, _ = await asyncio.wait(
-                        watched, timeout=HEARTBEAT_S, return_when=asyncio.FIRST_COMPLETED
-                    )
+                    done, _ = await asyncio.wait(watched, timeout=HEARTBEAT_S, return_when=asyncio.FIRST_COMPLETED)
                     if not done:
                         await self._guard.admit(request, Permission.READ_JOBS)
                         await write(b": nothing new\n\n")

@@ -53,9 +53,7 @@ class StreamRepository:
 
     async def lock(self, connection: Connection, stream: StreamId, namespace: UUID) -> Position:
         """Lock the stream until the transaction ends; one that is new begins at line 0."""
-        row = await QUERIES["lock_stream"].fetchrow(
-            connection, namespace=namespace, now=self._now(), **_names(stream)
-        )
+        row = await QUERIES["lock_stream"].fetchrow(connection, namespace=namespace, now=self._now(), **_names(stream))
         assert row is not None, "an upsert returns its row"
         return Position(**row)
 
@@ -81,9 +79,7 @@ class StreamRepository:
     async def list_errors(
         self, connection: Connection, stream: StreamId, *, from_line: int, limit: int
     ) -> list[LineErrors]:
-        rows = await QUERIES["list_stream_errors"].fetch(
-            connection, from_line=from_line, limit=limit, **_names(stream)
-        )
+        rows = await QUERIES["list_stream_errors"].fetch(connection, from_line=from_line, limit=limit, **_names(stream))
         return [LineErrors(row["line"], _decode_errors(row["errors"])) for row in rows]
 
     async def prune(self, connection: Connection, *, kept: timedelta, limit: int) -> int:

@@ -128,8 +128,8 @@ class SubmitStreams:
 
 class SubmitStream:
     """
-    One stream: its lines go through `check` and `store` batch by batch, in order; the next batch may be checked while one
-    is being stored.
+    One stream: its lines go through `check` and `store` batch by batch, in order; the next batch may be checked while
+    one is being stored.
 
     *totals* is of all that was ever sent with the key, or of this stream if it has none; *next_line* is the first line
     that is not known to be dealt with.
@@ -282,7 +282,7 @@ class SubmitStream:
         if not apart:
             await self._jobs.submit_many(jobs, connection=connection)
             return {}
-        refused = {}
+        refused: dict[int, tuple[FieldProblem, ...]] = {}
         for index, job in enumerate(jobs):
             try:
                 async with connection.transaction():

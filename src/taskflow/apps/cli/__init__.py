@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 import taskflow
-from taskflow.apps.cli import api, jobs, keys, migrate, status, up, worker
+from taskflow.apps.cli import api, doctor, importing, jobs, keys, migrate, status, top, up, worker
 from taskflow.kernel.errors import DomainError, Invalid, SetupError, TaskFlowError
 
 # The first that an error is an instance of counts.
@@ -25,7 +25,7 @@ app = typer.Typer(
         "Start with `taskflow up`: it runs everything on this machine and shows how to submit a first job."
     ),
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -54,7 +54,7 @@ def _options(
     del version  # its callback did it
 
 
-for _module in (up, api, worker, migrate, jobs, status, keys):
+for _module in (up, api, worker, migrate, jobs, importing, status, top, doctor, keys):
     _module.register(app)
 
 

@@ -18,7 +18,7 @@ from taskflow.engine.job import (
     OutcomeKind,
     State,
 )
-from taskflow.engine.record import JobBody, LogNews, LogPosition, QueueDepth
+from taskflow.engine.record import Activity, JobBody, LogNews, LogPosition, QueueDepth, Written
 from taskflow.engine.store.base import LEASE_S, QUERIES, StoreBase, decode_error
 
 SCAN_ROWS = 10_000  # rows that one page of a filtered list looks at
@@ -111,9 +111,7 @@ class ReadStatements(StoreBase):
         lines: list[list[LogLine]] = [[] for _ in positions]
         for at, *line in rows:
             lines[at].append(LogLine(*line))
-        return [
-            LogNews(found, ends.get(at) if len(found) < limit else None) for at, found in enumerate(lines)
-        ]
+        return [LogNews(found, ends.get(at) if len(found) < limit else None) for at, found in enumerate(lines)]
 
     async def count_dead_letters(self, connection: Connection, namespace: UUID) -> int:
         """Count failed jobs, up to `DEAD_LETTER_ROWS`."""
@@ -128,6 +126,18 @@ class ReadStatements(StoreBase):
             QueueDepth(row["queue"], row["kind"], row["pending"], max(row["oldest_s"], 0.0), row["has_worker"])
             for row in rows
         ]
+
+    async def read_activity(self, connection: Connection) -> Activity:
+        """Return what goes on now: three looks, none of them at more than `DEPTH_ROWS` jobs."""
+        written = await QUERIES["count_written"].fetchrow(connection)
+        assert written is not None, "an aggregate without GROUP BY returns a row"
+        active = await QUERIES["count_active"].fetch(connection, limit=DEPTH_ROWS)
+        deferred = await QUERIES["count_deferred"].fetch(connection, limit=DEPTH_ROWS)
+        return Activity(
+            written=Written(**written),
+            active={(row["worker_id"], row["queue"]): row["jobs"] for row in active},
+            deferred={(row["queue"], State(row["state"])): row["jobs"] for row in deferred},
+        )
 
 
 def id_floor(at: datetime) -> JobId:
