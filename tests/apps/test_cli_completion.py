@@ -40,10 +40,13 @@ def complete(shell: str, line: str) -> list[str]:
 def test_each_shell_gets_a_script_and_answers(shell: str) -> None:
     script = taskflow("--show-completion", shell, _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1")
     assert f"_TASKFLOW_COMPLETE=complete_{shell}" in script
-    assert any("doctor" in answer for answer in complete(shell, "taskflow do"))
     assert any("retrying" in answer for answer in complete(shell, "taskflow jobs list --status re"))
-    assert any("high" in answer for answer in complete(shell, "taskflow jobs submit send_email {} --priority h"))
-    assert any("send_email" in answer for answer in complete(shell, "taskflow jobs submit se"))
+
+
+@pytest.mark.slow
+def test_values_are_offered_that_are_known_without_looking() -> None:
+    assert complete("bash", "taskflow jobs submit send_email {} --priority h") == ["high", ""]
+    assert complete("bash", "taskflow jobs submit se") == ["send_email", ""]
 
 
 @pytest.mark.slow
@@ -54,7 +57,7 @@ def test_bash_completes_commands_with_the_installed_script(tmp_path: Path) -> No
     environ = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "HOME": str(tmp_path)}
     script = (
         'eval "$(taskflow --show-completion)"; '
-        "COMP_WORDS=(taskflow jobs can); COMP_CWORD=2; _taskflow_completion; "
+        "COMP_WORDS=(taskflow jobs can); COMP_CWORD=2; _taskflow_completion taskflow; "
         'printf "%s\\n" "${COMPREPLY[@]}"; complete -p taskflow'
     )
     done = subprocess.run(["bash", "-c", script], env=environ, capture_output=True, text=True, check=False, timeout=30)
