@@ -75,7 +75,7 @@ def test_an_import_that_broke_off_goes_on(operator: Operator, tmp_path: Path, mo
     file = tmp_path / "jobs.ndjson"
     file.write_text("".join(order(number) for number in range(8)))
     real = streams.SubmitStream.store
-    stored = []
+    stored: list[Any] = []
 
     async def breaks(self: streams.SubmitStream, checked: Any) -> Any:
         if len(stored) == 2:

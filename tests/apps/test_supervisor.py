@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from taskflow.apps.supervisor import ChildSpec, Supervisor
+from taskflow.apps.supervisor import ChildSpec, Supervisor, until_ready
 from taskflow.kernel.errors import SetupError
 
 pytestmark = [pytest.mark.slow, pytest.mark.system]
@@ -73,6 +73,18 @@ async def main():
     ], return_when=asyncio.FIRST_COMPLETED)
 asyncio.run(main())
 """
+STARTER = """
+import asyncio, sys
+from taskflow.apps.control import ControlChannel
+async def main():
+    end = asyncio.Event()
+    ready = lambda: control.mark_ready()
+    control = ControlChannel(int(sys.argv[1]), on_heartbeat=ready, on_orphaned=end.set, grace_s=5)
+    await asyncio.wait({asyncio.ensure_future(control.run()), asyncio.ensure_future(end.wait())},
+                       return_when=asyncio.FIRST_COMPLETED)
+asyncio.run(main())
+"""
+
 BLOCKED = """
 import asyncio, sys, time
 from taskflow.apps.control import ControlChannel
@@ -156,6 +168,16 @@ async def test_a_child_proves_life_and_ends_by_itself_when_the_channel_does() ->
         child._close_control()  # as the end of the supervisor does
         await until(lambda: child.crashes == 1)
         assert child.last_end == "ended with exit code 0"
+
+
+async def test_a_start_waits_until_a_child_is_ready_and_not_only_alive() -> None:
+    async with Supervisor(lambda line: None) as supervisor:
+        child = supervisor.start(ChildSpec("starter", python(STARTER)))
+        waiting = asyncio.create_task(until_ready(child))
+        await asyncio.wait_for(child.alive.wait(), 20)
+        assert not waiting.done()
+        child.send_heartbeat()  # on which this one becomes ready
+        await asyncio.wait_for(waiting, 20)
 
 
 async def test_a_child_that_no_longer_answers_is_killed_and_started_again(monkeypatch: pytest.MonkeyPatch) -> None:

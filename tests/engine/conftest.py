@@ -15,7 +15,11 @@ from taskflow.db.embedded import EmbeddedPostgres
 from taskflow.db.query import Connection
 from taskflow.engine.store import Store
 
-TABLES = ("job", "ready", "deferred", "lease", "done", "attempt_log", "job_log", "worker", "kind", "leader")
+TABLES = (
+    *("job", "ready", "deferred", "lease", "done", "attempt_log", "job_log", "worker", "kind", "leader"),
+    *("schedule", "schedule_tick", "stat_delta", "stat_hour"),
+    "webhook_delivery",
+)
 EMPTY = "; ".join(f"DELETE FROM taskflow.{table}" for table in TABLES)
 STRANGERS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
 LEAVING_S = 0.5  # a server process outlives its client's goodbye by a moment

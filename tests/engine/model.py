@@ -6,9 +6,11 @@ takes the instant from its caller, so that it and the database agree on time to 
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from taskflow.engine.job import (
     Attempt,
@@ -27,7 +29,7 @@ from taskflow.engine.job import (
 )
 from taskflow.kernel.json import JSONValue
 
-CHARGED = (OutcomeKind.ERROR, OutcomeKind.TIMEOUT)
+TOLD = (OutcomeKind.ERROR, OutcomeKind.TIMEOUT, OutcomeKind.CRASHED)  # attempts whose error a job shows
 
 
 @dataclass(slots=True, eq=False)
@@ -58,6 +60,8 @@ class ModelJob:
     run_at: datetime | None
     attempt: int = 0
     failures: int = 0
+    crashes: int = 0
+    suspect: bool = False
     held: tuple[ModelLease, int] | None = None
     result: JSONValue = None
     end_error: JobError | None = None
@@ -65,6 +69,9 @@ class ModelJob:
     finished_at: datetime | None = None
     failure_reason: FailureReason | None = None
     history: list[Attempt] = field(default_factory=list)
+    ends: list[tuple[State, datetime, str | None]] = field(
+        default_factory=list
+    )  # each time it ended: how, when, of what
 
     @property
     def claim_key(self) -> tuple[int, datetime, JobId]:
@@ -74,7 +81,7 @@ class ModelJob:
 
     @property
     def last_failed(self) -> Attempt | None:
-        return next((attempt for attempt in reversed(self.history) if attempt.outcome in CHARGED), None)
+        return next((attempt for attempt in reversed(self.history) if attempt.outcome in TOLD), None)
 
     def view(self) -> Job:
         """The job as `Store.read_jobs` must show it."""
@@ -107,6 +114,7 @@ class ModelJob:
             result=self.result,
             error=None if self.state is State.COMPLETED else error,
             failure_reason=self.failure_reason,
+            callback_url=self.new.callback_url,
         )
 
 
@@ -119,6 +127,18 @@ class QueueModel:
         self.beats: dict[WorkerId, datetime] = {}
         # Which attempts came to what, whoever wrote it: what a flush sent twice finds of itself.
         self.written: set[tuple[JobId, int, OutcomeKind]] = set()
+        # How often jobs ended, by namespace, queue, kind and state: what statistics add up to, folded or not.
+        self.ends: Counter[tuple[UUID, str, str, str]] = Counter()
+
+    @property
+    def deliveries(self) -> list[tuple[JobId, str, datetime, str | None]]:
+        """One per end of each job that has a callback: of which job, its event, when it ended, of what error."""
+        return sorted(
+            (job.id, f"job.{state}", at, error)
+            for job in self.jobs.values()
+            if job.new.callback_url is not None
+            for state, at, error in job.ends
+        )
 
     def among(self, *states: State) -> list[ModelJob]:
         return [job for job in self.jobs.values() if job.state in states]
@@ -176,7 +196,9 @@ class QueueModel:
             if (outcome.claim.job_id, outcome.claim.attempt, outcome.kind) not in self.written
         ]
 
-    def return_leases(self, now: datetime, lease_ids: Iterable[LeaseId], kind: OutcomeKind) -> dict[str, int]:
+    def return_leases(
+        self, now: datetime, lease_ids: Iterable[LeaseId], kind: OutcomeKind, suspects: Collection[JobId] | None
+    ) -> dict[str, int]:
         queues: dict[str, int] = {}
         for lease in [self.leases[lease_id] for lease_id in lease_ids if lease_id in self.leases]:
             for position in sorted(lease.open):
@@ -186,6 +208,7 @@ class QueueModel:
                     self._to_end(now, job, State.CANCELLED, lease.claimed_at)
                 else:
                     job.state, job.run_at = State.PENDING, lease.claimed_at
+                    job.suspect = job.suspect or suspects is None or job.id in suspects
                 self._log(job, Attempt(job.attempt, kind, lease.claimed_at, now))
         return queues
 
@@ -230,6 +253,7 @@ class QueueModel:
         if job.state is not State.FAILED:
             return False
         job.state, job.run_at, job.failures = State.PENDING, now, 0
+        job.crashes, job.suspect = 0, False
         job.finished_at = job.end_started_at = job.end_error = job.failure_reason = None
         return True
 
@@ -243,9 +267,12 @@ class QueueModel:
         if not state.is_terminal and outcome.claim.position in lease.cancels:
             state = State.CANCELLED
         job.failures = outcome.failures
+        if outcome.kind is OutcomeKind.CRASHED:
+            job.crashes, job.suspect = job.crashes + 1, True
+        elif outcome.kind not in (OutcomeKind.HANDED_BACK, OutcomeKind.TIMEOUT):
+            job.suspect = False
         if state.is_terminal:
-            self._to_end(now, job, state, started_at)
-            job.end_error = outcome.error
+            self._to_end(now, job, state, started_at, outcome.error)
             job.failure_reason = outcome.failure_reason if state is State.FAILED else None
             job.result = json.loads(outcome.result) if outcome.result else None
         elif state is State.PENDING:
@@ -263,14 +290,21 @@ class QueueModel:
         job.held = None
         return job
 
-    def _to_end(self, now: datetime, job: ModelJob, state: State, started_at: datetime | None) -> None:
+    def _to_end(
+        self, now: datetime, job: ModelJob, state: State, started_at: datetime | None, error: JobError | None = None
+    ) -> None:
         job.state, job.run_at, job.finished_at, job.end_started_at = state, None, now, started_at
+        job.end_error = error
+        job.ends.append((state, now, error.message if error else None))
+        self.ends[job.new.namespace, job.new.queue, job.new.kind, str(state)] += 1
 
     def _log(self, job: ModelJob, attempt: Attempt) -> None:
         job.history.append(attempt)
         self.written.add((job.id, attempt.attempt, attempt.outcome))
 
 
-def claim_of(claims: Sequence[Claim]) -> list[tuple[int, JobId, int, int]]:
-    """What of a claim the model predicts: position, job, attempt and failures."""
-    return [(claim.position, claim.job_id, claim.attempt, claim.failures) for claim in claims]
+def claim_of(claims: Sequence[Claim]) -> list[tuple[int, JobId, int, int, int, bool]]:
+    """What of a claim the model predicts: position, job, attempt, failures, crashes, and whether it is suspect."""
+    return [
+        (claim.position, claim.job_id, claim.attempt, claim.failures, claim.crashes, claim.suspect) for claim in claims
+    ]

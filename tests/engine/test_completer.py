@@ -287,7 +287,7 @@ async def test_missing_partitions_are_made_and_a_connection_lost_meanwhile_is_su
     for parent in ("done", "attempt_log", "job_log"):
         await drop_partitions(connection, parent)
     desk.proxy.lose_request("make_partitions")
-    desk.completer.add_line(line(desk.claims[0], "a line"))
+    desk.completer.write_line(line(desk.claims[0], "a line"))
     for outcome in endings(desk.claims):
         desk.completer.add(outcome)
     await desk.drain()
@@ -306,8 +306,8 @@ async def test_lines_are_written_in_order_and_before_the_outcome_of_their_attemp
     held, taken_back = desk.claims[:2]
     assert not await STORE.complete(desk.connection, [done(taken_back)])
     for number in range(20):
-        desk.completer.add_line(line(held, f"line {number}"))
-        desk.completer.add_line(line(taken_back, f"late {number}"))
+        desk.completer.write_line(line(held, f"line {number}"))
+        desk.completer.write_line(line(taken_back, f"late {number}"))
     desk.completer.add(done(held))
     await desk.drain()
     for one, expected in ((held, [f"line {n}" for n in range(20)]), (taken_back, [])):
@@ -323,7 +323,7 @@ async def test_lines_of_an_attempt_that_goes_on_are_written_a_few_times_a_second
     monkeypatch.setattr(module, "LINES_PAUSE_S", 0.05)
     sent = desk.proxy.statements
     for number in range(10):
-        desk.completer.add_line(line(desk.claims[0], f"line {number}"))
+        desk.completer.write_line(line(desk.claims[0], f"line {number}"))
 
     async def all_there() -> bool:
         return len(await desk.rows("job_log")) == 10

@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 
 import msgspec
 import pytest
+from tests.support.sink import Notes
 from tests.support.waiting import eventually
 from tests.support.workers import Nothing, Number
 
@@ -21,7 +22,6 @@ from taskflow.engine.job import (
     FailureReason,
     JobId,
     LeaseId,
-    NewLogLine,
     Outcome,
     OutcomeKind,
     State,
@@ -61,7 +61,7 @@ class Bench:
     registry: Registry = field(default_factory=Registry)
     outcomes: "asyncio.Queue[Outcome]" = field(default_factory=asyncio.Queue)
     stuck: list[Claim] = field(default_factory=list)
-    lines: list[NewLogLine] = field(default_factory=list)
+    notes: Notes = field(default_factory=Notes)
     ends: int = 0
 
     def __post_init__(self) -> None:
@@ -70,7 +70,7 @@ class Bench:
             on_outcome=self.outcomes.put_nowait,
             on_end=self._on_end,
             on_stuck=self.stuck.append,
-            on_line=self.lines.append,
+            sink=self.notes,
             state={"shared": 7},
             cancel_grace_s=GRACE_S,
         )

@@ -1,10 +1,12 @@
 """Which kinds there are, and what a handler is given."""
 
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
 import msgspec
 import pytest
+from tests.support.sink import Notes
 from tests.support.workers import Nothing, Number
 
 from taskflow.engine.job import (
@@ -39,12 +41,17 @@ async def handler(ctx: JobContext, payload: Any) -> None: ...
 
 
 @pytest.fixture
-def lines() -> list[NewLogLine]:
-    return []
+def notes() -> Notes:
+    return Notes()
 
 
 @pytest.fixture
-def ctx(lines: list[NewLogLine]) -> JobContext:
+def lines(notes: Notes) -> list[NewLogLine]:
+    return notes.lines
+
+
+@pytest.fixture
+def ctx(notes: Notes) -> JobContext:
     claim = Claim(
         lease_id=LeaseId(uuid4()),
         lease_size=1,
@@ -62,7 +69,7 @@ def ctx(lines: list[NewLogLine]) -> JobContext:
         headers={},
         queue_wait_s=0.0,
     )
-    return JobContext(claim, {}, lines.append)
+    return JobContext(claim, {}, notes)
 
 
 @pytest.mark.covers("S2-16", "S2-32", "S2-33", "S2-34")
@@ -126,3 +133,58 @@ def test_lines_past_the_limit_of_an_attempt_are_dropped_and_the_last_one_says_so
 
 def test_the_time_that_remains_is_never_negative(ctx: JobContext) -> None:
     assert ctx.remaining_s == 0.0
+
+
+# Isolation -----------------------------------------------------------------------------------------------------------
+
+
+def blocking(ctx: JobContext, payload: Any) -> None: ...
+
+
+class Caller:
+    async def __call__(self, ctx: JobContext, payload: Any) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("function", "asked", "isolation", "is_async"),
+    [
+        (handler, None, "asyncio", True),
+        (handler, "process", "process", True),
+        (blocking, None, "process", False),
+        (blocking, "thread", "thread", False),
+        (Caller(), None, "asyncio", True),
+        (partial(handler), None, "asyncio", True),
+        (partial(blocking), None, "process", False),
+    ],
+    ids=lambda value: getattr(value, "__name__", type(value).__name__) if callable(value) else str(value),
+)
+def test_an_async_handler_runs_on_the_loop_and_a_sync_one_in_a_process_unless_they_ask_otherwise(
+    function: Any, asked: Any, isolation: Any, is_async: bool
+) -> None:
+    registry = Registry()
+    registry.job("resize", payload=Resize, isolation=asked)(function)
+    assert (registry["resize"].isolation, registry["resize"].is_async) == (isolation, is_async)
+    assert registry.isolated_by(isolation) == ["resize"]
+
+
+@pytest.mark.parametrize(
+    ("function", "options", "says"),
+    [
+        (blocking, {"isolation": "asyncio"}, "would block the event loop"),
+        (handler, {"isolation": "thread"}, "not in a thread"),
+        (handler, {"isolation": "vm"}, "isolation must be one of asyncio, thread, process, got 'vm'"),
+        (handler, {"memory_limit_mb": 64}, "memory_limit_mb needs isolation='process'"),
+        (blocking, {"isolation": "thread", "cpu_limit_s": 1}, "cpu_limit_s needs isolation='process'"),
+        (blocking, {"memory_limit_mb": 15}, "from 16 to 1048576, got 15"),
+        (blocking, {"cpu_limit_s": 0.5}, "from 1 to 86400, got 0.5"),
+        (blocking, {"cpu_limit_s": True}, "from 1 to 86400, got True"),
+    ],
+    ids=lambda value: str(value) if isinstance(value, dict) else "",
+)
+def test_an_isolation_that_does_not_suit_is_refused_when_the_kind_is_registered(
+    function: Any, options: dict[str, Any], says: str
+) -> None:
+    registry = Registry()
+    with pytest.raises(ValueError, match=f"kind 'resize'.*{says}"):
+        registry.job("resize", payload=Resize, **options)(function)
+    assert len(registry) == 0

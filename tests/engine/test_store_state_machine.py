@@ -54,7 +54,10 @@ NAMESPACES = (DEFAULT_NAMESPACE, UUID(int=7))
 QUEUES = ("builtin", "images")
 KINDS = ("mail", "thumbnail", "report")
 PRIORITIES = (0, 2, 5, 8, 9)
-TABLES = ("job", "ready", "deferred", "lease", "done", "attempt_log", "job_log", "worker")
+TABLES = (
+    *("job", "ready", "deferred", "lease", "done", "attempt_log", "job_log", "worker"),
+    *("webhook_delivery", "stat_delta", "stat_hour"),
+)
 
 STEPS = (
     *("enqueue", "claim", "claim", "flush", "flush", "ask", "ask", "log", "look_back"),
@@ -72,15 +75,37 @@ PLACE = {
     State.CANCELLED: "cancelled",
 }
 PLACES = """
-    SELECT job_id, 'ready' AS place, attempt, failures FROM taskflow.ready
-    UNION ALL SELECT job_id, state, attempt, failures FROM taskflow.deferred
-    UNION ALL SELECT job_id, state, attempt, failures FROM taskflow.done
+    SELECT job_id, 'ready' AS place, attempt, failures, crashes, suspect
+    FROM taskflow.ready WHERE kind <> 'deliver_webhook'
+    UNION ALL SELECT job_id, state, attempt, failures, crashes, suspect FROM taskflow.deferred
+    UNION ALL SELECT job_id, state, attempt, failures, NULL, NULL FROM taskflow.done
     UNION ALL
-    SELECT u.job_id, 'lease', u.attempt, u.failures
+    SELECT
+        u.job_id, 'lease', u.attempt, u.failures, coalesce((l.marks -> (u.ord - 1)::text ->> 0)::smallint, 0),
+        coalesce((l.marks -> (u.ord - 1)::text ->> 1)::boolean, false)
     FROM taskflow.lease l
     CROSS JOIN unnest(l.job_ids, l.attempts, l.failures) WITH ORDINALITY AS u(job_id, attempt, failures, ord)
     WHERE get_bit(l.open, u.ord::integer - 1) = 1
     ORDER BY job_id, place
+"""
+# Deliveries, each with the engine's own job that makes it.
+DELIVERIES = """
+    SELECT v.job_id, v.event, v.ended_at, v.error
+    FROM taskflow.webhook_delivery v
+    JOIN taskflow.job j ON j.id = v.id AND j.queue = 'webhooks' AND j.payload ->> 'jobId' = v.job_id::text
+    JOIN taskflow.ready r ON r.job_id = v.id AND r.kind = 'deliver_webhook'
+    WHERE v.status = 'pending'
+"""
+COUNTS = """
+    SELECT
+        (SELECT count(*) FROM taskflow.webhook_delivery),
+        (SELECT count(*) FROM taskflow.ready WHERE kind = 'deliver_webhook'),
+        (SELECT count(*) FROM taskflow.job WHERE kind = 'deliver_webhook')
+"""
+STATS = """
+    SELECT namespace, queue, kind, state, sum(jobs)::integer AS jobs
+    FROM (SELECT * FROM taskflow.stat_hour UNION ALL SELECT * FROM taskflow.stat_delta) AS counted
+    WHERE measure = 'run' GROUP BY namespace, queue, kind, state
 """
 LEASES = "SELECT id, worker_id, incarnation, open::text FROM taskflow.lease ORDER BY id"
 
@@ -93,12 +118,14 @@ new_jobs = st.builds(
     priority=st.sampled_from(PRIORITIES),
     retries=st.integers(0, 2),
     tags=st.sampled_from(((), ("nightly",))),
+    callback_url=st.sampled_from((None, None, "https://shop.example/done")),
 )
 # A job, how many seconds from now it should run, and whether that is asked for as an instant or as a delay.
 submits = st.tuples(new_jobs, st.sampled_from([None, None, None, None, -5, 0, 3, 20]), st.booleans())
 Request: TypeAlias = tuple[NewJob, int | None, bool]
 mostly = st.sampled_from([True, True, True, True, False])
-ENDINGS = ("complete", "error", "error", "timeout", "permanent", "snooze", "cancel", "hand back", "hand back late")
+ENDINGS = ("complete", "error", "error", "timeout", "crash", "crash", "permanent", "snooze", "cancel", "hand back",
+           "hand back late")  # fmt: skip
 
 
 class StoreMachine(RuleBasedStateMachine):
@@ -236,7 +263,12 @@ class StoreMachine(RuleBasedStateMachine):
             find = self.store.find_child_leases(self.connection, worker_id=worker_id, incarnation=incarnation)
             leases = self.do(find)
             assert leases == self.model.find_child_leases(worker_id, incarnation)
-            self.give_back(leases, data.draw(st.sampled_from([OutcomeKind.LOST, OutcomeKind.HANDED_BACK])))
+            if data.draw(st.booleans(), label="crashed"):
+                jobs = sorted({job.id for lease in self.model.leases.values() for job in lease.jobs})
+                started = st.lists(st.sampled_from(jobs), unique=True) if jobs else st.just([])
+                self.give_back(leases, OutcomeKind.LOST, data.draw(started, label="started"))
+            else:
+                self.give_back(leases, OutcomeKind.HANDED_BACK, [])
 
     def lead(self, data: st.DataObject) -> None:
         """Time passes, and the leader does one of its duties."""
@@ -245,6 +277,9 @@ class StoreMachine(RuleBasedStateMachine):
         limit = data.draw(st.integers(1, 4), label="limit")
         self.clock.advance(seconds=seconds)
         now = self.clock.now
+        fold = data.draw(st.sampled_from([None, 1, 100]), label="fold")
+        if fold is not None:
+            self.do(self.store.fold_stats(self.connection, limit=fold))
         if data.draw(st.booleans(), label="workers beat"):
             for worker_id in self.model.beats:
                 assert self.do(self.store.heartbeat(self.connection, worker_id))
@@ -259,7 +294,7 @@ class StoreMachine(RuleBasedStateMachine):
         assert set(buried) == self.model.bury_workers(now, LEASE_S)
         orphans = self.do(self.store.find_orphan_leases(self.connection, limit=limit))
         assert orphans == self.model.find_orphan_leases()[:limit]
-        self.give_back([*orphans, LeaseId(self.new_id())], OutcomeKind.LOST)
+        self.give_back([*orphans, LeaseId(self.new_id())], OutcomeKind.LOST, None)
 
     # Promises --------------------------------------------------------------------------------------------------------
 
@@ -268,20 +303,29 @@ class StoreMachine(RuleBasedStateMachine):
         self.do(self.check())
 
     async def check(self) -> None:
-        """Every job in exactly one place, every lease as open as it should be, every read and list complete."""
+        """Every job in one place, leases as open as they should be, reads and lists complete, ends counted."""
         jobs = sorted(self.model.jobs.values(), key=lambda job: job.id, reverse=True)
-        places = [(job.id, PLACE[job.state], job.attempt, job.failures) for job in reversed(jobs)]
+        places = [
+            (job.id, PLACE[job.state], job.attempt, job.failures)
+            + ((None, None) if job.state.is_terminal else (job.crashes, job.suspect))
+            for job in reversed(jobs)
+        ]
         assert [tuple(row) for row in await self.connection.fetch(PLACES)] == places
         leases = [
             (lease.id, lease.worker_id, lease.incarnation, "".join("01"[n in lease.open] for n in range(lease.size)))
             for lease in sorted(self.model.leases.values(), key=lambda lease: lease.id)
         ]
         assert [tuple(row) for row in await self.connection.fetch(LEASES)] == leases
+        deliveries = self.model.deliveries
+        assert sorted(tuple(row) for row in await self.connection.fetch(DELIVERIES)) == deliveries
+        assert tuple(await self.connection.fetchrow(COUNTS) or ()) == (len(deliveries),) * 3
         read = await self.store.read_jobs(self.connection, [job.id for job in jobs])
         assert read == [job.view() for job in jobs]
         for job in read:
             assert job.attempt >= self.attempts.get(job.id, 0)
             self.attempts[job.id] = job.attempt
+        ends = {tuple(row)[:4]: row["jobs"] for row in await self.connection.fetch(STATS)}
+        assert ends == self.model.ends
         for namespace in NAMESPACES:
             for state in (None, *State):
                 ids = [job.id for job in jobs if job.new.namespace == namespace and state in (None, job.state)]
@@ -338,7 +382,9 @@ class StoreMachine(RuleBasedStateMachine):
         if not commit:
             return
         chosen = self.model.claim(self.clock.now, lease_id, worker_id, incarnation, queues, kinds, limit)
-        assert claim_of(claims) == [(n, job.id, job.attempt, job.failures) for n, job in enumerate(chosen)]
+        assert claim_of(claims) == [
+            (n, job.id, job.attempt, job.failures, job.crashes, job.suspect) for n, job in enumerate(chosen)
+        ]
         assert all(claim.lease_size == len(chosen) for claim in claims)
         self.claims += claims
 
@@ -372,6 +418,8 @@ class StoreMachine(RuleBasedStateMachine):
                 return policy.failed(claim, OutcomeKind.ERROR, error, 0.5, backoff=lambda failures: 2.0**failures)
             case "timeout":
                 return policy.failed(claim, OutcomeKind.TIMEOUT, error, 30.0, retry_after_s=0.0)
+            case "crash":
+                return policy.crashed(claim, error, 0.5, backoff=lambda crashes: 2.0**crashes)
             case "permanent":
                 return policy.failed_for_good(claim, error, 0.25)
             case "snooze":
@@ -394,9 +442,9 @@ class StoreMachine(RuleBasedStateMachine):
             *self.do(self.store.finish(self.connection, others)),
         ]
 
-    def give_back(self, lease_ids: Sequence[LeaseId], kind: OutcomeKind) -> None:
-        returned = self.do(self.store.return_leases(self.connection, lease_ids, kind))
-        assert returned == self.model.return_leases(self.clock.now, lease_ids, kind)
+    def give_back(self, lease_ids: Sequence[LeaseId], kind: OutcomeKind, suspects: Sequence[JobId] | None) -> None:
+        returned = self.do(self.store.return_leases(self.connection, lease_ids, kind, suspects=suspects))
+        assert returned == self.model.return_leases(self.clock.now, lease_ids, kind, suspects)
 
 
 def split(outcomes: Sequence[Outcome]) -> tuple[list[Outcome], list[Outcome]]:
@@ -412,7 +460,7 @@ def in_order(sent: Sequence[Outcome], refused: Sequence[Outcome]) -> list[Outcom
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.covers("S2-7", "S2-8", "S2-10", "S2-12", "S2-18", "S2-20", "S3-13", "S3-19")
+@pytest.mark.covers("S2-7", "S2-8", "S2-10", "S2-12", "S2-18", "S2-20", "S3-13", "S3-19", "S2-23", "X-9")
 def test_every_history_of_the_queue_is_one_of_the_model(database_url: str) -> None:
     """At least once, never lost, one place per job, late workers refused: over random histories."""
     with asyncio.Runner() as runner:

@@ -13,6 +13,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.sink import Notes
 
 from taskflow import kinds
 from taskflow.adapters.mail import Delivered, FileSender, Mail
@@ -54,10 +55,10 @@ async def run(registry: Registry, payload: dict[str, Any], *, attempt: int = 1) 
         headers={},
         queue_wait_s=0.0,
     )
-    lines: list[NewLogLine] = []
-    result = await kind.handler(JobContext(claim, MappingProxyType({}), lines.append), kind.decode(text))
+    notes = Notes()
+    result = await kind.handler(JobContext(claim, MappingProxyType({}), notes), kind.decode(text))
     assert isinstance(result, EmailSent)
-    return result, lines
+    return result, notes.lines
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, Envelope, LoginPassword
 from tests.engine.test_executor import make_claim
+from tests.support.sink import Notes
 
 from taskflow.adapters.mail import FileSender, Mail, MailSender, SmtpSender
 from taskflow.engine.executor import Executor
@@ -303,7 +304,7 @@ async def test_an_attempt_that_timed_out_at_a_silent_server_is_not_stuck() -> No
             on_outcome=outcomes.put_nowait,
             on_end=lambda: None,
             on_stuck=stuck.append,
-            on_line=lambda _line: None,
+            sink=Notes(),
             state={},
             cancel_grace_s=5.0,
         )

@@ -10,7 +10,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from tests.support.api import MAIL, Api, check_problem, make_api
 
-from taskflow.http.edge import MAX_BODY_BYTES, MAX_DRAIN_BYTES
+from taskflow.http.call import MAX_BODY_BYTES
+from taskflow.http.edge import MAX_DRAIN_BYTES
 from taskflow.telemetry import log
 
 JSON = {"Content-Type": "application/json"}

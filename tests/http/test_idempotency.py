@@ -6,13 +6,12 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-import asyncpg
 import httpx
 import pytest
 from tests.support.api import MAIL, Api, check_problem, until
 from tests.support.clock import FakeClock
 
-from taskflow.db.pool import Database
+from taskflow.db.pool import CONNECTION_ERRORS, Database
 from taskflow.db.query import Connection
 from taskflow.http import idempotency
 from taskflow.http.idempotency import Answer, Idempotency, Request, fingerprint, read_key
@@ -128,7 +127,7 @@ async def test_a_crash_in_the_middle_leaves_nothing_and_the_retry_writes(once: I
             await other.execute("SELECT pg_terminate_backend($1)", await connection.fetchval("SELECT pg_backend_pid()"))
         return answer
 
-    with pytest.raises((asyncpg.PostgresConnectionError, asyncpg.InterfaceError, OSError)):
+    with pytest.raises(CONNECTION_ERRORS):
         await once.once(request(), crashing)
     assert await count(database) == 0
     _, replayed = await once.once(request(), note)

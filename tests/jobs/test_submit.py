@@ -5,12 +5,12 @@ from typing import Any
 from uuid import UUID
 
 import httpx
-import jsonschema_rs
 import msgspec
 import pytest
 from tests.support.api import MAIL, Api, check_problem, make_api, pointers, until
 
 from taskflow.engine.job import KindInfo
+from taskflow.engine.payload import PayloadSchema
 from taskflow.jobs.catalogue import Kind
 
 
@@ -216,7 +216,7 @@ async def test_what_is_wrong_is_said_in_words_for_people(client: httpx.AsyncClie
 def test_a_pattern_is_told_by_what_the_schema_says_of_it(part: dict[str, Any], said: str) -> None:
     schema = {"properties": {"code": {"type": "string", "pattern": "^[A-Z]{3}$", **part}}}
     info = KindInfo(kind="order", queue="orders", schema=schema, priority=5, retries=0, timeout_s=1.0)
-    [error] = Kind(info, jsonschema_rs.validator_for(schema)).payload_errors({"code": "x"})
+    [error] = Kind(info, PayloadSchema(schema)).payload_errors({"code": "x"})
     assert (error.code, error.detail) == ("pattern", said)
 
 

@@ -145,7 +145,13 @@ class Operator:
         self.do(work)
         return worker_id
 
-    def claim(self, limit: int = 1) -> list[Claim]:
+    def claim(
+        self,
+        limit: int = 1,
+        *,
+        queues: Sequence[str] = ("builtin", "orders"),
+        kinds: Sequence[str] = ("send_email", "order"),
+    ) -> list[Claim]:
         """Take jobs, as a worker does."""
         worker_id = self.worker_id = self.worker_id or self.register_worker()
         return self.do(
@@ -153,8 +159,8 @@ class Operator:
                 connection,
                 worker_id=worker_id,
                 incarnation=1,
-                queues=["builtin", "orders"],
-                kinds=["send_email", "order"],
+                queues=queues,
+                kinds=kinds,
                 limit=limit,
             )
         )

@@ -28,7 +28,8 @@ from taskflow.db.pool import Database
 from taskflow.engine import job, policy
 from taskflow.http import idempotency, paging, problem
 from taskflow.http.body import BODY_TIMEOUT_S, MAX_QUERY_FIELDS
-from taskflow.http.edge import MAX_BODY_BYTES, MAX_REQUEST_ID_LENGTH, Edge
+from taskflow.http.call import MAX_BODY_BYTES
+from taskflow.http.edge import MAX_REQUEST_ID_LENGTH, Edge
 from taskflow.jobs.endpoints import MAX_PAGE_BYTES
 from taskflow.kernel import json
 from taskflow.telemetry import metrics

@@ -42,6 +42,11 @@ class Stream:
         elif message.get("body"):
             self._from_app.put_nowait(message["body"])
 
+    @property
+    def is_read(self) -> bool:
+        """Whether the application has taken all that was sent."""
+        return self._to_app.empty()
+
     async def send(self, data: bytes, *, more: bool = True) -> None:
         await self._to_app.put({"type": "http.request", "body": data, "more_body": more})
 

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 ALIVE = b"a"
+READY = b"r"  # alive, and doing what it is for
 HEARTBEAT = b"h"
 ALIVE_EVERY_S = 1.0
 EXIT_ORPHANED = 75  # EX_TEMPFAIL: nobody is there to read it
@@ -46,6 +47,12 @@ class ControlChannel:
         self._on_heartbeat = on_heartbeat
         self._on_orphaned = on_orphaned
         self._grace_s = grace_s
+        self._word = ALIVE
+
+    def mark_ready(self) -> None:
+        """From now on, say that this process does what it is for: the supervisor's start waits for that."""
+        self._word = READY
+        self._speak()
 
     async def run(self) -> None:
         """Prove life every second until cancelled."""
@@ -54,11 +61,14 @@ class ControlChannel:
         loop.add_reader(self._socket, self._read)
         try:
             while True:
-                with suppress(OSError):  # full: the supervisor is busy; broken: the reader learns it
-                    self._socket.send(ALIVE)
+                self._speak()
                 await asyncio.sleep(ALIVE_EVERY_S)
         finally:
             loop.remove_reader(self._socket)
+
+    def _speak(self) -> None:
+        with suppress(OSError):  # full: the supervisor is busy; broken: the reader learns it
+            self._socket.send(self._word)
 
     def _read(self) -> None:
         try:

@@ -15,9 +15,18 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 import taskflow
+from taskflow.adapters.blobs import DatabaseBlobs
 from taskflow.apps.settings import Settings
+from taskflow.db.listen import Listener
 from taskflow.db.pool import Database
 from taskflow.engine.client import Engine
+from taskflow.engine.notifier import WAKE_CHANNEL
+from taskflow.engine.remote import RemoteWorkers
+from taskflow.engine.schedules import Schedules as EngineSchedules
+from taskflow.engine.statistics import Statistics
+from taskflow.files import endpoints as files_endpoints
+from taskflow.files.link import Links
+from taskflow.files.service import Files
 from taskflow.http import health, problem
 from taskflow.http.docs import add_docs
 from taskflow.http.drain import Drain
@@ -34,10 +43,20 @@ from taskflow.jobs import stream_endpoints
 from taskflow.jobs.catalogue import Catalogue
 from taskflow.jobs.following import LogFollowing
 from taskflow.jobs.log_events import LogEvents
+from taskflow.jobs.remote import endpoints as remote_endpoints
+from taskflow.jobs.remote.bell import Bell
+from taskflow.jobs.remote.service import RemoteWork
+from taskflow.jobs.remote.token import Tokens
 from taskflow.jobs.service import Jobs
 from taskflow.jobs.streams import SubmitStreams
 from taskflow.kernel.errors import SetupError
+from taskflow.schedules import endpoints as schedules_endpoints
+from taskflow.schedules.service import Schedules
+from taskflow.stats import endpoints as stats_endpoints
+from taskflow.stats.service import Stats
 from taskflow.telemetry.log import get_logger
+from taskflow.webhooks import endpoints as webhooks_endpoints
+from taskflow.webhooks.service import Deliveries
 
 MAX_CONNECTIONS = 10  # of the pool
 DRAIN_S = 10  # requests may take so long after SIGTERM
@@ -49,6 +68,11 @@ DESCRIPTION = (
 )
 TAGS = [
     {"name": "jobs", "description": "Background work: submit it, look at it, cancel it, run it again."},
+    {"name": "webhooks", "description": "Callbacks: what was delivered, what was not, and how it is signed."},
+    {"name": "schedules", "description": "Jobs that are submitted again and again, at times that a rule gives."},
+    {"name": "statistics", "description": "How many jobs are where, how they ended, and how long they took."},
+    {"name": "files", "description": "What jobs read and make: upload it, download it, hand on a link to it."},
+    {"name": "workers", "description": "For workers in any language: claim jobs, run them, say what became of them."},
     {"name": "operations", "description": "For those who run TaskFlow."},
 ]
 
@@ -68,7 +92,7 @@ def create_app(
 
     Args:
         secret: the deployment's root secret, 32 bytes or more; the same in every API process.
-        development: allow `forceFail`.
+        development: allow `forceFail`, and callbacks to this machine itself.
         cors_origins: web origins whose pages may call the API; `*` for all.
         drain: begins when the server wants to stop: answers that go on for long end then.
     """
@@ -76,9 +100,18 @@ def create_app(
     engine = Engine(database)
     once = Idempotency(database)
     guard = Guard(Access(ApiKeys(database)))
-    jobs = Jobs(engine, Catalogue(engine), allow_forced_failures=development)
+    catalogue = Catalogue(engine)
+    jobs = Jobs(engine, catalogue, development=development)
+    schedules = Schedules(EngineSchedules(database), jobs)
+    files = Files(database, DatabaseBlobs(database))
+    root = RootSecret(secret)
+    cursors = Cursors(root)
     streams = SubmitStreams(database, jobs)
+    deliveries = Deliveries(database, engine, root)
     following = LogFollowing(engine)
+    bell = Bell()
+    work = RemoteWork(RemoteWorkers(database, engine), catalogue, Tokens(root), bell)
+    listener = Listener(database.url, {WAKE_CHANNEL: bell.ring}, application_name="taskflow api listener")
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -86,8 +119,10 @@ def create_app(
         await engine.start()
         services = [
             asyncio.create_task(once.run(), name="taskflow-idempotency"),
+            asyncio.create_task(files.run(), name="taskflow-files"),
             asyncio.create_task(streams.run(), name="taskflow-streams"),
             asyncio.create_task(following.run(), name="taskflow-following"),
+            asyncio.create_task(listener.run(), name="taskflow-listener"),
         ]
         _log.info("taskflow.api.start", version=taskflow.__version__, development=development)
         try:
@@ -117,11 +152,16 @@ def create_app(
         app,
         [
             *jobs_endpoints.operations(
-                jobs_endpoints.JobEndpoints(
-                    jobs, guard, once, Cursors(RootSecret(secret)), LogEvents(engine, following, guard, drain)
-                )
+                jobs_endpoints.JobEndpoints(jobs, guard, once, cursors, LogEvents(engine, following, guard, drain))
             ),
+            *webhooks_endpoints.operations(webhooks_endpoints.DeliveryEndpoints(deliveries, guard, once, cursors)),
+            *schedules_endpoints.operations(
+                schedules_endpoints.ScheduleEndpoints(schedules, database, guard, once, cursors)
+            ),
+            *stats_endpoints.operations(stats_endpoints.StatEndpoints(Stats(Statistics(database)), guard)),
+            *files_endpoints.operations(files_endpoints.FileEndpoints(files, guard, once, cursors, Links(root))),
             *stream_endpoints.operations(stream_endpoints.StreamEndpoints(streams, guard, drain)),
+            *remote_endpoints.operations(remote_endpoints.RemoteEndpoints(work, guard, drain)),
             *health.operations(
                 health.HealthEndpoints(database, engine, lambda request: guard.admit(request, Permission.OPERATE))
             ),
@@ -133,9 +173,26 @@ def create_app(
         inner = CORSMiddleware(
             app,
             allow_origins=list(cors_origins),
-            allow_methods=["GET", "POST", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-Id", HEADER],
-            expose_headers=["Location", "Link", "Retry-After", "X-Request-Id", REPLAYED_HEADER],
+            allow_methods=["GET", "POST", "PATCH", "DELETE"],
+            allow_headers=[
+                "Authorization",
+                "Content-Type",
+                "If-None-Match",
+                "Range",
+                "X-API-Key",
+                "X-Request-Id",
+                HEADER,
+            ],
+            expose_headers=[
+                "Content-Disposition",
+                "Content-Range",
+                "ETag",
+                "Location",
+                "Link",
+                "Retry-After",
+                "X-Request-Id",
+                REPLAYED_HEADER,
+            ],
             max_age=CORS_MAX_AGE_S,
         )
     return Edge(inner)
@@ -207,7 +264,8 @@ def run_api(settings: Settings, *, fd: int | None = None, control_fd: int | None
     )
 
     async def prove_life(channel: ControlChannel) -> None:
-        await server.answers.wait()  # the first sign of life says that requests are answered
+        await server.answers.wait()
+        channel.mark_ready()
         await channel.run()
 
     async def run() -> None:

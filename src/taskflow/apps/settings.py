@@ -23,6 +23,8 @@ MAX_WORKERS = 64
 MAX_CONCURRENCY = 10_000
 MAX_TIMEOUT_MS = 24 * 3600 * 1000
 MAX_RETRIES = 10
+MAX_WEBHOOK_TIMEOUT_MS = 60_000
+MAX_WEBHOOK_RETRIES = 9  # as many as the schedule has waits
 
 
 class Environment(StrEnum):
@@ -186,6 +188,20 @@ SETTINGS: tuple[Setting, ...] = (
         "retries after the first attempt where the submit does not say; 10 at most",
     ),
     Setting(
+        "webhook_timeout_s",
+        ("TASKFLOW_WEBHOOK_TIMEOUT_MS", "WEBHOOK_TIMEOUT_MS"),
+        "10000",
+        _milliseconds(1, MAX_WEBHOOK_TIMEOUT_MS),
+        "how long a receiver of callbacks may take, all in all, in milliseconds; 60000 at most",
+    ),
+    Setting(
+        "webhook_max_retries",
+        ("TASKFLOW_WEBHOOK_MAX_RETRIES", "WEBHOOK_MAX_RETRIES"),
+        "9",
+        _whole(0, MAX_WEBHOOK_RETRIES),
+        "retries of a callback after the first attempt; fewer than 9 cut the schedule short",
+    ),
+    Setting(
         "cors_origins",
         ("TASKFLOW_CORS_ORIGIN", "CORS_ORIGIN"),
         "",
@@ -246,6 +262,8 @@ class Settings:
     queues: tuple[str, ...]
     job_timeout_s: float
     max_retries: int
+    webhook_timeout_s: float
+    webhook_max_retries: int
     cors_origins: tuple[str, ...]
     smtp_url: str | None = field(repr=False)
     mail_from: str

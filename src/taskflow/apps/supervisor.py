@@ -7,8 +7,9 @@ The supervisor: starts child processes, watches them, starts them again, and lea
 
 Children are in sessions of their own, so that a terminal's Ctrl-C reaches the supervisor alone, which then stops them
 in order. Python children hold one end of a socket pair, the *control channel* (`apps.control`): they write `a` every
-second (alive), the supervisor writes `h` after each heartbeat it made for them, and end-of-file tells them that it is
-gone, even by SIGKILL. A child that stays silent for `SILENCE_S` is killed and started again.
+second (alive) or `r` (alive, and ready: a start waits for that), the supervisor writes `h` after each heartbeat it made
+for them, and end-of-file tells them that it is gone, even by SIGKILL. A child that stays silent for `SILENCE_S` is
+killed and started again.
 
 One event loop, no threads: SIGCHLD says that somebody ended, `Popen.poll` says who.
 """
@@ -26,7 +27,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from taskflow.apps.control import HEARTBEAT
+from taskflow.apps.control import HEARTBEAT, READY
 from taskflow.kernel.errors import SetupError
 
 FIRST_BACKOFF_S = 0.1
@@ -34,7 +35,7 @@ MAX_BACKOFF_S = 5.0
 STEADY_S = 5.0  # a child that lived this long has earned a quick restart again
 SILENCE_S = 30.0
 CHECK_S = 5.0
-MAX_FAILED_STARTS = 4  # ends before the first sign of life, while a start waits for it
+MAX_FAILED_STARTS = 4  # ends before it is ready, while a start waits for it
 POLL_S = 0.02
 HURRY_S = 5.0  # patience for each further signal once told to hurry
 
@@ -140,6 +141,7 @@ class Child:
         self.incarnation = 0
         self.crashes = 0  # ends that nobody asked for
         self.alive = asyncio.Event()  # set by the first sign of life of the present incarnation
+        self.ready = asyncio.Event()  # set when it says that it does what it is for
         self.exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.last_end = ""  # how the last incarnation ended, in words
         self.task: asyncio.Task[None] | None = None
@@ -164,6 +166,7 @@ class Child:
         """Start the next incarnation."""
         self.incarnation = next(self._supervisor.incarnations)
         self.alive.clear()
+        self.ready.clear()
         self.exited = asyncio.get_running_loop().create_future()
         if not self.spec.controlled:
             self._process = self.spec.spawn(self.incarnation, -1)
@@ -294,6 +297,8 @@ class Child:
         if heard:
             self._heard_at = time.monotonic()
             self.alive.set()
+            if READY in heard:
+                self.ready.set()
         else:
             asyncio.get_running_loop().remove_reader(control)
 
@@ -305,11 +310,15 @@ class Child:
 
 
 def spawn_python(
-    arguments: Sequence[str], *, environ: Mapping[str, str], pass_fds: Sequence[int] = ()
+    arguments: Sequence[str],
+    *,
+    environ: Mapping[str, str],
+    pass_fds: Sequence[int] = (),
+    module: str = "taskflow",
 ) -> "subprocess.Popen[bytes]":
-    """Start `taskflow <arguments>` in a session of its own, with our output and no input."""
+    """Start `taskflow <arguments>` (or the same of another *module*) in a session of its own: our output, no input."""
     return subprocess.Popen(  # noqa: S603
-        [sys.executable, "-m", "taskflow", *arguments],
+        [sys.executable, "-m", module, *arguments],
         stdin=subprocess.DEVNULL,
         env=dict(environ),
         pass_fds=pass_fds,
@@ -317,9 +326,9 @@ def spawn_python(
     )
 
 
-async def first_sign(child: Child) -> None:
-    """Wait for a child's first sign of life; SetupError if it keeps ending before."""
-    while not child.alive.is_set():
+async def until_ready(child: Child) -> None:
+    """Wait until a child does what it is for; SetupError if it keeps ending before."""
+    while not child.ready.is_set():
         if child.crashes >= MAX_FAILED_STARTS:
             raise SetupError(f"the {child.spec.name} does not start: it {child.last_end}; its own words are above")
         await asyncio.sleep(POLL_S)

@@ -33,10 +33,10 @@ from taskflow.apps.supervisor import (
     Child,
     ChildSpec,
     Supervisor,
-    first_sign,
     spawn_python,
     stop_signals,
     unbreakable,
+    until_ready,
 )
 from taskflow.apps.worker import WorkerFleet
 from taskflow.db.embedded import EmbeddedPostgres
@@ -148,7 +148,7 @@ class _Up:
         self._api = supervisor.start(ChildSpec("api", spawn_api))
         self._fleet = WorkerFleet(supervisor, self._settings, url, environ)
         self._fleet.start()
-        await asyncio.gather(*(first_sign(child) for child in (self._api, *self._fleet.children)))
+        await asyncio.gather(*(until_ready(child) for child in (self._api, *self._fleet.children)))
         self._greet(key_is_new=key_is_new)
 
     async def _start_postgres(self, supervisor: Supervisor, postgres: EmbeddedPostgres) -> str:

@@ -11,17 +11,20 @@ import os
 import signal
 import socket
 import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
+from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any, TypeAlias
 from uuid import UUID
 
 import taskflow.kinds
 from taskflow.apps.control import ControlChannel
 from taskflow.apps.data_dir import DataDirectory
 from taskflow.apps.settings import Settings
-from taskflow.apps.supervisor import Child, ChildSpec, Supervisor, first_sign, spawn_python, stop_signals, unbreakable
-from taskflow.engine.job import WorkerId
+from taskflow.apps.supervisor import Child, ChildSpec, Supervisor, spawn_python, stop_signals, unbreakable, until_ready
+from taskflow.engine.board import Board
+from taskflow.engine.job import DELIVERY_QUEUE, WorkerId
 from taskflow.engine.supervision import SupervisorInfo, WorkerSupervision
 from taskflow.kernel.errors import SetupError
 from taskflow.telemetry import log, metrics
@@ -29,9 +32,14 @@ from taskflow.telemetry import log, metrics
 if TYPE_CHECKING:
     from taskflow.engine.registry import Registry
 
+Lifespan: TypeAlias = Callable[[], AbstractAsyncContextManager[Mapping[str, Any]]]
+
+COMMAND = "taskflow"  # the module that worker processes and their children run
 GRACE_S = 10.0
 ORPHAN_GRACE_S = 2.0  # attempts may run on so long once the supervisor is gone
 ORPHAN_END_S = 15.0
+
+_log = log.get_logger(__name__)
 
 
 class WorkerFleet:
@@ -56,6 +64,7 @@ class WorkerFleet:
         self._supervision = WorkerSupervision(url, info, on_beat=self._pass_on)
         self._running: asyncio.Task[None] | None = None
         self._resources = ExitStack()
+        self._boards: dict[int, Board] = {}  # by incarnation
 
     def start(self) -> None:
         """Start supervision and processes, which claim as soon as the database knows them. Without workers, nothing."""
@@ -65,7 +74,7 @@ class WorkerFleet:
         self._running = self._supervisor.create_task(self._supervision.run(), name="worker supervision")
         for number in range(1, self._settings.workers + 1):
             name = "worker" if self._settings.workers == 1 else f"worker {number}"
-            spec = ChildSpec(name, self._spawner(number), after_exit=self._supervision.child_died)
+            spec = ChildSpec(name, self._spawner(number), after_exit=self._ended)
             self.children.append(self._supervisor.start(spec))
 
     async def stop(self) -> None:
@@ -75,28 +84,55 @@ class WorkerFleet:
             self._running.cancel()
             await asyncio.wait([self._running])
             await self._supervision.stop()
+        for board in self._boards.values():
+            board.close()
+        self._boards.clear()
         self._resources.close()
 
     def _pass_on(self) -> None:
         for child in self.children:
             child.send_heartbeat()
 
+    async def _ended(self, incarnation: int) -> None:
+        """A process ended unasked: what it had begun is suspect, and what it had not is not."""
+        with self._boards.pop(incarnation) as board:
+            begun = board.begun()
+        for attempt in begun:
+            if (overdue_s := time.monotonic() - attempt.deadline_s) > 0:
+                _log.warning(
+                    "taskflow.attempt.overdue",
+                    job_id=str(attempt.job_id),
+                    kind=attempt.kind,
+                    overdue_s=round(overdue_s, 1),
+                )
+        await self._supervision.child_died(incarnation, [attempt.job_id for attempt in begun])
+
     def _spawner(self, number: int) -> Callable[[int, int], "subprocess.Popen[bytes]"]:
         metrics_port = self._settings.metrics_port + number if self._settings.metrics_port else 0
 
         def spawn(incarnation: int, control: int) -> "subprocess.Popen[bytes]":
             words = ["worker", "--supervised-by", str(self._supervision.worker_id), "--incarnation", str(incarnation)]
-            words += ["--control-fd", str(control)]
+            board = self._boards[incarnation] = Board.create(self._settings.worker_concurrency)
+            words += ["--control-fd", str(control), "--board-fd", str(board.fd)]
             if metrics_port:
                 words += ["--metrics-port", str(metrics_port)]
-            return spawn_python(words, environ=self._environ, pass_fds=[control])
+            return spawn_python(words, environ=self._environ, pass_fds=[control, board.fd], module=COMMAND)
 
         return spawn
 
 
 def queues_of(settings: Settings) -> tuple[str, ...]:
-    """Return the queues that this deployment's workers serve: those named, else that of the built-in kinds."""
-    return settings.queues or (taskflow.kinds.QUEUE,)
+    """Return the queues that this deployment's workers serve: those named, else those of the built-in kinds."""
+    return settings.queues or (taskflow.kinds.QUEUE, DELIVERY_QUEUE)
+
+
+def find_secret(settings: Settings) -> str | None:
+    """Return the root secret that the API of this deployment has; None where nobody has told us."""
+    if settings.secret_key is not None:
+        return settings.secret_key
+    if settings.database_url is not None and not settings.is_development:
+        return None  # what is kept here may be another deployment's
+    return DataDirectory(settings.data_dir).get_secret(settings)
 
 
 def run_fleet(settings: Settings, say: Callable[[str], None]) -> None:
@@ -108,6 +144,11 @@ def run_fleet(settings: Settings, say: Callable[[str], None]) -> None:
     """
     say = unbreakable(say)
     url = settings.database_url or DataDirectory(settings.data_dir).get_database_url()
+    changes = {"database_url": url}
+    if (secret := find_secret(settings)) is not None:
+        changes["secret_key"] = secret
+    else:
+        say("no root secret: set TASKFLOW_SECRET_KEY as the API has it; until then these workers deliver no callbacks")
     if settings.workers < 1:
         raise SetupError("--processes must be 1 or more")
     log.configure(settings.log_format, level=settings.log_level)
@@ -116,10 +157,10 @@ def run_fleet(settings: Settings, say: Callable[[str], None]) -> None:
         stop = asyncio.Event()
         async with Supervisor(say) as supervisor:
             with stop_signals(stop, supervisor.hurry, say):
-                fleet = WorkerFleet(supervisor, settings, url, settings.child_environ(database_url=url))
+                fleet = WorkerFleet(supervisor, settings, url, settings.child_environ(**changes))
                 try:
                     fleet.start()
-                    starting = asyncio.gather(*(first_sign(child) for child in fleet.children))
+                    starting = asyncio.gather(*(until_ready(child) for child in fleet.children))
                     stopping = asyncio.ensure_future(stop.wait())
                     either: list[asyncio.Future[Any]] = [starting, stopping]
                     await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
@@ -136,7 +177,7 @@ def run_fleet(settings: Settings, say: Callable[[str], None]) -> None:
     asyncio.run(run())
 
 
-def run_worker(settings: Settings, *, supervised_by: UUID, incarnation: int, control_fd: int) -> None:
+def run_worker(settings: Settings, *, supervised_by: UUID, incarnation: int, control_fd: int, board_fd: int) -> None:
     """
     Run one worker process of a supervisor until it is told to stop, by SIGTERM or by the supervisor's end.
 
@@ -146,18 +187,23 @@ def run_worker(settings: Settings, *, supervised_by: UUID, incarnation: int, con
     # Imported here: the supervisor, which shares this module, runs no handlers.
     import uvloop
 
+    from taskflow.engine.isolation.process import ChildCommand
     from taskflow.engine.worker import EXIT_STUCK, Worker
 
     log.configure(settings.log_format, level=settings.log_level)
     assert settings.database_url is not None, "given by the supervisor"
+    registry, lifespan = load_jobs(settings)
     worker = Worker(
         settings.database_url,
-        _builtin_registry(settings),
+        registry,
+        lifespan=lifespan,
         worker_id=WorkerId(supervised_by),
         incarnation=incarnation,
         queues=queues_of(settings),
         concurrency=settings.worker_concurrency,
         grace_s=GRACE_S,
+        command=ChildCommand([sys.executable, "-m", COMMAND, "attempt", "--fd"]),
+        board=Board.open(board_fd),
     )
 
     async def run() -> None:
@@ -168,6 +214,7 @@ def run_worker(settings: Settings, *, supervised_by: UUID, incarnation: int, con
             loop.call_later(ORPHAN_GRACE_S, worker.request_stop)
 
         control = ControlChannel(control_fd, on_heartbeat=worker.beat, on_orphaned=orphaned, grace_s=ORPHAN_END_S)
+        worker.on_ready = control.mark_ready
         loop.add_signal_handler(signal.SIGTERM, worker.request_stop)
         proving = asyncio.create_task(control.run(), name="control channel")
         try:
@@ -180,6 +227,19 @@ def run_worker(settings: Settings, *, supervised_by: UUID, incarnation: int, con
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor's business
     with showing_metrics(settings.metrics_port):
         uvloop.run(run())
+
+
+def run_attempts(settings: Settings, *, fd: int) -> None:
+    """
+    Run attempts in a child process of a worker process, one at a time, until the channel *fd* ends.
+
+    What can be run, and what handlers find, is loaded as `run_worker` loads it.
+    """
+    from taskflow.engine.isolation.child import ChildProcess
+
+    log.configure(settings.log_format, level=settings.log_level)
+    registry, lifespan = load_jobs(settings)
+    ChildProcess(fd, registry, lifespan).run()
 
 
 @contextmanager
@@ -198,17 +258,9 @@ def showing_metrics(port: int) -> Iterator[None]:
         server.shutdown()
 
 
-def _builtin_registry(settings: Settings) -> "Registry":
-    """Return the built-in kinds, wired to the adapters that the settings name."""
-    from taskflow.adapters.mail import FileSender, SmtpSender
-    from taskflow.engine.registry import Registry
-    from taskflow.handlers import email
+def load_jobs(settings: Settings) -> "tuple[Registry, Lifespan]":
+    """Return what worker processes and their children run, and what its handlers stand on while they do."""
+    from taskflow.apps.builtin import Builtin
 
-    registry = Registry()
-    sender = (
-        SmtpSender(settings.smtp_url, sender=settings.mail_from)
-        if settings.smtp_url
-        else FileSender(DataDirectory(settings.data_dir).mail, sender=settings.mail_from)
-    )
-    email.register(registry, sender, retries=settings.max_retries, timeout_s=settings.job_timeout_s)
-    return registry
+    builtin = Builtin(settings)
+    return builtin.registry, builtin.lifespan

@@ -16,6 +16,7 @@ from uuid import UUID
 from taskflow.db.pool import DATABASE_ERRORS, Database
 from taskflow.db.query import Connection
 from taskflow.engine.job import (
+    DELIVERY_QUEUE,
     MAX_BATCH,
     Attempt,
     Cancellation,
@@ -172,10 +173,12 @@ class Engine:
             ids, next_before = await self._store.list_ids(connection, namespace, chosen, limit=limit, before=before)
             return JobPage(await self._store.read_jobs(connection, ids), next_before)
 
-    async def list_attempts(self, job_id: JobId, *, namespace: UUID | None = None) -> list[Attempt]:
+    async def list_attempts(
+        self, job_id: JobId, *, namespace: UUID | None = None, connection: Connection | None = None
+    ) -> list[Attempt]:
         """Return the attempts of a job that have ended, oldest first. Raises NotFound."""
-        async with self._database.acquire() as connection:
-            return await self._store.list_attempts(connection, await self._body(connection, job_id, namespace))
+        async with self._lend(connection) as lent:
+            return await self._store.list_attempts(lent, await self._body(lent, job_id, namespace))
 
     async def list_logs(
         self, job_id: JobId, *, after_seq: int = 0, limit: int, namespace: UUID | None = None
@@ -251,6 +254,8 @@ class Engine:
             body = await self._body(lent, job_id, namespace)
             for _ in range(_CANCEL_TRIES):
                 if await self._store.cancel_waiting(lent, body):
+                    if body.settles and connection is None:
+                        self.wake([DELIVERY_QUEUE])
                     return Cancellation(job_id, State.CANCELLED)
                 if requested_at := await self._store.request_cancel(lent, job_id):
                     if connection is None:

@@ -38,12 +38,21 @@ class Completer:
 
     Args:
         on_written: called after each flush: the buffer has become shorter.
+        on_settled: called when ends that have consequences were written: there may be deliveries to make.
     """
 
-    def __init__(self, database: Database, store: Store, *, on_written: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        store: Store,
+        *,
+        on_written: Callable[[], None] = lambda: None,
+        on_settled: Callable[[], None] = lambda: None,
+    ) -> None:
         self._database = database
         self._store = store
         self._on_written = on_written
+        self._on_settled = on_settled
         self._outcomes: list[Outcome] = []
         self._lines: list[NewLogLine] = []
         self._in_flight: Sequence[Outcome] = ()
@@ -61,7 +70,7 @@ class Completer:
         self._clean.clear()
         self._due.set()
 
-    def add_line(self, line: NewLogLine) -> None:
+    def write_line(self, line: NewLogLine) -> None:
         self._lines.append(line)
         self._clean.clear()
         if self._lines_timer is None and not self._due.is_set():
@@ -122,10 +131,11 @@ class Completer:
         raise AssertionError("reconnect_waits_s never ends")
 
     async def _write_outcomes(self, connection: Connection, outcomes: Sequence[Outcome]) -> None:
-        completed = [outcome for outcome in outcomes if outcome.state is State.COMPLETED]
-        others = [outcome for outcome in outcomes if outcome.state is not State.COMPLETED]
-        refused = await self._store.complete(connection, completed)
-        refused += await self._store.finish(connection, others)
+        plain = [outcome for outcome in outcomes if not outcome.claim.settles]
+        refused = await self._end(connection, plain)
+        if len(plain) < len(outcomes):  # apart, so that plain outcomes keep their single statement
+            refused += await self._end(connection, [outcome for outcome in outcomes if outcome.claim.settles])
+            self._on_settled()
         refused = await self._store.find_unsettled(connection, refused)
         if outcomes:
             FLUSH_BATCH_JOBS.observe(len(outcomes))
@@ -139,6 +149,13 @@ class Completer:
                 attempt=outcome.claim.attempt,
                 outcome=str(outcome.kind),
             )
+
+    async def _end(self, connection: Connection, outcomes: Sequence[Outcome]) -> list[Outcome]:
+        completed = [outcome for outcome in outcomes if outcome.state is State.COMPLETED]
+        others = [outcome for outcome in outcomes if outcome.state is not State.COMPLETED]
+        refused = await self._store.complete(connection, completed)
+        refused += await self._store.finish(connection, others)
+        return refused
 
     async def _isolate(self, error: asyncpg.PostgresError) -> None:
         """

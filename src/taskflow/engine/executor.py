@@ -1,28 +1,44 @@
 """
-Runs attempts of asyncio handlers: one task each, under its deadline, stoppable.
+Runs attempts: one task each, under its deadline, stoppable, wherever its handler runs (`isolation`).
 
 What an attempt came to is a value (`Outcome`) before anybody else hears of it, so one handler's failure never touches
-its neighbours. An attempt is stopped by cancelling its task and saying why: its time is over, somebody cancelled the
-job, the worker drains, or the lease is gone. A handler that does not end within `CANCEL_GRACE_S` of that is *stuck*;
-Python cannot take a coroutine's thread away, so it costs the process (see `worker`).
+its neighbours. An attempt is stopped by telling its isolator to and saying why: its time is over, somebody cancelled
+the job, the worker drains, or the lease is gone. A handler that does not end within `CANCEL_GRACE_S` of that is made to
+end, which a child process can be. On the event loop and in a thread it is *stuck*: Python cannot take a coroutine's
+thread away, so it costs the process (see `worker`).
+
+A suspect, a job that was running when a process died, runs alone in a child process wherever its handler asks to run.
 """
 
 import asyncio
 import time
-import traceback
 from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any, assert_never
 
-import msgspec
-
 from taskflow.engine import policy
-from taskflow.engine.job import Claim, JobError, JobId, LeaseId, NewLogLine, Outcome, OutcomeKind
-from taskflow.engine.registry import Cancel, JobContext, Kind, Registry, Retry, Snooze
-from taskflow.kernel.errors import ExternalError, Permanent
+from taskflow.engine.board import Board
+from taskflow.engine.context import JobContext, Sink
+from taskflow.engine.isolation.base import Call, Isolator
+from taskflow.engine.isolation.ending import (
+    CpuSpent,
+    Crashed,
+    Ending,
+    NotStarted,
+    Raised,
+    Returned,
+    Verdict,
+    raised,
+)
+from taskflow.engine.isolation.loop import LoopIsolator
+from taskflow.engine.isolation.process import ChildCommand, ProcessIsolator
+from taskflow.engine.isolation.thread import ThreadIsolator
+from taskflow.engine.job import Claim, JobError, JobId, LeaseId, Outcome, OutcomeKind
+from taskflow.engine.registry import Kind, Registry
 from taskflow.telemetry.log import get_logger
 
 CANCEL_GRACE_S = 5.0
+DEFAULT_PLACES = 64
 
 _log = get_logger(__name__)
 
@@ -36,19 +52,34 @@ class Stop(Enum):
     LOST = "lost"
 
 
-class _Slot:
+class _Attempt(Call):
     """One running attempt."""
 
-    __slots__ = ("begun", "claim", "context", "expiry", "started_s", "stop", "task")
+    __slots__ = ("_on_begin", "began_s", "entered", "expiry", "isolator", "line", "stop")
 
-    def __init__(self, claim: Claim, context: JobContext) -> None:
-        self.claim = claim
-        self.context = context
-        self.started_s = time.monotonic()
-        self.begun = False  # whether its task has run at all
+    def __init__(
+        self,
+        claim: Claim,
+        kind: Kind[Any],
+        context: JobContext,
+        isolator: Isolator,
+        on_begin: "Callable[[_Attempt], None]",
+    ) -> None:
+        super().__init__(claim, kind, context)
+        self.isolator = isolator
+        self.entered = False  # whether its task has run at all
+        self.began_s: float | None = None  # when its handler was called
         self.stop: Stop | None = None
-        self.task: asyncio.Task[None] | None = None
         self.expiry: asyncio.TimerHandle | None = None
+        self.line: int | None = None  # on the board
+        self._on_begin = on_begin
+
+    def begin(self) -> None:
+        self._on_begin(self)
+
+    @property
+    def elapsed_s(self) -> float | None:
+        return None if self.began_s is None else time.monotonic() - self.began_s
 
 
 class Executor:
@@ -58,8 +89,12 @@ class Executor:
     Args:
         on_outcome: called once for each attempt that ended while its lease stood.
         on_end: called after each attempt, whatever it came to: a place is free.
-        on_stuck: called with the claim of an attempt that outlived its grace.
-        state: what handlers find at `ctx.state`.
+        on_stuck: called with the claim of an attempt that outlived its grace and cannot be made to end.
+        sink: takes what handlers say.
+        state: what handlers on the loop and in threads find at `ctx.state`.
+        places: how many attempts there may be at once.
+        command: how to start child processes. Without one, nothing can run in them: suspects run as they ask to.
+        board: where the attempts that this process could take down with it are noted.
     """
 
     def __init__(
@@ -69,46 +104,58 @@ class Executor:
         on_outcome: Callable[[Outcome], None],
         on_end: Callable[[], None],
         on_stuck: Callable[[Claim], None],
-        on_line: Callable[[NewLogLine], None],
+        sink: Sink,
         state: Mapping[str, Any],
         cancel_grace_s: float = CANCEL_GRACE_S,
+        places: int = DEFAULT_PLACES,
+        command: ChildCommand | None = None,
+        board: Board | None = None,
     ) -> None:
+        check_command(registry, command)
         self._registry = registry
         self._on_outcome = on_outcome
         self._on_end = on_end
         self._on_stuck = on_stuck
-        self._on_line = on_line
         self._state = state
         self._cancel_grace_s = cancel_grace_s
-        self._slots: dict[JobId, _Slot] = {}
-        self._superseded: set[_Slot] = set()  # attempts whose job was taken back and claimed by us again
+        self._board = board
+        self._isolators: dict[str, Isolator] = {"asyncio": LoopIsolator(sink)}
+        if registry.isolated_by("thread"):
+            self._isolators["thread"] = ThreadIsolator(sink, threads=places)
+        self._processes = ProcessIsolator(sink, command) if command is not None else None
+        if self._processes is not None:
+            self._isolators["process"] = self._processes
+        self._attempts: dict[JobId, _Attempt] = {}
+        self._superseded: set[_Attempt] = set()  # attempts whose job was taken back and claimed by us again
         self._idle = asyncio.Event()
         self._idle.set()
 
     def __len__(self) -> int:
         """How many attempts are running."""
-        return len(self._slots) + len(self._superseded)
+        return len(self._attempts) + len(self._superseded)
 
     @property
-    def _running(self) -> list[_Slot]:
-        return [*self._slots.values(), *self._superseded]
+    def _running(self) -> list[_Attempt]:
+        return [*self._attempts.values(), *self._superseded]
 
     def start(self, claim: Claim) -> None:
         """
         Begin an attempt.
 
-        Its task belongs to its slot and not to a task group: a group waits for its tasks, and one that would not end
-        could then never be abandoned.
+        Its task belongs to it and not to a task group: a group waits for its tasks, and one that would not end could
+        then never be abandoned.
         """
-        slot = _Slot(claim, JobContext(claim, self._state, self._on_line))
-        if (earlier := self._slots.get(claim.job_id)) is not None:
+        kind = self._registry[claim.kind]
+        isolator = self._isolators[kind.isolation]
+        if claim.suspect and self._processes is not None:
+            isolator = self._processes
+        attempt = _Attempt(claim, kind, JobContext(claim, self._state, isolator.sink), isolator, self._begun)
+        if (earlier := self._attempts.get(claim.job_id)) is not None:
             self._superseded.add(earlier)  # it keeps its place until it has ended
             self._stop(earlier, Stop.LOST)
-        self._slots[claim.job_id] = slot
+        self._attempts[claim.job_id] = attempt
         self._idle.clear()
-        loop = asyncio.get_running_loop()
-        slot.task = loop.create_task(self._run(slot))
-        slot.expiry = loop.call_later(claim.timeout_s, self._stop, slot, Stop.TIMEOUT)
+        attempt.task = asyncio.get_running_loop().create_task(self._run(attempt))
 
     def cancel(self, job_id: JobId, *, lease_id: LeaseId | None = None) -> None:
         """
@@ -116,21 +163,20 @@ class Executor:
 
         With *lease_id*, only the attempt of that lease: the job may have failed, been replayed, and run again here.
         """
-        slot = self._slots.get(job_id)
-        if slot is not None and lease_id in (None, slot.claim.lease_id):
-            slot.context.cancelled = True
-            self._stop(slot, Stop.CANCEL)
+        attempt = self._attempts.get(job_id)
+        if attempt is not None and lease_id in (None, attempt.claim.lease_id):
+            self._stop(attempt, Stop.CANCEL)
 
     def drop_leases(self, lost: set[LeaseId]) -> None:
         """Stop attempts whose lease the database no longer has: their jobs are somebody else's."""
-        for slot in self._running:
-            if slot.claim.lease_id in lost:
-                self._stop(slot, Stop.LOST)
+        for attempt in self._running:
+            if attempt.claim.lease_id in lost:
+                self._stop(attempt, Stop.LOST)
 
     def hand_back_all(self) -> None:
         """Stop every attempt; its job goes back uncharged."""
-        for slot in self._running:
-            self._stop(slot, Stop.HAND_BACK)
+        for attempt in self._running:
+            self._stop(attempt, Stop.HAND_BACK)
 
     def abandon_all(self) -> list[Outcome]:
         """
@@ -139,96 +185,160 @@ class Executor:
         An attempt that was told to end keeps the reason: its time was over, or its job was cancelled.
         """
         outcomes = []
-        for slot in self._running:
-            if slot.stop is not Stop.LOST:
-                outcomes.append(_stopped(slot, slot.stop or Stop.HAND_BACK, self._registry[slot.claim.kind]))
-            slot.stop = Stop.LOST
+        for attempt in self._running:
+            if attempt.stop is not Stop.LOST:
+                outcomes.append(_stopped(attempt, attempt.stop or Stop.HAND_BACK))
+            attempt.stop = Stop.LOST
         return outcomes
 
     def kill_all(self) -> None:
         """Cancel every task and forget it: the process is being torn down."""
-        for slot in self._running:
-            slot.stop = Stop.LOST
-            if slot.task is not None:
-                slot.task.cancel()
+        for attempt in self._running:
+            attempt.stop = Stop.LOST
+            if attempt.task is not None:
+                attempt.task.cancel()
+
+    async def close(self) -> None:
+        """Leave no thread and no child process behind."""
+        for isolator in self._isolators.values():
+            await isolator.close()
 
     async def wait_idle(self) -> None:
         """Wait until nothing runs."""
         await self._idle.wait()
 
+    def find_by_task(self, task: "asyncio.Task[Any]") -> Claim | None:
+        """Whose attempt a task is. Also for the thread that watches a blocked loop."""
+        return next((attempt.claim for attempt in self._running if attempt.task is task), None)
+
     @property
     def lease_ids(self) -> set[LeaseId]:
-        return {slot.claim.lease_id for slot in self._running}
+        return {attempt.claim.lease_id for attempt in self._running}
 
-    def _stop(self, slot: _Slot, why: Stop) -> None:
-        if slot.stop is not None or slot.task is None or slot.task.done():
+    @property
+    def child_pids(self) -> Mapping[str, Any]:
+        """The child processes there are; see `ProcessIsolator.pids`."""
+        return {} if self._processes is None else self._processes.pids
+
+    def _begun(self, attempt: _Attempt) -> None:
+        """Its handler is called now: let its time run, and note it, unless it can only end a process of its own."""
+        attempt.began_s = time.monotonic()
+        if attempt.stop is not None:  # told to end in the moment that it began
+            attempt.isolator.stop(attempt)
             return
-        slot.stop = why
-        if slot.expiry is not None:
-            slot.expiry.cancel()
-        slot.expiry = asyncio.get_running_loop().call_later(self._cancel_grace_s, self._stuck, slot)
-        if slot.begun:  # a task that is cancelled before its first step never runs, not even its clean-up
-            slot.task.cancel()
+        attempt.expiry = asyncio.get_running_loop().call_later(
+            attempt.claim.timeout_s, self._stop, attempt, Stop.TIMEOUT
+        )
+        if self._board is not None and attempt.isolator is not self._processes:
+            attempt.line = self._board.enter(attempt.claim)
 
-    def _stuck(self, slot: _Slot) -> None:
-        if slot.task is not None and not slot.task.done():
-            self._on_stuck(slot.claim)
+    def _stop(self, attempt: _Attempt, why: Stop) -> None:
+        if attempt.stop is not None or attempt.task is None or attempt.task.done():
+            return
+        attempt.stop = why
+        attempt.context.cancelled = True
+        if attempt.expiry is not None:
+            attempt.expiry.cancel()
+        attempt.expiry = asyncio.get_running_loop().call_later(self._cancel_grace_s, self._outlived, attempt)
+        if attempt.began_s is not None:
+            attempt.isolator.stop(attempt)
+        elif attempt.entered:  # a task that is cancelled before its first step never runs, not even its clean-up
+            attempt.task.cancel()
 
-    async def _run(self, slot: _Slot) -> None:
-        slot.begun = True
-        kind = self._registry[slot.claim.kind]
+    def _outlived(self, attempt: _Attempt) -> None:
+        """Its grace is over. What has been made to end and does not is stuck as well."""
+        if attempt.task is None or attempt.task.done():
+            return
+        if attempt.isolator.end(attempt):
+            attempt.expiry = asyncio.get_running_loop().call_later(self._cancel_grace_s, self._on_stuck, attempt.claim)
+        else:
+            self._on_stuck(attempt.claim)
+
+    async def _run(self, attempt: _Attempt) -> None:
+        attempt.entered = True
         try:
-            outcome = await self._attempt(slot, kind) if slot.stop is None else _stopped(slot, slot.stop, kind)
+            outcome = _stopped(attempt, attempt.stop) if attempt.stop is not None else await self._guarded(attempt)
         finally:
-            if slot.expiry is not None:
-                slot.expiry.cancel()
-            if self._slots.get(slot.claim.job_id) is slot:
-                del self._slots[slot.claim.job_id]
-            self._superseded.discard(slot)
+            if attempt.expiry is not None:
+                attempt.expiry.cancel()
+            if attempt.line is not None and self._board is not None:
+                self._board.leave(attempt.line)
+            if self._attempts.get(attempt.claim.job_id) is attempt:
+                del self._attempts[attempt.claim.job_id]
+            self._superseded.discard(attempt)
             if not len(self):
                 self._idle.set()
             self._on_end()
-        if slot.stop is not Stop.LOST:
+        if attempt.stop is not Stop.LOST:
             self._on_outcome(outcome)
 
-    async def _attempt(self, slot: _Slot, kind: Kind[Any]) -> Outcome:
+    async def _guarded(self, attempt: _Attempt) -> Outcome:
         try:
-            return await self._call(slot, kind)
+            return await self._call(attempt)
         except Exception as error:  # noqa: BLE001 -- a payload's own checks failed, or we did: the job must not hang on it
-            _log.exception("taskflow.attempt.exception", job_id=str(slot.claim.job_id), kind=slot.claim.kind)
-            return policy.failed(slot.claim, OutcomeKind.ERROR, _describe(error, with_traceback=True), _elapsed_s(slot))
+            claim = attempt.claim
+            _log.exception("taskflow.attempt.exception", job_id=str(claim.job_id), kind=claim.kind)
+            return policy.failed(claim, OutcomeKind.ERROR, raised(error).error, attempt.elapsed_s)
 
-    async def _call(self, slot: _Slot, kind: Kind[Any]) -> Outcome:
-        claim = slot.claim
+    async def _call(self, attempt: _Attempt) -> Outcome:
         try:
-            payload = kind.decode(claim.payload)
-        except msgspec.ValidationError as error:
-            return policy.failed_for_good(claim, JobError("InvalidPayload", str(error)), _elapsed_s(slot))
-        try:
-            result = await kind.handler(slot.context, payload)
+            ending = await attempt.isolator.call(attempt)
         except asyncio.CancelledError:
-            if slot.stop is None and slot.task is not None and slot.task.cancelling():
+            if attempt.stop is not None:
+                return _stopped(attempt, attempt.stop)
+            if attempt.task is not None and attempt.task.cancelling():
                 raise  # the whole process is being torn down
-            if slot.stop is None:
-                escaped = JobError("CancelledError", "the handler let a cancellation of its own escape")
-                return _failed(slot, kind, OutcomeKind.ERROR, escaped)
-            return _stopped(slot, slot.stop, kind)
+            escaped = JobError("CancelledError", "the handler let a cancellation of its own escape")
+            return _failed(attempt, OutcomeKind.ERROR, escaped)
         except (KeyboardInterrupt, GeneratorExit):
             raise
         except BaseException as error:  # noqa: BLE001 -- the edge of an attempt: what it raises is its outcome
-            if slot.stop is not None:  # it failed while winding down
-                return _stopped(slot, slot.stop, kind)
-            return _verdict(slot, error, kind)
-        return policy.succeeded(claim, result, _elapsed_s(slot))
+            if attempt.stop is not None:  # it failed while winding down
+                return _stopped(attempt, attempt.stop)
+            ending = raised(error)
+        if attempt.stop is not None and not isinstance(ending, Returned):
+            return _stopped(attempt, attempt.stop)
+        return _outcome(attempt, ending)
 
 
-def _stopped(slot: _Slot, stop: Stop, kind: Kind[Any]) -> Outcome:
+def check_command(registry: Registry, command: ChildCommand | None) -> None:
+    """Raise ValueError if kinds run in child processes and nothing starts one."""
+    if command is None and (kinds := registry.isolated_by("process")):
+        raise ValueError(f"kinds {', '.join(kinds)} run in child processes, and there is no command that starts one")
+
+
+def _outcome(attempt: _Attempt, ending: Ending) -> Outcome:
+    """What an attempt comes to whose call ended by itself."""
+    claim, elapsed_s = attempt.claim, attempt.elapsed_s
+    match ending:
+        case Returned(result):
+            return policy.completed(claim, result, elapsed_s)
+        case Raised(Verdict.SNOOZE, _, wait_s):
+            return policy.snoozed(claim, wait_s or 0.0, elapsed_s)
+        case Raised(Verdict.CANCEL):
+            return policy.cancelled(claim, elapsed_s)
+        case Raised(Verdict.PERMANENT, error):
+            return policy.failed_for_good(claim, error, elapsed_s)
+        case Raised(_, error, wait_s):
+            return _failed(attempt, OutcomeKind.ERROR, error, retry_after_s=wait_s)
+        case NotStarted(error):
+            return _failed(attempt, OutcomeKind.ERROR, error)
+        case CpuSpent(limit_s):
+            spent = JobError("CpuLimit", f"stopped after {limit_s} s of CPU time, the kind's limit")
+            return _failed(attempt, OutcomeKind.TIMEOUT, spent)
+        case Crashed(error):
+            return _crashed(attempt, error)
+        case _:
+            assert_never(ending)
+
+
+def _stopped(attempt: _Attempt, stop: Stop) -> Outcome:
     """What an attempt comes to that was told to end."""
-    claim, elapsed_s = slot.claim, _elapsed_s(slot)
+    claim, elapsed_s = attempt.claim, attempt.elapsed_s
     match stop:
         case Stop.TIMEOUT:
             error = JobError("Timeout", f"stopped after {claim.timeout_s:g} s, the job's timeout")
-            return _failed(slot, kind, OutcomeKind.TIMEOUT, error)
+            return _failed(attempt, OutcomeKind.TIMEOUT, error)
         case Stop.CANCEL:
             return policy.cancelled(claim, elapsed_s)
         case Stop.HAND_BACK | Stop.LOST:
@@ -237,45 +347,22 @@ def _stopped(slot: _Slot, stop: Stop, kind: Kind[Any]) -> Outcome:
             assert_never(stop)
 
 
-def _failed(
-    slot: _Slot, kind: Kind[Any], outcome: OutcomeKind, error: JobError, *, retry_after_s: float | None = None
-) -> Outcome:
+def _failed(attempt: _Attempt, outcome: OutcomeKind, error: JobError, *, retry_after_s: float | None = None) -> Outcome:
     """Charge the attempt. If the kind's own backoff fails, the default one takes its place: the job must not hang."""
-    claim, elapsed_s = slot.claim, _elapsed_s(slot)
+    claim, elapsed_s, backoff = attempt.claim, attempt.elapsed_s, attempt.kind.backoff
     try:
-        return policy.failed(claim, outcome, error, elapsed_s, backoff=kind.backoff, retry_after_s=retry_after_s)
+        return policy.failed(claim, outcome, error, elapsed_s, backoff=backoff, retry_after_s=retry_after_s)
     except Exception:  # noqa: BLE001 -- it is the application's function
         _log.exception("taskflow.attempt.exception", job_id=str(claim.job_id), kind=claim.kind)
         return policy.failed(claim, outcome, error, elapsed_s)
 
 
-def _verdict(slot: _Slot, error: BaseException, kind: Kind[Any]) -> Outcome:
-    """Turn what a handler raised into what becomes of its job."""
-    claim, elapsed_s = slot.claim, _elapsed_s(slot)
-    match error:
-        case Snooze():
-            return policy.snoozed(claim, error.for_s, elapsed_s)
-        case Cancel():
-            return policy.cancelled(claim, elapsed_s)
-        case Retry():
-            described = JobError("Retry", str(error))
-            return _failed(slot, kind, OutcomeKind.ERROR, described, retry_after_s=error.after_s)
-        case Permanent():
-            return policy.failed_for_good(claim, _describe(error, with_traceback=False), elapsed_s)
-        case ExternalError() if not error.transient:
-            return policy.failed_for_good(claim, _describe(error, with_traceback=False), elapsed_s)
-        case ExternalError():
-            described = _describe(error, with_traceback=False)
-            return _failed(slot, kind, OutcomeKind.ERROR, described, retry_after_s=error.retry_after_s)
-        case _:
-            return _failed(slot, kind, OutcomeKind.ERROR, _describe(error, with_traceback=True))
-
-
-def _describe(error: BaseException, *, with_traceback: bool) -> JobError:
-    own = error.__traceback__.tb_next if error.__traceback__ else None  # the first frame is ours, not the handler's
-    trace = "".join(traceback.format_exception(type(error), error, own)) if with_traceback else None
-    return JobError(type(error).__name__, str(error), trace)
-
-
-def _elapsed_s(slot: _Slot) -> float:
-    return time.monotonic() - slot.started_s
+def _crashed(attempt: _Attempt, error: JobError) -> Outcome:
+    """Charge the crash, with the kind's backoff or the default one."""
+    claim, elapsed_s = attempt.claim, attempt.elapsed_s
+    _log.error("taskflow.attempt.crashed", job_id=str(claim.job_id), kind=claim.kind, error=error.message)
+    try:
+        return policy.crashed(claim, error, elapsed_s, backoff=attempt.kind.backoff)
+    except Exception:  # noqa: BLE001 -- it is the application's function
+        _log.exception("taskflow.attempt.exception", job_id=str(claim.job_id), kind=claim.kind)
+        return policy.crashed(claim, error, elapsed_s)

@@ -6,11 +6,12 @@ What a job is: its states, what a submit may say, what a claim gives, what an at
                   │ claim: attempt + 1   ^
                   v                      └── hand-back, rescue
                 active ─┬─> completed
-                        ├─> failed     (exhausted | permanent)
+                        ├─> failed     (exhausted | permanent | crash_limit)
                         └─> cancelled  (before active: at once; active: requested first)
     failed ── replay ──> pending (same job, history kept)
 
 `attempt` counts claims and never resets; `failures` counts the attempts charged against `retries` (error and timeout).
+A crash is neither: `crashes` counts how often a job ended the process that it ran in alone; `MAX_CRASHES` end the job.
 Everything here is a plain value: no connection, no clock. What is made once per job and attempt is a `msgspec.Struct`,
 which is built five times faster than a frozen dataclass.
 """
@@ -32,11 +33,15 @@ LeaseId = NewType("LeaseId", UUID)
 WorkerId = NewType("WorkerId", UUID)
 
 DEFAULT_NAMESPACE = UUID(int=0)
+SYSTEM_NAMESPACE = UUID(int=1)  # of the engine's own jobs, which no caller sees among theirs
 DEFAULT_QUEUE = "default"
+DELIVERY_KIND = "deliver_webhook"  # tells a job's end to its callback_url; made by taskflow.settle
+DELIVERY_QUEUE = "webhooks"
 
 PRIORITY_LOW, PRIORITY_NORMAL, PRIORITY_HIGH = 2, 5, 8
 MAX_PRIORITY = 9
 MAX_RETRIES = 10
+MAX_CRASHES = 3
 DEFAULT_RETRIES = 3
 DEFAULT_TIMEOUT_S = 30.0
 MAX_TIMEOUT_S = 24 * 3600.0
@@ -46,6 +51,7 @@ MAX_NAME_LENGTH = 100  # of a kind, a queue, a tag
 MAX_TAGS = 20
 MAX_BATCH = 1000  # jobs in one atomic call
 MAX_DELAY_S = 366 * 24 * 3600.0
+MAX_CALLBACK_URL_LENGTH = 2048
 MAX_LOG_LINES = 1000  # per attempt; what is over is counted, not kept
 MAX_LOG_CHARS = 4000  # per line
 
@@ -74,6 +80,7 @@ class FailureReason(StrEnum):
 
     EXHAUSTED = "exhausted"
     PERMANENT = "permanent"
+    CRASH_LIMIT = "crash_limit"
 
 
 class OutcomeKind(StrEnum):
@@ -82,6 +89,7 @@ class OutcomeKind(StrEnum):
     COMPLETED = "completed"
     ERROR = "error"
     TIMEOUT = "timeout"
+    CRASHED = "crashed"  # it ended the child process that it ran in
     SNOOZED = "snoozed"
     CANCELLED = "cancelled"
     HANDED_BACK = "handed_back"
@@ -105,6 +113,7 @@ class NewJob:
     Args:
         run_after: wait this long from the database's now; excludes *run_at*.
         headers: short strings that ride along unseen by handlers (request id, trace context).
+        callback_url: who is told, durably, when the job has completed, failed or been cancelled.
     """
 
     kind: str
@@ -118,6 +127,7 @@ class NewJob:
     run_after: timedelta | None = None
     tags: Sequence[str] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
+    callback_url: str | None = None
 
 
 class Enqueued(msgspec.Struct, frozen=True, gc=False):
@@ -166,6 +176,7 @@ class Job:
     result: JSONValue = None
     error: JobError | None = None  # of the last attempt that failed, while the job has not completed
     failure_reason: FailureReason | None = None
+    callback_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +225,7 @@ class Claim(msgspec.Struct, frozen=True, gc=False):
     One claimed job: the right to run it, once, as this attempt.
 
     (*lease_id*, *position*) is the fence: every write about the attempt names it. *lease_size* is how many jobs the
-    lease was given for.
+    lease was given for. What *settles* has consequences (a callback) that are written in the transaction of its end.
     """
 
     lease_id: LeaseId
@@ -232,6 +243,9 @@ class Claim(msgspec.Struct, frozen=True, gc=False):
     timeout_s: float
     headers: Mapping[str, str]
     queue_wait_s: float  # from due to claimed, by the database's clock
+    crashes: int = 0  # how often it ended a process of its own before
+    suspect: bool = False  # it was running when a process died: it runs alone now
+    settles: bool = False
 
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):
@@ -255,6 +269,18 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     wait_s: float = 0.0
     duration_s: float | None = None
     ended_s: float = msgspec.field(default_factory=time.monotonic)
+
+    @property
+    def crashes(self) -> int:
+        """How often the job has ended a process of its own, this attempt included."""
+        return self.claim.crashes + (self.kind is OutcomeKind.CRASHED)
+
+    @property
+    def suspect(self) -> bool:
+        """Whether the job must run alone next. An attempt that ended by itself clears it; a stop says nothing."""
+        if self.kind in (OutcomeKind.HANDED_BACK, OutcomeKind.TIMEOUT):
+            return self.claim.suspect
+        return self.kind is OutcomeKind.CRASHED
 
 
 @dataclass(frozen=True, slots=True)

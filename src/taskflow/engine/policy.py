@@ -14,6 +14,8 @@ from typing import TypeAlias
 import msgspec
 
 from taskflow.engine.job import (
+    MAX_CALLBACK_URL_LENGTH,
+    MAX_CRASHES,
     MAX_DELAY_S,
     MAX_NAME_LENGTH,
     MAX_PAYLOAD_BYTES,
@@ -76,6 +78,8 @@ def check_new_job(job: NewJob) -> None:
         if not 1 <= len(tag) <= MAX_NAME_LENGTH or not tag.isprintable():
             detail = f"must be 1 to {MAX_NAME_LENGTH} printable characters"
             errors.append(FieldError(f"/tags/{index}", "invalid_tag", detail))
+    if job.callback_url is not None:
+        errors += _callback_errors(job.callback_url)
     for pointer, value in (("/payload", job.payload), ("/headers", job.headers)):
         if found := find_unstorable(value):
             errors.append(FieldError(f"{pointer}{found[0]}", "unstorable", found[1]))
@@ -92,30 +96,40 @@ def encode_payload(payload: JSONObject) -> str:
     return text.decode()
 
 
-def succeeded(claim: Claim, result: "JSONValue | msgspec.Struct", duration_s: float) -> Outcome:
+def encode_result(result: "JSONValue | msgspec.Struct") -> "str | JobError":
     """
-    The handler returned. Its result is checked here, so that a bad one is the attempt's error and not a lost flush.
+    Return the JSON text of what a handler returned, or why it cannot be kept.
 
-    A result that is not JSON, that `jsonb` cannot hold or that is over `MAX_RESULT_BYTES` fails the job for good:
-    running the handler again would only repeat its work.
+    A result that is not JSON, that `jsonb` cannot hold or that is over `MAX_RESULT_BYTES` is found here, so that it is
+    the attempt's error and not a lost flush. It fails the job for good: running the handler again would only repeat
+    its work.
     """
     try:
         text = msgspec.json.encode(result)
         reason = _result_fault(text)
     except (TypeError, ValueError, RecursionError) as error:
-        text, reason = b"", f"is not JSON: {error}"
-    if reason is not None:
-        return failed_for_good(claim, JobError("InvalidResult", f"the handler's result {reason}"), duration_s)
-    return Outcome(
-        claim, OutcomeKind.COMPLETED, State.COMPLETED, claim.failures, result=text.decode(), duration_s=duration_s
-    )
+        return JobError("InvalidResult", f"the handler's result is not JSON: {error}")
+    return text.decode() if reason is None else JobError("InvalidResult", f"the handler's result {reason}")
+
+
+def completed(claim: Claim, result: str, duration_s: float | None) -> Outcome:
+    """The handler returned *result*, as `encode_result` gave it."""
+    return Outcome(claim, OutcomeKind.COMPLETED, State.COMPLETED, claim.failures, result=result, duration_s=duration_s)
+
+
+def succeeded(claim: Claim, result: "JSONValue | msgspec.Struct", duration_s: float | None) -> Outcome:
+    """The handler returned *result*, still to be encoded; a bad one fails the job for good."""
+    text = encode_result(result)
+    if isinstance(text, JobError):
+        return failed_for_good(claim, text, duration_s)
+    return completed(claim, text, duration_s)
 
 
 def failed(
     claim: Claim,
     kind: OutcomeKind,
     error: JobError,
-    duration_s: float,
+    duration_s: float | None,
     *,
     backoff: Backoff = default_backoff,
     retry_after_s: float | None = None,
@@ -128,26 +142,44 @@ def failed(
     failures = claim.failures + 1
     if failures > claim.retries:
         return Outcome(
-            claim, kind, State.FAILED, failures, error=_cut(error),
+            claim, kind, State.FAILED, failures, error=cut_error(error),
             failure_reason=FailureReason.EXHAUSTED, duration_s=duration_s,
         )  # fmt: skip
     wait_s = backoff(failures) if retry_after_s is None else retry_after_s
     return Outcome(
-        claim, kind, State.RETRYING, failures, error=_cut(error),
+        claim, kind, State.RETRYING, failures, error=cut_error(error),
         wait_s=min(max(0.0, wait_s), MAX_DELAY_S),  # in this order NaN is 0
         duration_s=duration_s,
     )  # fmt: skip
 
 
-def failed_for_good(claim: Claim, error: JobError, duration_s: float) -> Outcome:
+def failed_for_good(claim: Claim, error: JobError, duration_s: float | None) -> Outcome:
     """The handler's own verdict, or something no retry can mend."""
     return Outcome(
-        claim, OutcomeKind.ERROR, State.FAILED, claim.failures + 1, error=_cut(error),
+        claim, OutcomeKind.ERROR, State.FAILED, claim.failures + 1, error=cut_error(error),
         failure_reason=FailureReason.PERMANENT, duration_s=duration_s,
     )  # fmt: skip
 
 
-def snoozed(claim: Claim, wait_s: float, duration_s: float) -> Outcome:
+def crashed(claim: Claim, error: JobError, duration_s: float | None, *, backoff: Backoff = default_backoff) -> Outcome:
+    """
+    The attempt ended the child process that it ran in alone: that is the job's own doing.
+
+    It is not charged to its failures but to its crashes, and at `MAX_CRASHES` nobody risks another process on it.
+    """
+    crashes = claim.crashes + 1
+    if crashes >= MAX_CRASHES:
+        return Outcome(
+            claim, OutcomeKind.CRASHED, State.FAILED, claim.failures, error=cut_error(error),
+            failure_reason=FailureReason.CRASH_LIMIT, duration_s=duration_s,
+        )  # fmt: skip
+    return Outcome(
+        claim, OutcomeKind.CRASHED, State.RETRYING, claim.failures, error=cut_error(error),
+        wait_s=min(max(0.0, backoff(crashes)), MAX_DELAY_S), duration_s=duration_s,
+    )  # fmt: skip
+
+
+def snoozed(claim: Claim, wait_s: float, duration_s: float | None) -> Outcome:
     """The handler wants to run again later; nothing is charged."""
     return Outcome(
         claim, OutcomeKind.SNOOZED, State.SCHEDULED, claim.failures,
@@ -165,18 +197,18 @@ def handed_back(claim: Claim, duration_s: float | None = None) -> Outcome:
     return Outcome(claim, OutcomeKind.HANDED_BACK, State.PENDING, claim.failures, duration_s=duration_s)
 
 
-def _cut(error: JobError) -> JobError:
+def cut_error(error: JobError) -> JobError:
     """Bound an error's texts, and drop what PostgreSQL text cannot hold."""
     traceback = error.traceback
     return replace(
         error,
-        type=_storable(error.type)[:MAX_NAME_LENGTH],
-        message=_storable(error.message)[:MAX_ERROR_CHARS],
-        traceback=_storable(traceback)[-MAX_TRACEBACK_CHARS:] if traceback else None,
+        type=storable(error.type)[:MAX_NAME_LENGTH],
+        message=storable(error.message)[:MAX_ERROR_CHARS],
+        traceback=storable(traceback)[-MAX_TRACEBACK_CHARS:] if traceback else None,
     )
 
 
-def _storable(text: str) -> str:
+def storable(text: str) -> str:
     return text.replace("\x00", "\\u0000").encode("utf-8", "backslashreplace").decode()
 
 
@@ -193,6 +225,16 @@ def _name_errors(pointer: str, name: str) -> list[FieldError]:
         return []
     detail = f"must be 1 to {MAX_NAME_LENGTH} characters of A-Z a-z 0-9 _ . : / - and begin with a letter or digit"
     return [FieldError(pointer, "invalid_name", detail)]
+
+
+def _callback_errors(url: str) -> list[FieldError]:
+    """What can never be stored or called; which addresses may be called is decided where callers are known."""
+    if not url.lower().startswith(("http://", "https://")):
+        return [FieldError("/callbackUrl", "invalid_url", "must start with http:// or https://")]
+    if len(url) > MAX_CALLBACK_URL_LENGTH or not url.isascii() or not url.isprintable() or " " in url:
+        limits = f"must be at most {MAX_CALLBACK_URL_LENGTH} printable ASCII characters without spaces"
+        return [FieldError("/callbackUrl", "invalid_url", limits)]
+    return []
 
 
 def _time_errors(job: NewJob) -> list[FieldError]:

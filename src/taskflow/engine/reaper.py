@@ -5,6 +5,9 @@ A worker is dead when it has not proved life for a lease's time by the database'
 nobody could prove anything: so nothing is rescued until one full lease has passed since this leader's term began, and
 a term that lapsed meanwhile counts as new. Worst case from a machine vanishing to its jobs being ready again: a term,
 a lease, and the reaper's pause.
+
+What took the worker away may have been one of its jobs, and nobody is left to say which: all of them are suspect, and
+none is charged.
 """
 
 from collections.abc import Callable, Iterable
@@ -50,7 +53,7 @@ class Reaper:
                 return 0
             buried = await self._store.bury_workers(connection)
             orphans = await self._store.find_orphan_leases(connection, limit=MAX_LEASES)
-            jobs = await self._store.return_leases(connection, orphans, OutcomeKind.LOST)
+            jobs = await self._store.return_leases(connection, orphans, OutcomeKind.LOST, suspects=None)
         if buried or orphans:
             RESCUED_JOBS.inc(sum(jobs.values()))
             _log.warning("taskflow.rescue.stop", workers=len(buried), leases=len(orphans), jobs=sum(jobs.values()))

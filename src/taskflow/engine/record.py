@@ -17,6 +17,7 @@ class JobBody:
     queue: str
     priority: int
     created_at: datetime
+    settles: bool  # its end has consequences
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +107,83 @@ class Activity:
     Args:
         active: jobs that run, by worker and queue; counted over a bounded number, as *deferred* is.
         deferred: jobs that wait for their time, by queue and state.
-        ended_by_queue: jobs that ever ended, by queue; None while nobody counts them so.
+        ended: jobs that ended since *ended_since*, by queue; two readings with the same since give a rate.
     """
 
     written: Written
     active: Mapping[tuple[WorkerId, str], int]
     deferred: Mapping[tuple[str, State], int]
-    ended_by_queue: Mapping[str, int] | None = None
+    ended: Mapping[str, int]
+    ended_since: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class EndCount:
+    """Jobs that ended with one of their times in one bucket; *measure* is run or wait, *bucket* 0: it did not run."""
+
+    queue: str
+    kind: str
+    state: State
+    measure: str
+    bucket: int
+    jobs: int
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesCount:
+    """Jobs that ended in one state in the hour, or the day, that begins at *at*."""
+
+    at: datetime
+    state: State
+    jobs: int
+
+
+@dataclass(frozen=True, slots=True)
+class LiveCount:
+    """Jobs of a queue that have not ended. *reached*: the count was stopped at its limit, there may be more."""
+
+    state: State
+    queue: str
+    jobs: int
+    reached: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteWorker:
+    """
+    What a worker that works over HTTP says of itself with each claim.
+
+    Args:
+        namespace: whose jobs it gets, and no others.
+        name: shown where workers are listed.
+        capacity: how many jobs it takes now.
+        lease_s: for how long it may be silent; None for `LEASE_S`.
+    """
+
+    namespace: UUID
+    queues: Sequence[str]
+    kinds: Sequence[str]
+    capacity: int
+    name: str | None = None
+    lease_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """An attempt that a remote worker holds, by its lease and position; since when, and whether it shall stop."""
+
+    lease_id: LeaseId
+    position: int
+    job_id: JobId
+    attempt: int
+    is_cancelled: bool
+    age_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Overdue:
+    """An attempt of a remote worker that the server ends: cancelled long ago, or else past its timeout."""
+
+    lease_id: LeaseId
+    position: int
+    is_cancelled: bool

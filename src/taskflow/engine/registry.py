@@ -1,126 +1,56 @@
 """
-Which kinds of job a process can run, and what a handler is given.
+Which kinds of job a process can run, and how.
 
     registry = Registry()
 
-    @registry.job("resize", payload=Resize, timeout_s=20)
-    async def resize(ctx: JobContext, payload: Resize) -> Resized: ...
+    @registry.job("resize", payload=Resize, timeout_s=20, isolation="process", memory_limit_mb=512)
+    def resize(ctx: JobContext, payload: Resize) -> Resized: ...
 
 A payload type is a `msgspec.Struct`; its JSON Schema is published by workers, and the API refuses what does not fit
 before it is stored. Handlers return anything that is JSON, or raise: `Retry`, `Snooze`, `Cancel` from here, `Permanent`
 and `ExternalError` from `kernel.errors`; anything else is an error and is retried.
+
+A handler's *isolation* is where it runs, and so what can stop it (docs/how-to/choose-isolation.md):
+
+    asyncio   on the worker's event loop; async handlers, their default
+    thread    in a thread of the worker; sync handlers that ask for it; cannot be stopped, only told
+    process   alone in a child process of the worker; any handler, the default of sync ones; killed if need be
 """
 
 import hashlib
-import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import inspect
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from functools import partial
+from typing import Any, Generic, Literal, TypeAlias, TypeVar, get_args
 
 import msgspec
 
-from taskflow.engine.job import (
-    DEFAULT_QUEUE,
-    DEFAULT_RETRIES,
-    DEFAULT_TIMEOUT_S,
-    MAX_LOG_CHARS,
-    MAX_LOG_LINES,
-    PRIORITY_NORMAL,
-    Claim,
-    JobId,
-    KindInfo,
-    NewLogLine,
-)
+from taskflow.engine.context import LOG_LEVELS, Cancel, JobContext, Retry, Sink, Snooze
+from taskflow.engine.job import DEFAULT_QUEUE, DEFAULT_RETRIES, DEFAULT_TIMEOUT_S, PRIORITY_NORMAL, KindInfo
 from taskflow.engine.policy import Backoff, default_backoff
 
+__all__ = [
+    "LOG_LEVELS",
+    "Cancel",
+    "Handler",
+    "Isolation",
+    "JobContext",
+    "Kind",
+    "Registry",
+    "Retry",
+    "Sink",
+    "Snooze",
+]
+
 P = TypeVar("P")
+H = TypeVar("H", bound=Callable[..., Any])
 
-LOG_LEVELS = ("debug", "info", "warning", "error")
+Isolation: TypeAlias = Literal["asyncio", "thread", "process"]
+Handler: TypeAlias = Callable[[JobContext, P], Any]  # async or not
 
-
-class Retry(Exception):
-    """Try again after *after_s* seconds; charged like an error."""
-
-    def __init__(self, after_s: float, reason: str = "the handler asked for another try") -> None:
-        super().__init__(reason)
-        self.after_s = after_s
-
-
-class Snooze(Exception):
-    """Run again in *for_s* seconds; nothing is charged, the attempt counts."""
-
-    def __init__(self, for_s: float) -> None:
-        super().__init__(f"snoozed for {for_s:g} s")
-        self.for_s = for_s
-
-
-class Cancel(Exception):
-    """End the job as cancelled."""
-
-
-class JobContext:
-    """What a handler may know of its attempt, and say about it."""
-
-    __slots__ = ("_claim", "_deadline", "_lines", "_write_line", "cancelled", "state")
-
-    def __init__(self, claim: Claim, state: Mapping[str, Any], write_line: Callable[[NewLogLine], None]) -> None:
-        self._claim = claim
-        self._write_line = write_line
-        self._lines = 0
-        self._deadline = time.monotonic() + claim.timeout_s
-        self.state = state
-        self.cancelled = False
-
-    @property
-    def job_id(self) -> JobId:
-        return self._claim.job_id
-
-    @property
-    def attempt(self) -> int:
-        """How many times this job has been claimed, this time included."""
-        return self._claim.attempt
-
-    @property
-    def failures(self) -> int:
-        """How many attempts before this one were charged."""
-        return self._claim.failures
-
-    @property
-    def kind(self) -> str:
-        return self._claim.kind
-
-    @property
-    def queue(self) -> str:
-        return self._claim.queue
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """What the submitter sent along: request id, trace context."""
-        return self._claim.headers
-
-    @property
-    def remaining_s(self) -> float:
-        """Seconds until this attempt is stopped; not below 0."""
-        return max(0.0, self._deadline - time.monotonic())
-
-    def log(self, message: str, level: str = "info") -> None:
-        """
-        Write a line to the job's log, seen at `GET /jobs/{id}/logs`; cut at `MAX_LOG_CHARS`.
-
-        After `MAX_LOG_LINES` lines of one attempt a last one says so, and the rest are dropped.
-
-        Raises:
-            ValueError: *level* is none of debug, info, warning, error.
-        """
-        if level not in LOG_LEVELS:
-            raise ValueError(f"level must be one of {', '.join(LOG_LEVELS)}, got {level!r}")
-        self._lines += 1
-        if self._lines > MAX_LOG_LINES:
-            return
-        if self._lines == MAX_LOG_LINES:
-            level, message = "warning", f"an attempt keeps {MAX_LOG_LINES} lines; the rest are dropped"
-        text = str(message).replace("\x00", "\\u0000").encode("utf-8", "backslashreplace").decode()
-        self._write_line(NewLogLine(self._claim, level, text[:MAX_LOG_CHARS], time.monotonic()))
+MIN_MEMORY_MB, MAX_MEMORY_MB = 16, 1024 * 1024
+MIN_CPU_S, MAX_CPU_S = 1, 24 * 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +59,13 @@ class Kind(Generic[P]):
 
     info: KindInfo
     schema_hash: str
-    handler: Callable[[JobContext, P], Awaitable[Any]]
+    handler: Handler[P]
     decode: Callable[[str], P]
     backoff: Backoff
+    is_async: bool = True
+    isolation: Isolation = "asyncio"
+    memory_limit_mb: int | None = None
+    cpu_limit_s: int | None = None
 
 
 class Registry:
@@ -150,27 +84,42 @@ class Registry:
         retries: int = DEFAULT_RETRIES,
         timeout_s: float = DEFAULT_TIMEOUT_S,
         backoff: Backoff = default_backoff,
-    ) -> Callable[[Callable[[JobContext, P], Awaitable[Any]]], Callable[[JobContext, P], Awaitable[Any]]]:
+        isolation: Isolation | None = None,
+        memory_limit_mb: int | None = None,
+        cpu_limit_s: int | None = None,
+    ) -> Callable[[H], H]:
         """
-        Register a handler.
+        Register a handler, a function of a `JobContext` and a payload: async, or sync.
 
         Args:
             backoff: seconds to wait before the next attempt, from the number of failures so far.
+            isolation: where it runs; None is asyncio for an async handler and process for a sync one.
+            memory_limit_mb: how much memory (address space, MiB) an attempt may take besides what its child process
+                has when it begins. More is a MemoryError in the handler. Enforced where the system does (Linux).
+            cpu_limit_s: how many whole seconds of CPU time an attempt may use. More ends it as a timeout.
 
         Raises:
-            ValueError: the kind is registered already.
+            ValueError: the kind is registered already, or its isolation does not suit its handler or its limits.
         """
 
-        def register(
-            handler: Callable[[JobContext, P], Awaitable[Any]],
-        ) -> Callable[[JobContext, P], Awaitable[Any]]:
+        def register(handler: H) -> H:
             if kind in self._kinds:
                 raise ValueError(f"kind {kind!r} is registered twice")
+            is_async = _is_async(handler)
+            chosen = _check_isolation(kind, is_async, isolation, memory_limit_mb, cpu_limit_s)
             schema = msgspec.json.schema(payload)
             text = msgspec.json.encode(schema, order="deterministic")
             info = KindInfo(kind, queue, schema, retries, timeout_s, priority)
             self._kinds[kind] = Kind(
-                info, hashlib.sha256(text).hexdigest()[:16], handler, msgspec.json.Decoder(payload).decode, backoff
+                info=info,
+                schema_hash=hashlib.sha256(text).hexdigest()[:16],
+                handler=handler,
+                decode=msgspec.json.Decoder(payload).decode,
+                backoff=backoff,
+                is_async=is_async,
+                isolation=chosen,
+                memory_limit_mb=memory_limit_mb,
+                cpu_limit_s=cpu_limit_s,
             )
             return handler
 
@@ -195,3 +144,37 @@ class Registry:
     def published(self) -> list[tuple[KindInfo, str]]:
         """Each kind with the hash of its schema."""
         return [(self._kinds[name].info, self._kinds[name].schema_hash) for name in self.names]
+
+    def isolated_by(self, *isolations: Isolation) -> Sequence[str]:
+        """The kinds that run in one of these ways."""
+        return [name for name in self.names if self._kinds[name].isolation in isolations]
+
+
+def _is_async(handler: Callable[..., Any]) -> bool:
+    while isinstance(handler, partial):
+        handler = handler.func
+    return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(getattr(handler, "__call__", None))  # noqa: B004
+
+
+def _check_isolation(
+    kind: str, is_async: bool, asked: Isolation | None, memory_limit_mb: int | None, cpu_limit_s: int | None
+) -> Isolation:
+    """Return where a handler runs; ValueError says what does not suit it."""
+    isolation = asked or ("asyncio" if is_async else "process")
+    if isolation not in get_args(Isolation):
+        raise ValueError(f"kind {kind!r}: isolation must be one of {', '.join(get_args(Isolation))}, got {asked!r}")
+    if isolation == "asyncio" and not is_async:
+        raise ValueError(f"kind {kind!r}: a sync handler would block the event loop; use isolation='process'")
+    if isolation == "thread" and is_async:
+        raise ValueError(f"kind {kind!r}: an async handler runs in 'asyncio' or 'process', not in a thread")
+    for name, value, low, high in (
+        ("memory_limit_mb", memory_limit_mb, MIN_MEMORY_MB, MAX_MEMORY_MB),
+        ("cpu_limit_s", cpu_limit_s, MIN_CPU_S, MAX_CPU_S),
+    ):
+        if value is None:
+            continue
+        if isolation != "process":
+            raise ValueError(f"kind {kind!r}: {name} needs isolation='process', and this is {isolation!r}")
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise ValueError(f"kind {kind!r}: {name} must be a whole number from {low} to {high}, got {value!r}")
+    return isolation

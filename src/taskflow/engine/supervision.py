@@ -16,12 +16,15 @@ from uuid import uuid4
 from taskflow.db.pool import DATABASE_ERRORS, Database
 from taskflow.db.query import Connection
 from taskflow.engine.caretaker import Caretaker
-from taskflow.engine.job import OutcomeKind, WorkerId
+from taskflow.engine.deadlines import Deadlines
+from taskflow.engine.job import JobId, OutcomeKind, WorkerId
 from taskflow.engine.leader import Leader, run_duty
 from taskflow.engine.notifier import Notifier
 from taskflow.engine.reaper import Reaper
+from taskflow.engine.scheduler import Scheduler
 from taskflow.engine.stager import Stager
 from taskflow.engine.store import LEASE_S, Store
+from taskflow.engine.tally import Tally
 from taskflow.kernel.backoff import reconnect_waits_s
 from taskflow.telemetry.log import get_logger
 from taskflow.telemetry.metrics import RESCUED_JOBS
@@ -79,24 +82,40 @@ class WorkerSupervision:
         reaper = Reaper(self._database, self._store, self._leader, wake=wake)
         stager = Stager(self._database, self._store, self._leader, wake=wake)
         caretaker = Caretaker(self._database, self._store, self._leader)
+        deadlines = Deadlines(self._database, self._store, self._leader)
+        scheduler = Scheduler(self._database, self._store, self._leader, wake=wake)
+        tally = Tally(self._database, self._store, self._leader)
+        duties = {
+            "reap": reaper.tick,
+            "stage": stager.tick,
+            "care": caretaker.tick,
+            "schedule": scheduler.tick,
+            "tally": tally.tick,
+            "deadlines": deadlines.tick,
+        }
         async with asyncio.TaskGroup() as group:
             group.create_task(self._beat(), name="taskflow-heartbeat")
             group.create_task(self._mend_late_claims(), name="taskflow-mend")
             group.create_task(self._notifier.run(), name="taskflow-notifier")
             group.create_task(self._leader.run(), name="taskflow-leader")
-            for name, tick in (("reap", reaper.tick), ("stage", stager.tick), ("care", caretaker.tick)):
+            for name, tick in duties.items():
                 group.create_task(run_duty(self._leader, name, tick), name=f"taskflow-{name}")
 
     async def wait_registered(self) -> None:
         """Wait until the database knows this worker; children that start before claim nothing."""
         await self._registered.wait()
 
-    async def child_died(self, incarnation: int) -> None:
-        """Make the jobs of one dead child ready again, at once; waits for the database if it is away."""
+    async def child_died(self, incarnation: int, running: Sequence[JobId] = ()) -> None:
+        """
+        Make the jobs of one dead child ready again, at once; waits for the database if it is away.
+
+        Args:
+            running: those that the child had begun (see `board`). One of them may have been its end: they are suspect.
+        """
         self._dead[incarnation] = time.monotonic() + LATE_CLAIM_S
         for wait_s in reconnect_waits_s(cap_s=RECONNECT_CAP_S):
             try:
-                await self._rescue(incarnation)
+                await self._rescue(incarnation, running)
             except DATABASE_ERRORS:
                 await asyncio.sleep(wait_s)
                 continue
@@ -128,16 +147,16 @@ class WorkerSupervision:
                 for incarnation in list(self._dead):
                     await self._rescue(incarnation)
 
-    async def _rescue(self, incarnation: int) -> None:
-        jobs = await self._return(incarnation, OutcomeKind.LOST)
+    async def _rescue(self, incarnation: int, suspects: Sequence[JobId] = ()) -> None:
+        jobs = await self._return(incarnation, OutcomeKind.LOST, suspects)
         RESCUED_JOBS.inc(jobs)
         if jobs:
-            _log.warning("taskflow.rescue.stop", incarnation=incarnation, jobs=jobs)
+            _log.warning("taskflow.rescue.stop", incarnation=incarnation, jobs=jobs, suspects=len(suspects))
 
-    async def _return(self, incarnation: int | None, outcome: OutcomeKind) -> int:
+    async def _return(self, incarnation: int | None, outcome: OutcomeKind, suspects: Sequence[JobId] = ()) -> int:
         async with self._database.transaction() as connection:
             leases = await self._store.find_child_leases(connection, worker_id=self.worker_id, incarnation=incarnation)
-            jobs = await self._store.return_leases(connection, leases, outcome)
+            jobs = await self._store.return_leases(connection, leases, outcome, suspects=suspects)
         self._notifier.wake(jobs)
         return sum(jobs.values())
 

@@ -24,9 +24,12 @@ from uuid import UUID
 from taskflow.db.listen import Listener
 from taskflow.db.pool import DATABASE_ERRORS, Database
 from taskflow.engine import policy
+from taskflow.engine.board import Board
 from taskflow.engine.completer import Completer
-from taskflow.engine.executor import CANCEL_GRACE_S, Executor
-from taskflow.engine.job import Claim, JobId, Outcome, OutcomeKind, WorkerId
+from taskflow.engine.executor import CANCEL_GRACE_S, Executor, check_command
+from taskflow.engine.isolation.process import ChildCommand
+from taskflow.engine.job import DELIVERY_QUEUE, Claim, JobId, Outcome, OutcomeKind, WorkerId
+from taskflow.engine.loopwatch import LoopWatch
 from taskflow.engine.notifier import CANCEL_CHANNEL, WAKE_CHANNEL, Notifier
 from taskflow.engine.producer import Producer
 from taskflow.engine.registry import Registry
@@ -39,6 +42,7 @@ EXIT_STUCK = 70  # EX_SOFTWARE: a handler would not end
 FENCE_S = LEASE_S - 3.0
 RECONCILE_S = 5.0
 GRACE_S = 10.0
+KILL_S = 1.0  # how long what was killed may take to be gone
 FLUSH_PATIENCE_S = 5.0  # how long the end of a drain waits for the database
 SETTLE_TRIES, SETTLE_PAUSE_S = 20, 0.05  # how long a drain waits for a claim on its way
 
@@ -56,6 +60,12 @@ class Worker:
         lifespan: an async context manager; what it gives is what handlers find at `ctx.state`.
         grace_s: how long attempts may run on once the worker drains.
         log_attempts: write the canonical line of each attempt.
+        command: how to start child processes that load the same *registry* and *lifespan*; needed by kinds that run in
+            them, and by suspects.
+        board: the supervisor's, where begun attempts are noted; without one, a crash makes nobody suspect.
+
+    Raises:
+        ValueError: a kind runs in child processes and there is no *command*.
     """
 
     def __init__(
@@ -71,7 +81,10 @@ class Worker:
         grace_s: float = GRACE_S,
         cancel_grace_s: float = CANCEL_GRACE_S,
         log_attempts: bool = True,
+        command: ChildCommand | None = None,
+        board: Board | None = None,
     ) -> None:
+        check_command(registry, command)
         self._registry = registry
         self._worker_id = worker_id
         self._incarnation = incarnation
@@ -80,10 +93,17 @@ class Worker:
         self._grace_s = grace_s
         self._cancel_grace_s = cancel_grace_s
         self._log_attempts = log_attempts
+        self._command = command
+        self._board = board
         self._store = Store()
         self._database = Database(url, max_size=4, application_name="taskflow-worker", patience_s=1.0)
-        self._completer = Completer(self._database, self._store, on_written=self._written)
         self._notifier = Notifier(self._database)
+        self._completer = Completer(
+            self._database,
+            self._store,
+            on_written=self._written,
+            on_settled=lambda: self._notifier.wake([DELIVERY_QUEUE]),
+        )
         self._producer = Producer(
             self._database,
             self._store,
@@ -106,6 +126,7 @@ class Worker:
         self._stopping = asyncio.Event()
         self._stop_now = asyncio.Event()
         self._reconcile_now = asyncio.Event()
+        self.on_ready: Callable[[], None] = lambda: None  # called once its kinds are published and it claims
         self.is_stuck = False  # a handler would not end: the process must exit without waiting for it
         self._meters: dict[tuple[str, str], _Meter] = {}
 
@@ -138,10 +159,14 @@ class Worker:
             on_outcome=self._ended,
             on_end=self._producer.place_freed,
             on_stuck=self._note_stuck,
-            on_line=self._completer.add_line,
+            sink=self._completer,
             state=state,
             cancel_grace_s=self._cancel_grace_s,
+            places=self._concurrency,
+            command=self._command,
+            board=self._board,
         )
+        watch = LoopWatch(asyncio.get_running_loop(), self._executor.find_by_task)
         self._beaten_s = time.monotonic()
         try:
             async with asyncio.TaskGroup() as services:
@@ -153,16 +178,20 @@ class Worker:
                         ("notifier", self._notifier.run()),
                         ("reconciler", self._reconcile_for_ever()),
                         ("fence", self._watch_beats()),
+                        ("watch", watch.run()),
                     )
                 ]
                 await self._publish_kinds()
                 producing = services.create_task(self._producer.run(), name="taskflow-producer")
+                self.on_ready()
                 await self._stopping.wait()
                 await self._drain(self._executor, producing)
                 for task in running:
                     task.cancel()
         finally:
             self._executor.kill_all()
+            if not self.is_stuck:
+                await self._executor.close()
 
     # Claims and outcomes --------------------------------------------------------------------------------------------
 
@@ -299,7 +328,7 @@ class Worker:
         await self._wait_idle_or_now(executor)
         executor.hand_back_all()
         with suppress(TimeoutError):
-            async with asyncio.timeout(self._cancel_grace_s):
+            async with asyncio.timeout(self._cancel_grace_s + KILL_S):
                 await executor.wait_idle()
         abandoned = executor.abandon_all()
         self.is_stuck = bool(abandoned)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 SCOPE_KEY = "taskflow.call"
+MAX_BODY_BYTES = 1024 * 1024  # a payload at its limit fits, however its JSON is written
 
 
 @dataclass(slots=True)
@@ -18,12 +19,16 @@ class Call:
         principal: id of the key that asked, once known.
         streams: the body is read while the answer is written, so neither is bounded or drained at the edge.
         headers: the request's, names in lower case; of one sent twice, the last.
+        body_limit: how long the body may be, in bytes; a route that takes more than others says so before it reads.
+        is_head: the answer's body will not be sent, so nobody need make it.
     """
 
     request_id: str
     headers: dict[str, str]
     route: str = "unmatched"
     principal: str | None = None
+    body_limit: int = MAX_BODY_BYTES
+    is_head: bool = False
     streams: bool = False
 
     @staticmethod

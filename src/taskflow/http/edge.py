@@ -26,7 +26,6 @@ Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-MAX_BODY_BYTES = 1024 * 1024  # a payload at its limit fits, however its JSON is written
 MAX_DRAIN_BYTES = 8 * 1024 * 1024
 DRAIN_TIMEOUT_S = 5.0
 MAX_REQUEST_ID_LENGTH = 128
@@ -135,7 +134,7 @@ class _Exchange:
         if not 0 < len(request_id) <= MAX_REQUEST_ID_LENGTH or not _VISIBLE.issuperset(request_id):
             request_id = str(uuid4())
         self.call = Call(request_id, headers)
-        self._head = self.method == "HEAD"
+        self._head = self.call.is_head = self.method == "HEAD"
         # HEAD is GET without the body: routes need not know. A copy, because the server reads its own scope.
         self.scope = {**scope, "method": "GET"} if self._head else scope
         self.scope[SCOPE_KEY] = self.call
@@ -147,8 +146,8 @@ class _Exchange:
             return message
         self.request_bytes += len(message.get("body", b""))
         self._body_done = not message.get("more_body", False)
-        if self.request_bytes > MAX_BODY_BYTES and not self.call.streams:
-            raise TooLarge(f"the body is over the limit of {MAX_BODY_BYTES} bytes", code="body_too_large")
+        if self.request_bytes > self.call.body_limit and not self.call.streams:
+            raise TooLarge(f"the body is over the limit of {self.call.body_limit} bytes", code="body_too_large")
         return message
 
     async def send(self, message: Message) -> None:

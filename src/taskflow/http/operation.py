@@ -41,6 +41,13 @@ _BODY_PROBLEMS = {
     415: "The body is not sent as `application/json` in UTF-8.",
     422: "Fields are invalid; every one is named with a pointer.",
 }
+_FORM_PROBLEMS = {
+    400: "The body is not a whole `multipart/form-data`, or a header is not valid.",
+    408: "The body did not arrive in time.",
+    413: "The file is over its limit, which the answer names.",
+    415: "The body is not sent as `multipart/form-data`.",
+    422: "Fields are invalid; every one is named with a pointer.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +84,7 @@ class Operation(APIRoute):
         answers: by status; the first is the usual one.
         problems: by status, beyond those that every such route has.
         body, query: models of what is taken.
+        form: schema of a `multipart/form-data` body, where that is what is taken.
         path_parameters: name → description.
         scope: needed to ask; None for anybody.
         text_body: in place of *body*, what is taken that is no JSON document.
@@ -98,6 +106,7 @@ class Operation(APIRoute):
         problems: Mapping[int, str] | None = None,
         body: type[BaseModel] | None = None,
         body_examples: Mapping[str, Any] | None = None,
+        form: Mapping[str, Any] | None = None,
         query: type[BaseModel] | None = None,
         path_parameters: Mapping[str, str] | None = None,
         scope: str | None = None,
@@ -106,11 +115,15 @@ class Operation(APIRoute):
         resumable: bool = False,
         alias_of: str | None = None,
     ) -> None:
-        described = {**_COMMON_PROBLEMS, **(_ACCESS_PROBLEMS if scope else {}), **(_BODY_PROBLEMS if body else {})}
+        described = {
+            **_COMMON_PROBLEMS,
+            **(_ACCESS_PROBLEMS if scope else {}),
+            **(_BODY_PROBLEMS if body else _FORM_PROBLEMS if form else {}),
+        }
         if text_body is not None:
             described |= {400: "A header is not valid.", 415: f"The body is not sent as `{text_body.media_type}`."}
         if query is not None:
-            described[422] = "Parameters are invalid; every one is named."
+            described.setdefault(422, "Parameters are invalid; every one is named.")
         if once:
             described.setdefault(400, f"The {HEADER} is not valid.")
             described[409] = f"A request with the same {HEADER} is still at work."
@@ -135,6 +148,7 @@ class Operation(APIRoute):
             openapi_extra={
                 **({"parameters": parameters} if parameters else {}),
                 **({"requestBody": _request_body(body, body_examples)} if body else {}),
+                **({"requestBody": _form_body(form)} if form else {}),
                 **({"requestBody": _text_body(text_body)} if text_body else {}),
                 "responses": {
                     **{str(status): _response(answer, once=once) for status, answer in answers.items()},
@@ -256,6 +270,10 @@ def _request_body(model: type[BaseModel], examples: Mapping[str, Any] | None) ->
     if examples:
         content["examples"] = {name: {"value": value} for name, value in examples.items()}
     return {"required": True, "content": {"application/json": content}}
+
+
+def _form_body(schema: Mapping[str, Any]) -> dict[str, Any]:
+    return {"required": True, "content": {"multipart/form-data": {"schema": dict(schema)}}}
 
 
 def _text_body(body: TextBody) -> dict[str, Any]:

@@ -15,6 +15,7 @@ _CODES = {
     "string_too_short": "wrong_length",
     "string_too_long": "wrong_length",
     "too_long": "too_many",
+    "too_short": "too_few",
     "literal_error": "unknown_value",
     "enum": "unknown_value",
 }

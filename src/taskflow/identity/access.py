@@ -20,13 +20,20 @@ class Permission(StrEnum):
 
     READ_JOBS = "read_jobs"
     WRITE_JOBS = "write_jobs"
+    WORK = "work"  # claim and end jobs, over HTTP
+    READ_SECRETS = "read_secrets"  # what proves to others that we are who we say
+    READ_FILES = "read_files"
+    WRITE_FILES = "write_files"
     OPERATE = "operate"  # deployment-wide: metrics, workers, queues
 
 
 PERMISSIONS: Mapping[str, frozenset[Permission]] = {
     "jobs:read": frozenset({Permission.READ_JOBS}),
     "jobs:write": frozenset({Permission.WRITE_JOBS}),
-    "owner": frozenset({Permission.READ_JOBS, Permission.WRITE_JOBS}),
+    "files:read": frozenset({Permission.READ_FILES}),
+    "files:write": frozenset({Permission.WRITE_FILES}),
+    "worker": frozenset({Permission.WORK}),
+    "owner": frozenset(Permission) - {Permission.OPERATE},
     "operator": frozenset({Permission.OPERATE}),
 }
 SCOPES = frozenset(PERMISSIONS)

@@ -257,6 +257,8 @@ _EXAMPLE_JOB: Mapping[str, Any] = {
     "error": None,
     "errorType": None,
     "failureReason": None,
+    "callbackUrl": None,
+    "deliveries": None,
 }
 _EXAMPLE_DONE = {
     **_EXAMPLE_JOB,

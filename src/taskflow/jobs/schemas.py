@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchem
 from pydantic_core import PydanticCustomError
 
 from taskflow.engine.job import (
+    MAX_CALLBACK_URL_LENGTH,
     MAX_DELAY_S,
     MAX_NAME_LENGTH,
     MAX_PRIORITY,
@@ -127,6 +128,11 @@ class SubmitJob(BaseModel):
     delay: _bounded(0, MAX_DELAY_MS, " ms") = Field(  # type: ignore[valid-type]
         default=None, description="Not before this many milliseconds from now."
     )
+    callbackUrl: Annotated[str, Field(max_length=MAX_CALLBACK_URL_LENGTH)] | None = Field(  # noqa: N815
+        default=None,
+        description="Is told, signed and with retries, when the job has completed, failed or been cancelled.",
+        json_schema_extra={"format": "uri"},
+    )
     tags: list[_Name] = Field(default_factory=list, max_length=MAX_TAGS, description="Words to find it by.")
 
 
@@ -142,6 +148,14 @@ _Limit = Annotated[
     WithJsonSchema({"type": "integer", "minimum": MIN_LIMIT, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}),
 ]
 _Cursor = Annotated[str, WithJsonSchema({"type": "string"})]
+
+# For other slices, whose requests describe jobs and lists too.
+Name = _Name
+Priority = _Priority
+Instant = _Instant
+Limit = _Limit
+Cursor = _Cursor
+bounded = _bounded
 
 
 def _state(value: object) -> State | None:
@@ -169,8 +183,8 @@ class ListJobs(BaseModel):
         datetime | None, PlainValidator(_instant), WithJsonSchema({"type": "string", "format": "date-time"})
     ] = Field(default=None, alias="to", description="Created before this instant.")
     sort: Literal["-createdAt"] = Field(default="-createdAt", description="Newest first, the only order.")
-    limit: _Limit = Field(default=DEFAULT_LIMIT, description="A page may be shorter and still have a next.")
-    cursor: _Cursor | None = Field(default=None, description="`nextCursor` of the page before.")
+    limit: Limit = Field(default=DEFAULT_LIMIT, description="A page may be shorter and still have a next.")
+    cursor: Cursor | None = Field(default=None, description="`nextCursor` of the page before.")
 
 
 class ListLogs(BaseModel):
@@ -178,8 +192,8 @@ class ListLogs(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    limit: _Limit = DEFAULT_LIMIT
-    cursor: _Cursor | None = Field(default=None, description="`nextCursor` of the page before.")
+    limit: Limit = DEFAULT_LIMIT
+    cursor: Cursor | None = Field(default=None, description="`nextCursor` of the page before.")
     follow: Literal["true", "false"] = Field(
         default="false",
         description="`true`: server-sent events in place of a page, until the job has ended. Not with the others.",
@@ -229,6 +243,8 @@ class JobView(msgspec.Struct, frozen=True, rename="camel"):
     error: Annotated[str | None, Meta(description="Of the last attempt that failed, until the job completes.")]
     error_type: str | None
     failure_reason: FailureReason | None
+    callback_url: str | None
+    deliveries: Annotated[str | None, Meta(description="Where the deliveries of its callback are listed.")]
     attempts: Annotated[
         list[AttemptView] | UnsetType, Meta(description="Oldest first; only in `GET /api/v1/jobs/{jobId}`.")
     ] = UNSET
@@ -305,6 +321,8 @@ def view_of_new(job: NewJob, enqueued: Enqueued) -> JobView:
         error=None,
         error_type=None,
         failure_reason=None,
+        callback_url=job.callback_url,
+        deliveries=_deliveries(enqueued.id, job.callback_url),
     )
 
 
@@ -333,6 +351,8 @@ def view_of_job(job: Job, attempts: Sequence[Attempt] | None = None) -> JobView:
         error=message,
         error_type=error_type,
         failure_reason=job.failure_reason,
+        callback_url=job.callback_url,
+        deliveries=_deliveries(job.id, job.callback_url),
         attempts=UNSET if attempts is None else [_view_of_attempt(attempt) for attempt in attempts],
     )
 
@@ -362,6 +382,10 @@ def _view_of_attempt(attempt: Attempt) -> AttemptView:
         traceback=traceback,
         next_retry_at=attempt.retry_at,
     )
+
+
+def _deliveries(job_id: UUID, callback_url: str | None) -> str | None:
+    return None if callback_url is None else f"/api/v1/webhooks/deliveries?jobId={job_id}"
 
 
 def _error(error: JobError | None) -> tuple[str | None, str | None, str | None]:

@@ -13,6 +13,7 @@ from uuid import UUID
 from pydantic import ValidationError
 
 from taskflow import kinds
+from taskflow.adapters.address import Refused, parse_url
 from taskflow.db.query import Connection
 from taskflow.engine.client import Engine
 from taskflow.engine.job import (
@@ -44,13 +45,14 @@ class Jobs:
     The jobs of every namespace.
 
     Args:
-        allow_forced_failures: whether `forceFail` may be used in payloads of the built-in kinds; in development only.
+        development: whether `forceFail` may be used in payloads of the built-in kinds, and callbacks may go to this
+            machine itself.
     """
 
-    def __init__(self, engine: Engine, catalogue: Catalogue, *, allow_forced_failures: bool) -> None:
+    def __init__(self, engine: Engine, catalogue: Catalogue, *, development: bool) -> None:
         self._engine = engine
         self._catalogue = catalogue
-        self._allow_forced_failures = allow_forced_failures
+        self._development = development
 
     # Submitting ------------------------------------------------------------------------------------------------------
 
@@ -85,15 +87,17 @@ class Jobs:
             timeout_s=info.timeout_s if submit.timeout is None else submit.timeout / 1000,
             run_at=submit.runAt,
             run_after=None if submit.delay is None else timedelta(milliseconds=submit.delay),
+            callback_url=submit.callbackUrl,
             tags=submit.tags,
             headers=headers,
         )
-        if errors := self._payload_errors(kind, submit.payload):
+        if errors := [*self._callback_errors(job.callback_url), *self._payload_errors(kind, submit.payload)]:
             # The engine checks its limits itself; asked here too, so that one answer names everything that is wrong.
             try:
                 check_new_job(job)
             except Invalid as error:
-                errors = [*error.errors, *errors]
+                found = {item.pointer for item in errors}
+                errors = [*(item for item in error.errors if item.pointer not in found), *errors]
             raise Invalid("the job has invalid fields", errors=errors)
         return job
 
@@ -164,9 +168,19 @@ class Jobs:
         kind = await self._catalogue.find(kinds.canonical(name))
         return [] if kind is None else self._payload_errors(kind, payload)
 
+    def _callback_errors(self, url: str | None) -> list[FieldError]:
+        """What can be seen of a callback without asking a resolver; names are checked again when they are called."""
+        if url is None:
+            return []
+        try:
+            parse_url(url, allow_loopback=self._development)
+        except Refused as refusal:
+            return [FieldError("/callbackUrl", "refused_url", str(refusal))]
+        return []
+
     def _payload_errors(self, kind: Kind, payload: Mapping[str, Any]) -> list[FieldError]:
         errors = kind.payload_errors(payload)
-        if FORCE_FAIL in payload and not self._allow_forced_failures and kind.info.kind in kinds.BUILTIN:
+        if FORCE_FAIL in payload and not self._development and kind.info.kind in kinds.BUILTIN:
             detail = "is for trying things out; this deployment runs in production mode and refuses it"
             errors.append(FieldError(f"/payload/{FORCE_FAIL}", "development_only", detail))
         return errors

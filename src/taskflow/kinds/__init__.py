@@ -9,9 +9,10 @@ from taskflow.kinds import email
 
 QUEUE = "builtin"
 BUILTIN = frozenset({email.NAME})
+INTERNAL = frozenset({"deliver_webhook"})  # the engine's own: offered by workers, submitted by nobody
 ALIASES: Mapping[str, str] = dict.fromkeys(email.ALIASES, email.NAME)
 
-__all__ = ["ALIASES", "BUILTIN", "QUEUE", "canonical"]
+__all__ = ["ALIASES", "BUILTIN", "INTERNAL", "QUEUE", "canonical"]
 
 
 def canonical(kind: str) -> str:

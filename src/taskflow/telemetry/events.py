@@ -26,7 +26,14 @@ EVENTS: Mapping[str, Event] = {
     "taskflow.attempt.abandoned": Event(
         "The worker ends with an attempt that would not stop; the job goes to another.", ("job_id", "kind")
     ),
+    "taskflow.attempt.crashed": Event(
+        "An attempt ended the child process that it ran in.", ("job_id", "kind", "error")
+    ),
     "taskflow.attempt.exception": Event("A handler raised; the attempt failed.", ("job_id", "kind")),
+    "taskflow.attempt.overdue": Event(
+        "A worker process was ended while this attempt ran past its timeout; it may have blocked the event loop.",
+        ("job_id", "kind", "overdue_s"),
+    ),
     "taskflow.attempt.stop": Event(
         "An attempt ended, whatever it came to.",
         (
@@ -45,13 +52,24 @@ EVENTS: Mapping[str, Event] = {
     "taskflow.attempt.stuck": Event(
         "A handler goes on although it was stopped; its process will be replaced.", ("job_id", "kind", "grace_s")
     ),
+    "taskflow.child.nonsense": Event("A child process sent what is no message; it was killed.", ("pid", "error")),
+    "taskflow.child.refused": Event("A child process for attempts does not start.", ("error",)),
     "taskflow.claim.retry": Event("A claim failed and will be tried again.", ("error",)),
+    "taskflow.claim.stray": Event(
+        "A worker over HTTP does not know of jobs that it was given; they go back.", ("worker_id", "jobs")
+    ),
     "taskflow.database.unreachable": Event(
         "The database was not there at the start; it is tried again at each use.", ("error",)
+    ),
+    "taskflow.deadline.stop": Event(
+        "Attempts of workers over HTTP were ended long after their timeout or cancel.", ("jobs",)
     ),
     "taskflow.duty.exception": Event("A duty of the leader failed; its next round comes.", ("duty", "error")),
     "taskflow.fence.start": Event("The worker cannot prove its life and stops what it runs.", ("running", "silent_s")),
     "taskflow.fence.stop": Event("The worker can prove its life again and goes on."),
+    "taskflow.file.prune.exception": Event(
+        "Files whose time is up could not be deleted; the next round comes.", ("error",)
+    ),
     "taskflow.flush.refused": Event(
         "A flush of outcomes was refused as a whole; each is tried alone.", ("error", "jobs")
     ),
@@ -71,6 +89,10 @@ EVENTS: Mapping[str, Event] = {
     "taskflow.listener.lost": Event(
         "The connection for notifications was lost; polls serve until it is back.", ("error",)
     ),
+    "taskflow.loop.blocked": Event(
+        "A handler has not let the event loop turn for seconds; every job of the process waits for it.",
+        ("job_id", "kind", "blocked_s"),
+    ),
     "taskflow.outcome.refused": Event(
         "The database does not take an outcome; the attempt is failed instead.", ("job_id", "error")
     ),
@@ -83,7 +105,11 @@ EVENTS: Mapping[str, Event] = {
         ("method", "path", "route", "status", "duration_ms", "request_bytes", "response_bytes", "principal_id"),
     ),
     "taskflow.rescue.stop": Event(
-        "Jobs of workers that are gone were given back.", ("jobs", "leases", "workers", "incarnation")
+        "Jobs of workers that are gone were given back.", ("jobs", "leases", "workers", "incarnation", "suspects")
+    ),
+    "taskflow.schedule.failed": Event(
+        "A schedule was due and its job could not be submitted; its ledger says why.",
+        ("schedule_id", "kind", "fire_at"),
     ),
     "taskflow.stream.prune.exception": Event(
         "Old streams of submits could not be forgotten; the next round comes.", ("error",)

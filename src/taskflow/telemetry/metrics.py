@@ -76,6 +76,12 @@ RESCUED_JOBS = Counter("taskflow_rescued_jobs_total", "Jobs taken back from work
 STAGED_JOBS = Counter(
     "taskflow_staged_jobs_total", "Scheduled and retrying jobs made available when due.", registry=REGISTRY
 )
+SCHEDULE_TICKS = Counter(
+    "taskflow_schedule_ticks_total",
+    "Instants of schedules that were decided, by what became of them.",
+    ["outcome"],
+    registry=REGISTRY,
+)
 LEADER = Gauge("taskflow_leader", "1 while this process leads.", registry=REGISTRY)
 DB_RECONNECTS = Counter(
     "taskflow_db_reconnects_total", "Failed tries to get a connection to the database.", registry=REGISTRY

@@ -11,7 +11,20 @@ from typing import Annotated
 import typer
 
 import taskflow
-from taskflow.apps.cli import api, doctor, importing, jobs, keys, migrate, status, top, up, worker
+from taskflow.apps.cli import (
+    api,
+    attempt,
+    doctor,
+    importing,
+    jobs,
+    keys,
+    migrate,
+    status,
+    top,
+    up,
+    webhooks,
+    worker,
+)
 from taskflow.kernel.errors import DomainError, Invalid, SetupError, TaskFlowError
 
 # The first that an error is an instance of counts.
@@ -54,7 +67,7 @@ def _options(
     del version  # its callback did it
 
 
-for _module in (up, api, worker, migrate, jobs, importing, status, top, doctor, keys):
+for _module in (up, api, worker, attempt, migrate, jobs, importing, webhooks, status, top, doctor, keys):
     _module.register(app)
 
 

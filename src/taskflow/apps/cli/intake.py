@@ -154,9 +154,11 @@ def _opened(path: str) -> Iterator[BinaryIO]:
 
 
 def _key_of(file: BinaryIO) -> str:
-    key = f"import-{hashlib.file_digest(file, 'sha256').hexdigest()}"
+    digest = hashlib.sha256()
+    while chunk := file.read(CHUNK_BYTES):
+        digest.update(chunk)
     file.seek(0)
-    return key
+    return f"import-{digest.hexdigest()}"
 
 
 class _Telling:

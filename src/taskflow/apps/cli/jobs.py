@@ -37,6 +37,7 @@ SUBMIT_NAMES = {
     "runAt": "--run-at",
     "queue": "--queue",
     "tags": "--tag",
+    "callbackUrl": "--callback-url",
 }
 LIST_NAMES = {
     name: f"--{option}"
@@ -99,6 +100,9 @@ def submit(
     tag: Annotated[
         list[str] | None, typer.Option(metavar="TAG", help="A word to find it by; give it again for more.")
     ] = None,
+    callback_url: Annotated[
+        str | None, typer.Option(metavar="URL", help="Is told when the job has completed, failed or been cancelled.")
+    ] = None,
     wait: Annotated[
         bool, typer.Option("--wait", help="Follow the job to its end; exit code 0 only if it completes.")
     ] = False,
@@ -137,6 +141,7 @@ def submit(
         "delay": _number(delay_ms),
         "runAt": run_at,
         "queue": queue,
+        "callbackUrl": callback_url,
     }
     data |= {name: value for name, value in options.items() if value is not None}
 

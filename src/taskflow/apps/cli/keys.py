@@ -33,7 +33,9 @@ def create(
     scope: Annotated[
         list[str],
         typer.Option(
-            "--scope", metavar="SCOPE", help="jobs:read, jobs:write, owner (all of a namespace), operator. Repeatable."
+            "--scope",
+            metavar="SCOPE",
+            help="jobs:read, jobs:write, worker, owner (all of a namespace), operator. Repeatable.",
         ),
     ],
     days: Annotated[

@@ -206,7 +206,7 @@ def make_session(place: Place, database: "Database", now: datetime) -> Session:
         place=place,
         database=database,
         engine=engine,
-        jobs=Jobs(engine, Catalogue(engine), allow_forced_failures=place.development),
+        jobs=Jobs(engine, Catalogue(engine), development=place.development),
         principal=Principal(DEFAULT_NAMESPACE, DEFAULT_NAMESPACE, "operator", frozenset(Permission)),
         asked_at=now,
         asked_s=time.monotonic(),

@@ -210,6 +210,7 @@ def _facts(out: Output, view: JobView) -> list[tuple[str, str, str]]:
         ("attempts", attempts, ""),
         ("timeout", f"{view.timeout} ms", ""),
         ("tags", clean(", ".join(view.tags)), ""),
+        ("callback", clean(view.callback_url or ""), ""),
         ("created", out.full_time(view.created_at), ""),
         ("due", out.full_time(view.run_at) if view.run_at else "", ""),
         ("started", out.full_time(view.started_at) if view.started_at else "", ""),

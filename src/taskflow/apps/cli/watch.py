@@ -56,7 +56,7 @@ class RatesView(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class QueueView(msgspec.Struct, frozen=True, rename="camel"):
-    """A queue. *endedPerS* is null where nobody counts by queue."""
+    """A queue. *endedPerS* is null where two looks cannot be compared, once an hour."""
 
     queue: str
     pending: int
@@ -240,7 +240,9 @@ def view_of(before: Look, now: Look) -> TopView:
 
 def _queues(before: Look, now: Look, rate: Callable[[int, int], float]) -> Iterator[QueueView]:
     """Those that workers serve or that have jobs, by name."""
-    then, ended = before.activity.ended_by_queue or {}, now.activity.ended_by_queue
+    then, ended = before.activity.ended, now.activity.ended
+    # Once an hour the span that is counted moves on, and one interval has no rate.
+    comparable = before.activity.ended_since in (now.activity.ended_since, None)
     active, deferred = now.activity.active, now.activity.deferred
     served = {queue for worker in now.workers if worker.alive for queue in worker.queues}
     names = served | {depth.queue for depth in now.depths} | {queue for _, queue in active}
@@ -254,7 +256,7 @@ def _queues(before: Look, now: Look, rate: Callable[[int, int], float]) -> Itera
             retrying=deferred.get((name, State.RETRYING), 0),
             oldest_due_age_ms=round(max(depth.oldest_due_age_s for depth in depths) * 1000) if depths else None,
             has_worker=all(depth.has_worker for depth in depths) if depths else name in served,
-            ended_per_s=None if ended is None else rate(then.get(name, 0), ended.get(name, 0)),
+            ended_per_s=rate(then.get(name, 0), ended.get(name, 0)) if comparable else None,
         )
 
 

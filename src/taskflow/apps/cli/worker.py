@@ -29,6 +29,7 @@ def worker(
     supervised_by: Annotated[UUID | None, typer.Option(hidden=True)] = None,
     incarnation: Annotated[int, typer.Option(hidden=True)] = 0,
     control_fd: Annotated[int, typer.Option(hidden=True)] = -1,
+    board_fd: Annotated[int, typer.Option(hidden=True)] = -1,
 ) -> None:
     """
     Run worker processes on a database that exists.
@@ -50,4 +51,6 @@ def worker(
     if supervised_by is None:
         run_fleet(settings, typer.echo)
     else:
-        run_worker(settings, supervised_by=supervised_by, incarnation=incarnation, control_fd=control_fd)
+        run_worker(
+            settings, supervised_by=supervised_by, incarnation=incarnation, control_fd=control_fd, board_fd=board_fd
+        )

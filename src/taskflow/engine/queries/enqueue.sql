@@ -7,9 +7,10 @@ WITH given AS MATERIALIZED (
     FROM unnest(
         :namespaces::uuid[], :queues::text[], :kinds::text[], :payloads::text[], :priorities::smallint[],
         :retries::smallint[], :timeouts_ms::integer[], :tags::text[], :headers::text[],
-        :run_ats::timestamptz[], :run_afters::interval[]
+        :run_ats::timestamptz[], :run_afters::interval[], :callback_urls::text[]
     ) WITH ORDINALITY AS g(
-        namespace, queue, kind, payload, priority, retries, timeout_ms, tags, headers, run_at, run_after, ord
+        namespace, queue, kind, payload, priority, retries, timeout_ms, tags, headers, run_at, run_after,
+        callback_url, ord
     )
 ), placed AS MATERIALIZED (
     SELECT
@@ -19,10 +20,10 @@ WITH given AS MATERIALIZED (
     FROM given g
 ), body AS (
     INSERT INTO taskflow.job
-        (id, namespace, queue, kind, payload, priority, retries, timeout_ms, tags, headers, created_at)
+        (id, namespace, queue, kind, payload, priority, retries, timeout_ms, tags, headers, callback_url, created_at)
     SELECT
         id, namespace, queue, kind, payload::jsonb, priority, retries, timeout_ms,
-        tags::text[], headers::jsonb, created_at
+        tags::text[], headers::jsonb, callback_url, created_at
     FROM placed
 ), now_ready AS (
     INSERT INTO taskflow.ready (job_id, namespace, queue, kind, priority, run_at, attempt, failures)

@@ -1,6 +1,7 @@
--- End attempts that did not succeed: error, timeout, snooze, cancelled, handed back. Fenced like complete.sql.
+-- End attempts that did not succeed: error, timeout, crash, snooze, cancelled, handed back. Fenced like complete.sql.
 -- A cancel that was asked for meanwhile wins over every outcome that would run the job again.
--- age_s is how long ago the attempt ended; a wait counts from now. Returns what was refused.
+-- age_s is how long ago the attempt ended; a wait counts from now; queue_wait_s is how long the job had been due when it
+-- was claimed. What ended is counted in stat_delta. Returns what was refused.
 -- Locks: the lease rows in id order.
 WITH given AS MATERIALIZED (
     SELECT *
@@ -8,10 +9,11 @@ WITH given AS MATERIALIZED (
         :row_leases::uuid[], :positions::integer[], :job_ids::uuid[], :namespaces::uuid[], :queues::text[],
         :kinds::text[], :priorities::smallint[], :attempts::integer[], :failures::smallint[], :outcomes::text[],
         :states::text[], :waits_s::double precision[], :errors::text[], :reasons::text[],
-        :begun::boolean[], :ages_s::double precision[]
+        :begun::boolean[], :ages_s::double precision[], :crashes::smallint[], :suspects::boolean[],
+        :queue_waits_s::double precision[]
     ) AS g(
         lease_id, position, job_id, namespace, queue, kind, priority, attempt, failures, outcome, state, wait_s,
-        error, reason, has_begun, age_s
+        error, reason, has_begun, age_s, crashes, suspect, queue_wait_s
     )
 ), held AS MATERIALIZED (
     SELECT id, open, cancels, claimed_at
@@ -27,7 +29,7 @@ WITH given AS MATERIALIZED (
 ), won AS MATERIALIZED (
     SELECT
         g.lease_id, g.position, g.job_id, g.namespace, g.queue, g.kind, g.priority, g.attempt, g.failures,
-        g.error::jsonb AS error, g.reason, g.outcome,
+        g.crashes, g.suspect, g.error::jsonb AS error, g.reason, g.outcome, g.queue_wait_s,
         CASE
             WHEN g.state IN ('pending', 'retrying', 'scheduled') AND h.cancels ? g.position::text THEN 'cancelled'
             ELSE g.state
@@ -46,14 +48,31 @@ WITH given AS MATERIALIZED (
         job_id, namespace, queue, kind, state, CASE WHEN state = 'failed' THEN reason END,
         attempt, failures, error, started_at, at
     FROM won WHERE state IN ('failed', 'cancelled')
+), counted AS (
+    INSERT INTO taskflow.stat_delta (namespace, hour, queue, kind, state, measure, bucket, jobs)
+    SELECT
+        namespace, hour, queue, kind, state, CASE WHEN grouping(run) = 0 THEN 'run' ELSE 'wait' END,
+        coalesce(run, wait), count(*)
+    FROM (
+        SELECT
+            namespace, queue, kind, state, date_bin('1 hour', at, '2000-01-01 00:00:00+00') AS hour,
+            CASE
+                WHEN started_at IS NULL THEN 0
+                ELSE taskflow.stat_bucket(date_part('epoch', at - started_at))
+            END AS run,
+            taskflow.stat_bucket(queue_wait_s) AS wait
+        FROM won
+        WHERE state IN ('failed', 'cancelled')
+    ) AS ended
+    GROUP BY GROUPING SETS ((namespace, queue, kind, state, hour, run), (namespace, queue, kind, state, hour, wait))
 ), later AS (
-    INSERT INTO taskflow.deferred (job_id, namespace, queue, kind, priority, run_at, attempt, failures, state)
-    SELECT job_id, namespace, queue, kind, priority, run_at, attempt, failures, state
+    INSERT INTO taskflow.deferred (job_id, namespace, queue, kind, priority, run_at, attempt, failures, crashes, suspect, state)
+    SELECT job_id, namespace, queue, kind, priority, run_at, attempt, failures, crashes, suspect, state
     FROM won WHERE state IN ('retrying', 'scheduled')
 ), again AS (
     -- Handed back: due since the claim, so that it stands before what came later.
-    INSERT INTO taskflow.ready (job_id, namespace, queue, kind, priority, run_at, attempt, failures)
-    SELECT job_id, namespace, queue, kind, priority, claimed_at, attempt, failures
+    INSERT INTO taskflow.ready (job_id, namespace, queue, kind, priority, run_at, attempt, failures, crashes, suspect)
+    SELECT job_id, namespace, queue, kind, priority, claimed_at, attempt, failures, crashes, suspect
     FROM won WHERE state = 'pending'
 ), history AS (
     INSERT INTO taskflow.attempt_log

@@ -9,7 +9,7 @@ SELECT
     EXISTS (
         SELECT FROM taskflow.worker w
         WHERE w.queues @> ARRAY[c.queue] AND w.kinds @> ARRAY[c.kind]
-          AND w.heartbeat_at >= coalesce(:now::timestamptz, now()) - :lease_s::double precision * interval '1 second'
+          AND w.heartbeat_at >= coalesce(:now::timestamptz, now()) - coalesce(w.lease_s, :lease_s::double precision) * interval '1 second'
     ) AS has_worker
 FROM counted c
 GROUP BY c.queue, c.kind

@@ -11,7 +11,8 @@ WITH held AS MATERIALIZED (
       AND get_bit(l.open, u.ord::integer - 1) = 1
 )
 SELECT
-    j.id, j.namespace, j.queue, j.kind, j.payload, j.priority, j.retries, j.timeout_ms, j.tags, j.headers, j.created_at,
+    j.id, j.namespace, j.queue, j.kind, j.payload, j.priority, j.retries, j.timeout_ms, j.tags, j.headers, j.callback_url,
+    j.created_at,
     CASE
         WHEN r.job_id IS NOT NULL THEN 'pending'
         WHEN f.job_id IS NOT NULL THEN f.state
@@ -36,7 +37,7 @@ LEFT JOIN LATERAL (
 ) d ON true
 LEFT JOIN LATERAL (
     SELECT x.started_at, x.error FROM taskflow.attempt_log x
-    WHERE x.job_id = j.id AND x.finished_at >= j.created_at - interval '1 hour' AND x.outcome IN ('error', 'timeout')
+    WHERE x.job_id = j.id AND x.finished_at >= j.created_at - interval '1 hour' AND x.outcome IN ('error', 'timeout', 'crashed')
     ORDER BY x.attempt DESC
     LIMIT 1
 ) a ON true

@@ -1,4 +1,4 @@
--- Run a failed job again: the same job, its history kept, its failures forgiven, its attempts counted on.
+-- Run a failed job again: the same job, its history kept, its failures and crashes forgiven, its attempts counted on.
 -- Locks: its done row, so that of two replays one finds nothing. Index: done_job.
 WITH failed AS (
     DELETE FROM taskflow.done d

@@ -1,14 +1,20 @@
 -- Take back whole leases: each job still open becomes ready again (or cancelled, if that was asked for), uncharged.
+-- Jobs of :suspects were running when their process died (NULL: nobody knows, all of them) and run alone next.
 -- Whoever deletes the lease row does it; a flush that comes later finds no row and is refused.
--- Locks: the lease rows. Index: job's primary key. Returns the queues that got jobs.
+-- A job that ends here is counted in stat_delta. Locks: the lease rows. Index: job's primary key. Returns the queues that
+-- got jobs, and which of the cancelled have consequences: the caller settles them in the same transaction.
 WITH gone AS (
     DELETE FROM taskflow.lease l
     WHERE l.id = ANY(:lease_ids::uuid[])
-    RETURNING l.id, l.job_ids, l.attempts, l.failures, l.open, l.cancels, l.claimed_at
+    RETURNING l.id, l.job_ids, l.attempts, l.failures, l.open, l.cancels, l.marks, l.claimed_at
 ), back AS MATERIALIZED (
     SELECT
         j.id AS job_id, j.namespace, j.queue, j.kind, j.priority, u.attempt, u.failures, gone.claimed_at,
+        j.callback_url IS NOT NULL OR j.kind = 'deliver_webhook' AS settles,
         coalesce(gone.cancels ? (u.ord - 1)::text, false) AS cancelled,
+        coalesce((gone.marks -> (u.ord - 1)::text ->> 0)::smallint, 0) AS crashes,
+        coalesce((gone.marks -> (u.ord - 1)::text ->> 1)::boolean, false)
+            OR coalesce(u.job_id = ANY(:suspects::uuid[]), true) AS suspect,
         coalesce(:now::timestamptz, statement_timestamp()) AS at
     FROM gone
     CROSS JOIN unnest(gone.job_ids, gone.attempts, gone.failures)
@@ -16,14 +22,22 @@ WITH gone AS (
     CROSS JOIN LATERAL (SELECT * FROM taskflow.job x WHERE x.id = u.job_id LIMIT 1) AS j
     WHERE get_bit(gone.open, u.ord::integer - 1) = 1
 ), again AS (
-    INSERT INTO taskflow.ready (job_id, namespace, queue, kind, priority, run_at, attempt, failures)
-    SELECT job_id, namespace, queue, kind, priority, claimed_at, attempt, failures FROM back WHERE NOT cancelled
+    INSERT INTO taskflow.ready (job_id, namespace, queue, kind, priority, run_at, attempt, failures, crashes, suspect)
+    SELECT job_id, namespace, queue, kind, priority, claimed_at, attempt, failures, crashes, suspect
+    FROM back WHERE NOT cancelled
 ), ended AS (
     INSERT INTO taskflow.done
         (job_id, namespace, queue, kind, state, attempt, failures, started_at, finished_at)
     SELECT job_id, namespace, queue, kind, 'cancelled', attempt, failures, claimed_at, at FROM back WHERE cancelled
+), counted AS (
+    INSERT INTO taskflow.stat_delta (namespace, hour, queue, kind, state, measure, bucket, jobs)
+    SELECT
+        namespace, date_bin('1 hour', at, '2000-01-01 00:00:00+00'), queue, kind, 'cancelled', 'run',
+        taskflow.stat_bucket(date_part('epoch', at - claimed_at)), 1
+    FROM back WHERE cancelled
 ), history AS (
     INSERT INTO taskflow.attempt_log (job_id, namespace, attempt, outcome, started_at, finished_at)
     SELECT job_id, namespace, attempt, :outcome::text, claimed_at, at FROM back
 )
-SELECT queue, count(*)::integer AS jobs FROM back GROUP BY queue ORDER BY queue;
+SELECT queue, count(*)::integer AS jobs, array_agg(job_id) FILTER (WHERE cancelled AND settles) AS ended
+FROM back GROUP BY queue ORDER BY queue;

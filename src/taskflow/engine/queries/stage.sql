@@ -10,9 +10,9 @@ WITH due AS (
         LIMIT :limit
         FOR UPDATE SKIP LOCKED
     ))
-    RETURNING job_id, namespace, queue, kind, priority, run_at, attempt, failures
+    RETURNING job_id, namespace, queue, kind, priority, run_at, attempt, failures, crashes, suspect
 ), now_ready AS (
-    INSERT INTO taskflow.ready (job_id, namespace, queue, kind, priority, run_at, attempt, failures)
-    SELECT job_id, namespace, queue, kind, priority, run_at, attempt, failures FROM due
+    INSERT INTO taskflow.ready (job_id, namespace, queue, kind, priority, run_at, attempt, failures, crashes, suspect)
+    SELECT job_id, namespace, queue, kind, priority, run_at, attempt, failures, crashes, suspect FROM due
 )
 SELECT queue, count(*)::integer AS jobs FROM due GROUP BY queue ORDER BY queue;

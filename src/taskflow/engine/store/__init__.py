@@ -1,31 +1,28 @@
 """
 The engine's statements, and nothing but them: the only package that runs engine SQL (from `queries/*.sql`).
 
-Each method is one statement on the connection it is given, so callers decide what commits together. Values of
-`engine.job` go in and come out; a claim is named in every write about an attempt, and what PostgreSQL refused is
-returned, never assumed.
+Each method is one statement on the connection it is given, so callers decide what commits together; one that ends jobs
+whose ends have consequences is a transaction of two. Values of `engine.job` go in and come out; a claim is named in
+every write about an attempt, and what PostgreSQL refused is returned, never assumed.
 
 Time is the database's. *now* exists for tests, which move it: None, as in production, means its clock.
 """
 
-from taskflow.engine.store.attempts import AttemptStatements, new_lease_id
+from taskflow.engine.store.attempts import new_lease_id
 from taskflow.engine.store.base import LEASE_S
-from taskflow.engine.store.jobs import JobStatements
-from taskflow.engine.store.leading import VACUUMED, LeaderStatements
-from taskflow.engine.store.reading import DEAD_LETTER_ROWS, DEPTH_ROWS, MAX_ID, ReadStatements, id_floor
-from taskflow.engine.store.workers import WorkerStatements
+from taskflow.engine.store.leading import VACUUMED
+from taskflow.engine.store.reading import DEAD_LETTER_ROWS, DEPTH_ROWS, id_floor
+from taskflow.engine.store.statistics import LIVE_ACTIVE, LIVE_ROWS
+from taskflow.engine.store.whole import Store
 
 __all__ = [
     "DEAD_LETTER_ROWS",
     "DEPTH_ROWS",
     "LEASE_S",
-    "MAX_ID",
+    "LIVE_ACTIVE",
+    "LIVE_ROWS",
     "VACUUMED",
     "Store",
     "id_floor",
     "new_lease_id",
 ]
-
-
-class Store(JobStatements, AttemptStatements, ReadStatements, WorkerStatements, LeaderStatements):
-    """See the module. Stateless but for *now*; share one."""

@@ -1,14 +1,14 @@
 """Statements about attempts: claim, end, take back. Each names the claim it is about."""
 
 import time
-from collections.abc import Iterable, Sequence
-from uuid import uuid4
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from uuid import UUID, uuid4
 
 import asyncpg
 import msgspec
 
 from taskflow.db.query import Connection
-from taskflow.engine.job import Claim, LeaseId, NewLogLine, Outcome, OutcomeKind, WorkerId
+from taskflow.engine.job import Claim, JobId, LeaseId, NewLogLine, Outcome, OutcomeKind, WorkerId
 from taskflow.engine.record import OwnLease
 from taskflow.engine.store.base import LEASE_S, QUERIES, StoreBase
 
@@ -29,6 +29,7 @@ class AttemptStatements(StoreBase):
         kinds: Sequence[str],
         limit: int,
         lease_id: LeaseId | None = None,
+        namespace: UUID | None = None,
     ) -> list[Claim]:
         """
         Take up to *limit* ready jobs under one new lease.
@@ -45,6 +46,7 @@ class AttemptStatements(StoreBase):
             kinds=kinds,
             limit=limit,
             lease_id=lease_id,
+            namespace=namespace,
         )
         return [
             Claim(
@@ -63,17 +65,21 @@ class AttemptStatements(StoreBase):
                 timeout_s=timeout_ms / 1000,
                 headers=_decode_json(headers) if headers else {},
                 queue_wait_s=max(queue_wait_s, 0.0),
+                crashes=crashes,
+                suspect=suspect,
+                settles=settles,
             )
             for (
-                position, job_id, attempt, failures, namespace, kind, queue, priority,
-                payload, retries, timeout_ms, headers, queue_wait_s,
+                position, job_id, attempt, failures, crashes, suspect, namespace, kind, queue, priority,
+                payload, retries, timeout_ms, headers, settles, queue_wait_s,
             ) in rows
         ]  # fmt: skip
 
     async def complete(self, connection: Connection, outcomes: Sequence[Outcome]) -> list[Outcome]:
         """Write down attempts that succeeded; return those that were refused because their claim was taken back."""
-        if not outcomes:
-            return []
+        return await self._end(connection, outcomes, self._complete)
+
+    async def _complete(self, connection: Connection, outcomes: Sequence[Outcome]) -> list[Outcome]:
         claims = [outcome.claim for outcome in outcomes]
         lease_ids, masks = _masks(claims)
         rows = await QUERIES["complete"].fetch(
@@ -91,13 +97,15 @@ class AttemptStatements(StoreBase):
             failures=[outcome.failures for outcome in outcomes],
             results=[outcome.result for outcome in outcomes],
             ages_s=self._ages_s(outcomes),
+            waits_s=[claim.queue_wait_s for claim in claims],
         )
         return _pick(outcomes, rows)
 
     async def finish(self, connection: Connection, outcomes: Sequence[Outcome]) -> list[Outcome]:
         """Write down attempts that came to anything but success; return those that were refused."""
-        if not outcomes:
-            return []
+        return await self._end(connection, outcomes, self._finish)
+
+    async def _finish(self, connection: Connection, outcomes: Sequence[Outcome]) -> list[Outcome]:
         claims = [outcome.claim for outcome in outcomes]
         lease_ids, masks = _masks(claims)
         rows = await QUERIES["finish"].fetch(
@@ -121,8 +129,35 @@ class AttemptStatements(StoreBase):
             reasons=[outcome.failure_reason for outcome in outcomes],
             begun=[outcome.duration_s is not None for outcome in outcomes],
             ages_s=self._ages_s(outcomes),
+            crashes=[outcome.crashes for outcome in outcomes],
+            suspects=[outcome.suspect for outcome in outcomes],
+            queue_waits_s=[claim.queue_wait_s for claim in claims],
         )
         return _pick(outcomes, rows)
+
+    async def _end(
+        self,
+        connection: Connection,
+        outcomes: Sequence[Outcome],
+        write: Callable[[Connection, Sequence[Outcome]], Awaitable[list[Outcome]]],
+    ) -> list[Outcome]:
+        """Write *outcomes*: one statement, or a transaction of two if any of them may have consequences."""
+        if not outcomes:
+            return []
+        settling = [outcome for outcome in outcomes if outcome.claim.settles]
+        if not settling:
+            return await write(connection, outcomes)
+        async with connection.transaction():
+            refused = await write(connection, outcomes)
+            lost = {(outcome.claim.lease_id, outcome.claim.position) for outcome in refused}
+            ended = [
+                outcome.claim.job_id
+                for outcome in settling
+                if (outcome.claim.lease_id, outcome.claim.position) not in lost
+            ]
+            if ended:  # or going to run again: settling those changes nothing
+                await self.settle(connection, ended)
+        return refused
 
     def _ages_s(self, outcomes: Sequence[Outcome]) -> list[float]:
         """How long ago attempts ended; for a clock that tests move, now."""
@@ -152,16 +187,16 @@ class AttemptStatements(StoreBase):
         settled = {(row["lease_id"], row["position"]) for row in rows}
         return [outcome for outcome in refused if (outcome.claim.lease_id, outcome.claim.position) not in settled]
 
-    async def write_logs(self, connection: Connection, lines: Sequence[NewLogLine], *, written_at_s: float) -> None:
+    async def write_logs(self, connection: Connection, lines: Sequence[NewLogLine], *, written_at_s: float) -> int:
         """
-        Append lines in order; those of a claim that was taken back are dropped.
+        Append lines in order and return how many; those of a claim that was taken back are dropped.
 
         Args:
             written_at_s: the present value of the monotonic clock that the lines were stamped with.
         """
         if not lines:
-            return
-        await QUERIES["write_logs"].execute(
+            return 0
+        status = await QUERIES["write_logs"].execute(
             connection,
             now=self._now(),
             lease_ids=[line.claim.lease_id for line in lines],
@@ -173,16 +208,33 @@ class AttemptStatements(StoreBase):
             messages=[line.message for line in lines],
             ages_s=[written_at_s - line.written_s for line in lines],
         )
+        return int(status.rpartition(" ")[2])  # INSERT 0 n
 
     # Taking back ----------------------------------------------------------------------------------------------------
 
     async def return_leases(
-        self, connection: Connection, lease_ids: Sequence[LeaseId], outcome: OutcomeKind
+        self,
+        connection: Connection,
+        lease_ids: Sequence[LeaseId],
+        outcome: OutcomeKind,
+        *,
+        suspects: Sequence[JobId] | None = (),
     ) -> dict[str, int]:
-        """Make every open job of these leases ready again, uncharged; return how many per queue."""
+        """
+        Make every open job of these leases ready again, uncharged; return how many per queue.
+
+        Args:
+            suspects: those that were running when their process died, and run alone next; None for all, when nobody
+                knows which were.
+        """
         if not lease_ids:
             return {}
-        rows = await QUERIES["return_leases"].fetch(connection, now=self._now(), lease_ids=lease_ids, outcome=outcome)
+        async with connection.transaction():
+            rows = await QUERIES["return_leases"].fetch(
+                connection, now=self._now(), lease_ids=lease_ids, outcome=outcome, suspects=suspects
+            )
+            if ended := [job_id for row in rows for job_id in row["ended"] or ()]:
+                await self.settle(connection, ended)
         return {row["queue"]: row["jobs"] for row in rows}
 
     async def list_own_leases(self, connection: Connection, *, worker_id: WorkerId, incarnation: int) -> list[OwnLease]:

@@ -1,13 +1,13 @@
 """What every part of the store shares: the statements, the clock that tests move, how errors are stored."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
 import msgspec
 
-from taskflow.db.query import load_queries
-from taskflow.engine.job import JobError
+from taskflow.db.query import Connection, load_queries
+from taskflow.engine.job import JobError, JobId
 
 LEASE_S = 15.0  # a worker that has not proved life for this long is dead
 
@@ -20,3 +20,7 @@ class StoreBase:
 
     def __init__(self, now: Callable[[], datetime | None] = lambda: None) -> None:
         self._now = now
+
+    async def settle(self, connection: Connection, job_ids: Sequence[JobId]) -> None:
+        """Write what follows from *job_ids* having ended, in the transaction that ended them."""
+        await QUERIES["settle"].execute(connection, job_ids=job_ids, now=self._now())

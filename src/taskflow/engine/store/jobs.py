@@ -34,6 +34,7 @@ class JobStatements(StoreBase):
             headers=[_encode(job.headers).decode() if job.headers else "{}" for job in jobs],
             run_ats=[job.run_at for job in jobs],
             run_afters=[job.run_after for job in jobs],
+            callback_urls=[job.callback_url for job in jobs],
         )
         return [
             Enqueued(
@@ -60,6 +61,15 @@ class JobStatements(StoreBase):
 
     async def cancel_waiting(self, connection: Connection, body: JobBody) -> bool:
         """Cancel a job that is pending, scheduled or retrying; False if it is none of these (any more)."""
+        if not body.settles:
+            return await self._cancel_waiting(connection, body)
+        async with connection.transaction():
+            cancelled = await self._cancel_waiting(connection, body)
+            if cancelled:
+                await self.settle(connection, [body.id])
+        return cancelled
+
+    async def _cancel_waiting(self, connection: Connection, body: JobBody) -> bool:
         row = await QUERIES["cancel_waiting"].fetchrow(connection, now=self._now(), job_id=body.id)
         return row is not None
 

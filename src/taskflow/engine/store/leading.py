@@ -5,7 +5,7 @@ from taskflow.engine.job import WorkerId
 from taskflow.engine.record import DeadEntries, Leadership, Term
 from taskflow.engine.store.base import LEASE_S, QUERIES, StoreBase
 
-VACUUMED = ("ready", "lease", "deferred")  # the tables on the claim path
+VACUUMED = ("ready", "lease", "deferred", "stat_delta")  # tables whose rows come and go within seconds
 
 
 class LeaderStatements(StoreBase):

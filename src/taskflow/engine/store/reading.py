@@ -128,15 +128,18 @@ class ReadStatements(StoreBase):
         ]
 
     async def read_activity(self, connection: Connection) -> Activity:
-        """Return what goes on now: three looks, none of them at more than `DEPTH_ROWS` jobs."""
+        """Return what goes on now: four looks, none of them at more than `DEPTH_ROWS` jobs."""
         written = await QUERIES["count_written"].fetchrow(connection)
         assert written is not None, "an aggregate without GROUP BY returns a row"
         active = await QUERIES["count_active"].fetch(connection, limit=DEPTH_ROWS)
         deferred = await QUERIES["count_deferred"].fetch(connection, limit=DEPTH_ROWS)
+        ended = await QUERIES["count_ended"].fetch(connection, now=self._now())
         return Activity(
             written=Written(**written),
             active={(row["worker_id"], row["queue"]): row["jobs"] for row in active},
             deferred={(row["queue"], State(row["state"])): row["jobs"] for row in deferred},
+            ended={row["queue"]: row["jobs"] for row in ended},
+            ended_since=ended[0]["since"] if ended else None,
         )
 
 
@@ -173,4 +176,5 @@ def _job(row: asyncpg.Record) -> Job:
         result=_decode_json(row["result"]) if row["result"] else None,
         error=decode_error(row["error"]) if row["error"] else None,
         failure_reason=FailureReason(row["failure_reason"]) if row["failure_reason"] else None,
+        callback_url=row["callback_url"],
     )

@@ -40,10 +40,13 @@ CREATE TABLE taskflow.job (
     tags text[] NOT NULL,
     headers jsonb NOT NULL,
     created_at timestamptz NOT NULL,
+    callback_url text,
     PRIMARY KEY (id)
 ) PARTITION BY RANGE (id);
 CREATE INDEX job_list ON taskflow.job (namespace, id);
 
+-- crashes counts how often a job has ended its own child process; suspect says that it was running when a process died,
+-- so that it runs alone next. Hardly any job has either.
 -- The key of ready and of deferred is made after the other index: of two that would cost the same, the planner takes the
 -- younger, and while a table is empty all cost the same.
 CREATE TABLE taskflow.ready (
@@ -54,7 +57,9 @@ CREATE TABLE taskflow.ready (
     priority smallint NOT NULL,
     run_at timestamptz NOT NULL,
     attempt integer NOT NULL,
-    failures smallint NOT NULL
+    failures smallint NOT NULL,
+    crashes smallint NOT NULL DEFAULT 0,
+    suspect boolean NOT NULL DEFAULT false
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_delay = 0);
 CREATE INDEX ready_claim ON taskflow.ready (queue, priority DESC, run_at, job_id);
 ALTER TABLE taskflow.ready ADD PRIMARY KEY (job_id);
@@ -68,12 +73,15 @@ CREATE TABLE taskflow.deferred (
     run_at timestamptz NOT NULL,
     attempt integer NOT NULL,
     failures smallint NOT NULL,
-    state text NOT NULL CHECK (state IN ('scheduled', 'retrying'))
+    state text NOT NULL CHECK (state IN ('scheduled', 'retrying')),
+    crashes smallint NOT NULL DEFAULT 0,
+    suspect boolean NOT NULL DEFAULT false
 ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
 CREATE INDEX deferred_due ON taskflow.deferred (run_at, job_id);
 ALTER TABLE taskflow.deferred ADD PRIMARY KEY (job_id);
 
 -- Position p (0 up) of job_ids, attempts and failures belongs to bit p of open. cancels: {"p": when it was asked}.
+-- marks: {"p": [crashes, suspect]} of jobs that have either; NULL for nearly every lease.
 -- id is random on purpose: a sequence may repeat a value after a crash, and this is the fence.
 CREATE TABLE taskflow.lease (
     id uuid PRIMARY KEY,
@@ -84,7 +92,8 @@ CREATE TABLE taskflow.lease (
     failures smallint[] NOT NULL,
     open bit varying NOT NULL,
     cancels jsonb,
-    claimed_at timestamptz NOT NULL
+    claimed_at timestamptz NOT NULL,
+    marks jsonb
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000,
         autovacuum_vacuum_cost_delay = 0);
 
@@ -129,9 +138,71 @@ CREATE TABLE taskflow.job_log (
 ) PARTITION BY RANGE (at);
 CREATE INDEX job_log_job ON taskflow.job_log (job_id, seq);
 
+-- Consequences --------------------------------------------------------------------------------------------------
+
+-- What follows from jobs having ended, written in the transaction that ends them: one does not happen without the other.
+-- Every path that ends jobs calls this for those that need it (their claim `settles`), as a second statement: the rows
+-- in done must be visible. Ids of jobs that have not ended, or were settled before, change nothing.
+--
+--   a callback_url   a delivery, and the engine's own job that makes it (namespace 1, which belongs to nobody)
+--   a delivery's job what became of it is noted in its delivery
+--
+-- settled_at is for tests, which move time. Locks: the rows in webhook_delivery of deliveries that ended.
+-- Indexes: the primary keys of job and webhook_delivery, done_job.
+CREATE FUNCTION taskflow.settle(job_ids uuid[], settled_at timestamptz DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+    system_namespace CONSTANT uuid := '00000000-0000-0000-0000-000000000001';
+BEGIN
+    WITH /* taskflow:settle */ ended AS MATERIALIZED (
+        SELECT
+            j.id, j.namespace, j.kind, j.callback_url, j.headers, d.state, d.error ->> 'message' AS error, d.finished_at,
+            coalesce(settled_at, statement_timestamp()) + row_number() OVER (ORDER BY j.id) * interval '1 microsecond'
+                AS at
+        FROM unnest(job_ids) AS wanted(id)
+        CROSS JOIN LATERAL (SELECT * FROM taskflow.job x WHERE x.id = wanted.id LIMIT 1) j
+        CROSS JOIN LATERAL (
+            SELECT * FROM taskflow.done x
+            WHERE x.namespace = j.namespace AND x.state = ANY('{completed,failed,cancelled}'::text[])
+              AND x.job_id = j.id AND x.finished_at >= j.created_at - interval '1 hour'
+            LIMIT 1
+        ) d
+    ), delivery AS (
+        -- A job that is replayed ends again, and that is told again; the same end is told once.
+        INSERT INTO taskflow.webhook_delivery
+            (id, namespace, job_id, kind, event, error, ended_at, status, created_at)
+        SELECT taskflow.uuid_v7(at), namespace, id, kind, 'job.' || state, error, finished_at, 'pending', at
+        FROM ended WHERE callback_url IS NOT NULL
+        ON CONFLICT (job_id, ended_at) DO NOTHING
+        RETURNING id, namespace, job_id, created_at
+    ), body AS (
+        INSERT INTO taskflow.job
+            (id, namespace, queue, kind, payload, priority, retries, timeout_ms, tags, headers, created_at)
+        SELECT
+            v.id, system_namespace, 'webhooks', 'deliver_webhook',
+            jsonb_build_object('jobId', v.job_id, 'namespace', v.namespace), 5, 9, 120000, '{}', e.headers, v.created_at
+        FROM delivery v
+        JOIN ended e ON e.id = v.job_id
+    ), now_ready AS (
+        INSERT INTO taskflow.ready (job_id, namespace, queue, kind, priority, run_at, attempt, failures)
+        SELECT id, system_namespace, 'webhooks', 'deliver_webhook', 5, created_at, 0, 0 FROM delivery
+    )
+    UPDATE taskflow.webhook_delivery v
+    SET (status, settled_at) = (
+        SELECT CASE e.state WHEN 'completed' THEN 'delivered' ELSE 'failed' END, e.finished_at
+        FROM ended e WHERE e.id = v.id
+    )
+    -- An array can only be looked up by index, whatever statistics say of a table that was empty.
+    WHERE v.id = ANY(ARRAY(
+        SELECT id FROM ended WHERE ended.kind = 'deliver_webhook' AND ended.namespace = system_namespace
+    ));
+END
+$$;
+
 -- Workers -------------------------------------------------------------------------------------------------------
 
--- One row per supervisor. heartbeat_at is in no index, so that a beat is a HOT update.
+-- One row per supervisor, or per worker that works over HTTP: that one has a namespace, whose jobs alone it is given, and
+-- perhaps a lease of its own choice (NULL: the usual one). heartbeat_at is in no index, so that a beat is a HOT update.
 CREATE TABLE taskflow.worker (
     id uuid PRIMARY KEY,
     host text NOT NULL,
@@ -140,10 +211,13 @@ CREATE TABLE taskflow.worker (
     kinds text[] NOT NULL,
     concurrency integer NOT NULL,
     started_at timestamptz NOT NULL,
-    heartbeat_at timestamptz NOT NULL
+    heartbeat_at timestamptz NOT NULL,
+    namespace uuid,
+    lease_s double precision
 ) WITH (fillfactor = 50);
 
--- Every schema that a kind ever had; the one published last validates new payloads.
+-- Every schema that a kind ever had; the one published last validates new payloads. namespace is whose workers published
+-- it over HTTP (NULL: the deployment's own); a name that one of them has, no other may publish.
 CREATE TABLE taskflow.kind (
     name text NOT NULL,
     schema_hash text NOT NULL,
@@ -153,6 +227,7 @@ CREATE TABLE taskflow.kind (
     retries smallint NOT NULL,
     timeout_ms integer NOT NULL,
     published_at timestamptz NOT NULL,
+    namespace uuid,
     PRIMARY KEY (name, schema_hash)
 );
 

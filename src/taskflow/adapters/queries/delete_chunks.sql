@@ -1,0 +1,3 @@
+-- Delete all chunks of some blobs. Locks: those rows. Index: file_chunk's primary key.
+DELETE FROM taskflow.file_chunk
+WHERE file_id = ANY(:blob_ids::uuid[]);

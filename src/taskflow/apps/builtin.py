@@ -1,0 +1,55 @@
+"""The built-in kinds, wired to the adapters that the settings name: what a worker process of ours runs."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from taskflow.adapters.fetch import Fetcher
+from taskflow.adapters.mail import FileSender, SmtpSender
+from taskflow.apps.data_dir import DataDirectory
+from taskflow.apps.settings import Settings
+from taskflow.db.pool import Database
+from taskflow.engine.client import Engine
+from taskflow.engine.registry import Registry
+from taskflow.handlers import email, webhook
+from taskflow.http.secret import RootSecret
+
+
+class Builtin:
+    """
+    The registry and what its handlers stand on, which `lifespan` opens and closes.
+
+    Deliveries are signed with the root secret: a process that was not told it leaves them to others.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        assert settings.database_url is not None, "given by the supervisor"
+        self._database = Database(
+            settings.database_url, max_size=2, application_name="taskflow-handlers", patience_s=1.0
+        )
+        self.registry = Registry()
+        sender = (
+            SmtpSender(settings.smtp_url, sender=settings.mail_from)
+            if settings.smtp_url
+            else FileSender(DataDirectory(settings.data_dir).mail, sender=settings.mail_from)
+        )
+        fetcher = Fetcher(allow_loopback=settings.is_development)
+        email.register(self.registry, sender, retries=settings.max_retries, timeout_s=settings.job_timeout_s)
+        if settings.secret_key is not None:
+            deliverer = webhook.Deliverer(
+                self._database,
+                Engine(self._database),
+                fetcher,
+                RootSecret(settings.secret_key.encode()),
+                timeout_s=settings.webhook_timeout_s,
+                max_retries=settings.webhook_max_retries,
+            )
+            webhook.register(self.registry, deliverer)
+
+    @asynccontextmanager
+    async def lifespan(self) -> AsyncIterator[Mapping[str, Any]]:
+        await self._database.start()
+        try:
+            yield {}
+        finally:
+            await self._database.stop()

@@ -1,0 +1,10 @@
+"""Deliveries of callbacks."""
+
+from taskflow.db.migrations.script import run_sql
+
+revision = "0004"
+down_revision = "0002"
+
+
+def upgrade() -> None:
+    run_sql("0004_pre_webhooks.sql")

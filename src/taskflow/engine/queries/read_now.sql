@@ -1,0 +1,2 @@
+-- What the time is. Locks: none.
+SELECT coalesce(:now::timestamptz, statement_timestamp());

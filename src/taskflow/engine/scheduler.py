@@ -1,0 +1,186 @@
+"""
+Fires schedules: the leader's duty that submits their jobs when they are due.
+
+One transaction locks schedules that are due, submits their jobs, writes each instant into the ledger and moves the
+schedules on. So an instant has its job exactly when it has its row: killed on any line, nothing of it has happened, and
+the next leader finds the schedule still due; two leaders at once are kept apart by the duty's lock, and if that were
+not there, by the locks of the rows. The time is the database's alone, read with the rows.
+
+A schedule that cannot fire (its kind is gone, its payload no longer fits) says so in its ledger and holds up no other.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from taskflow.db.pool import Database
+from taskflow.db.query import Connection
+from taskflow.engine.job import JobId, NewJob
+from taskflow.engine.leader import Leader
+from taskflow.engine.schedule import (
+    KEPT_TICKS_DAYS,
+    MAX_DETAIL_CHARS,
+    Overlap,
+    Schedule,
+    Tick,
+    TickOutcome,
+    decide,
+)
+from taskflow.engine.store import Store
+from taskflow.engine.submission import Submission, describe
+from taskflow.kernel.errors import Invalid, PayloadTooLarge
+from taskflow.telemetry.log import get_logger
+from taskflow.telemetry.metrics import SCHEDULE_TICKS
+
+DUTY = 5
+PAUSE_CAP_S = 1.0  # how late a schedule may fire that was made due sooner than what was seen at the last look
+PAUSE_FLOOR_S = 0.02
+HELD_PAUSE_S = 0.1  # when what is due is locked by somebody who changes it
+MAX_SCHEDULES = 50  # per transaction; with `catchup: all` each may submit ten jobs
+BROKEN_RETRY = timedelta(hours=1)  # a schedule whose times cannot be told here is looked at again after so long
+PRUNE_PAUSE = timedelta(hours=1)
+PRUNE_ROWS = 5000
+
+_log = get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Fate:
+    """What is being decided about one due schedule."""
+
+    schedule: Schedule
+    next_at: datetime | None
+    fire_ats: Sequence[datetime] = ()
+    ticks: list[Tick] = field(default_factory=list)
+
+
+class Scheduler:
+    """`tick` fires once; see `leader.run_duty`."""
+
+    def __init__(
+        self, database: Database, store: Store, leader: Leader, *, wake: Callable[[Iterable[str]], None]
+    ) -> None:
+        self._database = database
+        self._store = store
+        self._leader = leader
+        self._wake = wake
+        self._submission = Submission(store)
+        self._prune_due_at: datetime | None = None
+
+    async def tick(self) -> float:
+        if self._leader.held_s is None:
+            return PAUSE_CAP_S
+        async with self._database.acquire() as connection:
+            next_s = await self._store.next_schedule_s(connection)
+        if next_s is None:
+            return PAUSE_CAP_S
+        if next_s > 0:
+            return min(max(next_s, PAUSE_FLOOR_S), PAUSE_CAP_S)
+        fired = await self.fire()
+        if fired == MAX_SCHEDULES:
+            return 0.0
+        return PAUSE_FLOOR_S if fired else HELD_PAUSE_S
+
+    async def fire(self) -> int:
+        """Do what is due, in one transaction; return how many schedules that were."""
+        async with self._database.transaction() as connection:
+            if not await self._store.try_duty_lock(connection, DUTY):
+                return 0
+            schedules, now = await self._store.take_due_schedules(connection, limit=MAX_SCHEDULES)
+            if now is None:
+                return 0
+            fates = [await self._decide(schedule, now) for schedule in schedules]
+            jobs = await self._submit(connection, fates)
+            ticks = [(fate.schedule.plan.namespace, tick) for fate in fates for tick in fate.ticks]
+            await self._store.insert_ticks(connection, ticks)
+            await self._store.advance_schedules(
+                connection, [(fate.schedule.id, fate.next_at, _latest(fate)) for fate in fates]
+            )
+            if self._prune_due_at is None or now >= self._prune_due_at:
+                await self._store.prune_ticks(connection, kept_days=KEPT_TICKS_DAYS, limit=PRUNE_ROWS)
+                self._prune_due_at = now + PRUNE_PAUSE
+        self._wake({job.queue for job in jobs})
+        for fate in fates:
+            _report(fate)
+        return len(fates)
+
+    async def _decide(self, schedule: Schedule, now: datetime) -> _Fate:
+        await asyncio.sleep(0)  # arithmetic of rare dates takes milliseconds; the heartbeat shall not wait for fifty
+        try:
+            due = decide(schedule, now)
+        except ValueError as error:
+            broken = Tick(schedule.id, schedule.next_at or now, TickOutcome.FAILED, detail=_cut(str(error)))
+            return _Fate(schedule, now + BROKEN_RETRY, ticks=[broken])
+        fate = _Fate(schedule, due.next_at, due.fire_ats)
+        if due.missed is not None:
+            first, last = due.missed
+            fate.ticks.append(Tick(schedule.id, first, TickOutcome.MISSED, missed_until=last))
+        return fate
+
+    async def _submit(self, connection: Connection, fates: Sequence[_Fate]) -> list[NewJob]:
+        """Submit the jobs of all instants that want one, and add the instants' ticks."""
+        known = await self._store.find_ticks(
+            connection,
+            [(fate.schedule.id, at) for fate in fates for at in (*fate.fire_ats, *(t.fire_at for t in fate.ticks))],
+        )
+        for fate in fates:  # only a clock that was set back brings an instant again
+            fate.ticks = [tick for tick in fate.ticks if (fate.schedule.id, tick.fire_at) not in known]
+        before = {
+            fate.schedule.id: fate.schedule.last_job_id
+            for fate in fates
+            if fate.schedule.plan.overlap is Overlap.SKIP and fate.schedule.last_job_id is not None
+        }
+        live = await self._store.find_live_jobs(connection, [job_id for job_id in before.values() if job_id])
+        await self._submission.learn(connection, {fate.schedule.plan.kind for fate in fates})
+        wanted: list[tuple[_Fate, datetime, NewJob]] = []
+        for fate in fates:
+            plan, schedule_id = fate.schedule.plan, fate.schedule.id
+            busy = before.get(schedule_id) in live
+            for at in fate.fire_ats:
+                if (schedule_id, at) in known:
+                    continue
+                if busy:
+                    detail = "the job before has not ended"
+                    fate.ticks.append(Tick(schedule_id, at, TickOutcome.SKIPPED, detail=detail))
+                    continue
+                try:
+                    job = self._submission.job_of(plan, schedule_id, at)
+                except (Invalid, PayloadTooLarge) as error:
+                    fate.ticks.append(Tick(schedule_id, at, TickOutcome.FAILED, detail=_cut(describe(error))))
+                    continue
+                wanted.append((fate, at, job))
+                busy = plan.overlap is Overlap.SKIP
+        stored = await self._store.enqueue(connection, [job for _, _, job in wanted]) if wanted else []
+        for (fate, at, _), enqueued in zip(wanted, stored, strict=True):
+            fate.ticks.append(Tick(fate.schedule.id, at, TickOutcome.FIRED, job_id=enqueued.id))
+        for fate in fates:
+            fate.ticks.sort(key=lambda tick: tick.fire_at)
+        return [job for _, _, job in wanted]
+
+
+def _latest(fate: _Fate) -> Tick:
+    """Return the last instant and what became of it, with the last job of all of them."""
+    if not fate.ticks:  # every instant was in the ledger: say what is known
+        schedule = fate.schedule
+        at = schedule.last_fire_at or schedule.created_at
+        return Tick(schedule.id, at, schedule.last_outcome or TickOutcome.MISSED)
+    last = fate.ticks[-1]
+    jobs: list[JobId] = [tick.job_id for tick in fate.ticks if tick.job_id is not None]
+    return Tick(last.schedule_id, last.fire_at, last.outcome, job_id=jobs[-1] if jobs else None)
+
+
+def _report(fate: _Fate) -> None:
+    for tick in fate.ticks:
+        SCHEDULE_TICKS.labels(str(tick.outcome)).inc()
+        if tick.outcome is TickOutcome.FAILED:
+            _log.error(
+                "taskflow.schedule.failed",
+                schedule_id=str(tick.schedule_id),
+                kind=fate.schedule.plan.kind,
+                fire_at=tick.fire_at.isoformat(),
+            )
+
+
+def _cut(text: str) -> str:
+    return text[:MAX_DETAIL_CHARS]

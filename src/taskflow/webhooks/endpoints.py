@@ -1,0 +1,200 @@
+"""The routes of deliveries and of the secret that they are signed with."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import quote
+from uuid import UUID
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from taskflow.db.query import Connection
+from taskflow.http import idempotency, operation
+from taskflow.http.body import read_query
+from taskflow.http.call import Call
+from taskflow.http.idempotency import Answer, Idempotency
+from taskflow.http.operation import Operation
+from taskflow.http.paging import Cursors, next_link
+from taskflow.identity.access import Permission
+from taskflow.identity.guard import Guard
+from taskflow.jobs.schemas import NoQuery
+from taskflow.webhooks.schemas import (
+    DeliveryPageView,
+    DeliveryView,
+    ListDeliveries,
+    SigningSecretView,
+    view_of_delivery,
+    view_of_followed,
+)
+from taskflow.webhooks.service import Deliveries, delivery_id_of
+
+PREFIX = "/api/v1"
+
+_encode = msgspec.json.Encoder().encode
+
+
+class DeliveryEndpoints:
+    """Handlers of the routes that `operations` lists."""
+
+    def __init__(self, deliveries: Deliveries, guard: Guard, once: Idempotency, cursors: Cursors) -> None:
+        self._deliveries = deliveries
+        self._guard = guard
+        self._once = once
+        self._cursors = cursors
+
+    async def get_secret(self, request: Request) -> Response:
+        principal = await self._guard.admit(request, Permission.READ_SECRETS)
+        read_query(request, NoQuery)
+        view = SigningSecretView(self._deliveries.signing_secret(principal))
+        return Answer(200, _encode(view), {"Cache-Control": "no-store"}).response()
+
+    async def list_deliveries(self, request: Request) -> Response:
+        principal = await self._guard.admit(request, Permission.READ_JOBS)
+        query = read_query(request, ListDeliveries)
+        binding = ("deliveries", principal.namespace, query.jobId, query.status)
+        before = None if query.cursor is None else UUID(bytes=self._cursors.open(query.cursor, *binding))
+        found = await self._deliveries.list_page(
+            principal, job_id=query.jobId, status=query.status, before=before, limit=query.limit + 1
+        )
+        items = found[: query.limit]
+        headers, cursor = {}, None
+        if len(found) > len(items):
+            cursor = self._cursors.seal(items[-1].id.bytes, *binding)
+            headers["Link"] = next_link(quote(request.scope["path"]), dict(request.query_params), cursor)
+        page = DeliveryPageView([view_of_delivery(delivery) for delivery in items], cursor)
+        return Answer(200, _encode(page), headers).response()
+
+    async def get_delivery(self, request: Request) -> Response:
+        principal = await self._guard.admit(request, Permission.READ_JOBS)
+        read_query(request, NoQuery)
+        followed = await self._deliveries.get(principal, delivery_id_of(request.path_params["deliveryId"]))
+        return Answer(200, _encode(view_of_followed(followed))).response()
+
+    async def replay(self, request: Request) -> Response:
+        principal = await self._guard.admit(request, Permission.WRITE_JOBS)
+        read_query(request, NoQuery)
+        text = request.path_params["deliveryId"]
+        delivery_id = delivery_id_of(text)
+        call = Call.of(request.scope)
+
+        async def write(connection: Connection | None) -> Answer:
+            followed = await self._deliveries.replay(principal, delivery_id, connection=connection)
+            return Answer(200, _encode(view_of_followed(followed)))
+
+        key = idempotency.read_key(call.headers)
+        if key is None:
+            return (await write(None)).response()
+        asked = idempotency.Request(
+            principal_id=principal.id,
+            namespace=principal.namespace,
+            route=f"{request.method} {call.route}",
+            key=key,
+            fingerprint=idempotency.fingerprint(text.encode(), b""),
+        )
+        answer, replayed = await self._once.once(asked, write)
+        if not replayed:
+            self._deliveries.wake()
+        return answer.response(replayed=replayed)
+
+
+# What OpenAPI says ---------------------------------------------------------------------------------------------------
+
+_EXAMPLE_ID = "019ab0f2-7c11-7d02-8a44-52f0e8a9b310"
+_EXAMPLE: Mapping[str, Any] = {
+    "deliveryId": _EXAMPLE_ID,
+    "jobId": "019ab0f2-6b3e-7c41-9d5a-3f6f0c9d2e11",
+    "taskType": "send_email",
+    "event": "job.completed",
+    "status": "pending",
+    "createdAt": "2026-11-23T09:30:00.161Z",
+    "settledAt": None,
+}
+_EXAMPLE_ALONE = {
+    **_EXAMPLE,
+    "url": "https://shop.example/done",
+    "nextAttemptAt": "2026-11-23T09:30:05.4Z",
+    "attempts": [
+        {
+            "attempt": 1,
+            "outcome": "error",
+            "finishedAt": "2026-11-23T09:30:00.4Z",
+            "error": "https://shop.example answered 503",
+            "nextAttemptAt": "2026-11-23T09:30:05.4Z",
+            "response": {
+                "status": 503,
+                "body": "try later",
+                "fault": None,
+                "duration": 180,
+                "at": "2026-11-23T09:30:00.39Z",
+            },
+        }
+    ],
+}
+_DELIVERY_ID = {"deliveryId": "Of the delivery."}
+_NO_DELIVERY = "No such delivery in the key's namespace."
+
+
+def operations(endpoints: DeliveryEndpoints) -> Iterator[Operation]:
+    """Yield the routes."""
+
+    def route(method: str, path: str, handler: Any, **said: Any) -> Operation:
+        return Operation(method, PREFIX + path, handler, tag="webhooks", **said)
+
+    yield route(
+        "GET",
+        "/webhooks/signing-secret",
+        endpoints.get_secret,
+        name="getSigningSecret",
+        summary="Read the secret that callbacks are signed with",
+        description="Give it to a library of Standard Webhooks to verify what comes in.",
+        query=NoQuery,
+        answers={200: operation.Answer("The secret.", SigningSecretView, {"secret": "whsec_MDEyMzQ1Njc4OWFiY2RlZg=="})},
+        scope="owner",
+    )
+    yield route(
+        "GET",
+        "/webhooks/deliveries",
+        endpoints.list_deliveries,
+        name="listDeliveries",
+        summary="List deliveries",
+        description="One for each time that a job with a `callbackUrl` ended, newest first.",
+        query=ListDeliveries,
+        answers={
+            200: operation.Answer(
+                "A page.",
+                DeliveryPageView,
+                {"items": [_EXAMPLE], "nextCursor": None},
+                {"Link": 'The next page, `rel="next"`.'},
+            )
+        },
+        scope="jobs:read",
+    )
+    yield route(
+        "GET",
+        "/webhooks/deliveries/{deliveryId}",
+        endpoints.get_delivery,
+        name="getDelivery",
+        summary="Look at a delivery",
+        description="With its attempts and what the receiver said to each.",
+        query=NoQuery,
+        path_parameters=_DELIVERY_ID,
+        answers={200: operation.Answer("The delivery.", DeliveryView, _EXAMPLE_ALONE)},
+        problems={404: _NO_DELIVERY},
+        scope="jobs:read",
+    )
+    yield route(
+        "POST",
+        "/webhooks/deliveries/{deliveryId}/replay",
+        endpoints.replay,
+        name="replayDelivery",
+        summary="Make a failed delivery again",
+        description="The same delivery: its `webhook-id` stays, so a receiver that has seen it will know; its attempts "
+        "begin anew.",
+        query=NoQuery,
+        path_parameters=_DELIVERY_ID,
+        answers={200: operation.Answer("Pending again.", DeliveryView, _EXAMPLE_ALONE)},
+        problems={404: _NO_DELIVERY, 409: "The delivery has not failed; `status` says what it is."},
+        scope="jobs:write",
+        once=True,
+    )

@@ -1,0 +1,139 @@
+"""
+Deliveries as callers see them: list, look, make again. A delivery's attempts are those of the engine's job of the same
+id, which lives in a namespace that no caller has; what the receiver said is beside them.
+"""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from taskflow.db.pool import Database
+from taskflow.db.query import Connection
+from taskflow.engine.client import Engine
+from taskflow.engine.job import DELIVERY_QUEUE, SYSTEM_NAMESPACE, Attempt, State
+from taskflow.http.secret import RootSecret
+from taskflow.identity.access import Principal
+from taskflow.kernel.errors import Conflict, NotFound
+from taskflow.webhooks import repository, signature
+from taskflow.webhooks.repository import Delivery, DeliveryStatus, Met
+
+MAX_ID = UUID(int=(1 << 128) - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """
+    A delivery with all that is known of it.
+
+    Args:
+        url: where it goes.
+        next_attempt_at: while it waits for one.
+        attempts: of the engine's job, those that have ended.
+        met: what the receiver said to each.
+    """
+
+    delivery: Delivery
+    url: str | None
+    next_attempt_at: datetime | None
+    attempts: Sequence[Attempt]
+    met: Sequence[Met]
+
+
+class Deliveries:
+    """See the module."""
+
+    def __init__(self, database: Database, engine: Engine, root: RootSecret) -> None:
+        self._database = database
+        self._engine = engine
+        self._root = root
+
+    def signing_secret(self, principal: Principal) -> str:
+        return signature.signing_secret(self._root, principal.namespace)
+
+    async def list_page(
+        self,
+        principal: Principal,
+        *,
+        job_id: UUID | None,
+        status: DeliveryStatus | None,
+        before: UUID | None,
+        limit: int,
+    ) -> list[Delivery]:
+        """Return up to *limit* deliveries, newest first, below *before*."""
+        async with self._database.acquire() as connection:
+            return await repository.list_page(
+                connection, principal.namespace, job_id=job_id, status=status, before=before or MAX_ID, limit=limit
+            )
+
+    async def get(self, principal: Principal, delivery_id: UUID, *, connection: Connection | None = None) -> Followed:
+        """Return a delivery with its history. Raises NotFound."""
+        if connection is None:
+            async with self._database.acquire() as own:
+                return await self.get(principal, delivery_id, connection=own)
+        delivery = await self._get(connection, principal, delivery_id)
+        job = await self._engine.get_job(delivery.id, namespace=SYSTEM_NAMESPACE, connection=connection)
+        url = None
+        with suppress(NotFound):  # a delivery may be kept longer than its job
+            about = await self._engine.get_job(delivery.job_id, namespace=delivery.namespace, connection=connection)
+            url = about.callback_url
+        waits = job.state in (State.PENDING, State.SCHEDULED, State.RETRYING)
+        return Followed(
+            delivery,
+            url=url,
+            next_attempt_at=job.run_at if waits else None,
+            attempts=await self._engine.list_attempts(delivery.id, namespace=SYSTEM_NAMESPACE, connection=connection),
+            met=await repository.list_responses(connection, delivery.id),
+        )
+
+    async def replay(
+        self, principal: Principal, delivery_id: UUID, *, connection: Connection | None = None
+    ) -> Followed:
+        """
+        Make a failed delivery again, with the same id and all its attempts anew.
+
+        With *connection*, call `wake` after the commit.
+
+        Raises:
+            NotFound: no such delivery in the caller's namespace.
+            Conflict: it has not failed; `facts["status"]` says what it is.
+        """
+        if connection is None:
+            async with self._database.transaction() as own:
+                followed = await self.replay(principal, delivery_id, connection=own)
+            self.wake()
+            return followed
+        delivery = await self._get(connection, principal, delivery_id)
+        try:
+            await self._engine.replay(delivery.id, namespace=SYSTEM_NAMESPACE, connection=connection)
+        except Conflict:
+            # Read again: of two replays at once, one waited for the other and finds it done.
+            delivery = await self._get(connection, principal, delivery_id)
+            raise Conflict(
+                f"only a failed delivery can be made again, this one is {delivery.status}",
+                code="not_failed",
+                facts={"status": str(delivery.status)},
+            ) from None
+        await repository.reopen(connection, delivery.id)
+        return await self.get(principal, delivery_id, connection=connection)
+
+    def wake(self) -> None:
+        """Tell workers of a replay in a transaction that has just committed."""
+        self._engine.wake([DELIVERY_QUEUE])
+
+    async def _get(self, connection: Connection, principal: Principal, delivery_id: UUID) -> Delivery:
+        delivery = await repository.find(connection, delivery_id, principal.namespace)
+        if delivery is None:
+            raise NotFound(f"there is no delivery {str(delivery_id)!r}")
+        return delivery
+
+
+def delivery_id_of(text: str) -> UUID:
+    """Return the id that *text* is. Raises NotFound: what is no id belongs to no delivery."""
+    try:
+        if len(text) == 36:
+            return UUID(text)
+    except ValueError:
+        pass
+    raise NotFound(f"there is no delivery {text[:100]!r}")

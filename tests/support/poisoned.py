@@ -1,0 +1,73 @@
+"""
+The `taskflow` command with kinds of its own, one of which kills the process that it runs in.
+
+    python -m tests.support.poisoned worker …
+"""
+
+import asyncio
+import os
+import signal
+from contextlib import nullcontext
+
+import msgspec
+
+from taskflow.apps import worker
+from taskflow.apps.cli import main
+from taskflow.engine.registry import JobContext, Registry
+
+QUEUE = "poisoned"
+NEIGHBOURS = 49
+
+_begun = 0
+_all_begun = asyncio.Event()
+
+
+class Nothing(msgspec.Struct):
+    """The payload."""
+
+
+async def neighbour(ctx: JobContext, payload: Nothing) -> int:
+    """Run until the process dies; in the next attempt, return."""
+    global _begun
+    _begun += 1
+    if _begun == NEIGHBOURS:
+        _all_begun.set()
+    if ctx.attempt == 1:
+        await asyncio.sleep(3600)
+    return os.getpid()
+
+
+async def poison(ctx: JobContext, payload: Nothing) -> None:
+    """Wait until all neighbours are running beside it, if they ever do, and kill the process."""
+    if ctx.attempt == 1:
+        await _all_begun.wait()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def neighbour_alone(ctx: JobContext, payload: Nothing) -> int:
+    return os.getpid()
+
+
+def poison_alone(ctx: JobContext, payload: Nothing) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+async def block(ctx: JobContext, payload: Nothing) -> int:
+    """Hold on to the event loop, in the first attempt for ever."""
+    while ctx.attempt == 1:
+        pass
+    return os.getpid()
+
+
+def load_jobs(_settings: object) -> tuple[Registry, worker.Lifespan]:
+    registry = Registry()
+    for handler in (neighbour, poison, neighbour_alone, poison_alone, block):
+        register = registry.job(handler.__name__, payload=Nothing, queue=QUEUE, backoff=lambda failures: 0.0)
+        register(handler)
+    return registry, lambda: nullcontext({})
+
+
+if __name__ == "__main__":
+    worker.COMMAND = "tests.support.poisoned"
+    worker.load_jobs = load_jobs  # type: ignore[assignment]  # it needs no settings
+    main()
