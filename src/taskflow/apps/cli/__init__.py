@@ -19,6 +19,7 @@ from taskflow.apps.cli import (
     jobs,
     keys,
     migrate,
+    queues,
     status,
     top,
     up,
@@ -67,7 +68,7 @@ def _options(
     del version  # its callback did it
 
 
-for _module in (up, api, worker, attempt, migrate, jobs, importing, webhooks, status, top, doctor, keys):
+for _module in (up, api, worker, attempt, migrate, jobs, importing, queues, webhooks, status, top, doctor, keys):
     _module.register(app)
 
 
