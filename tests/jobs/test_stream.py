@@ -122,6 +122,7 @@ async def test_long_lines_end_a_batch_early(client: httpx.AsyncClient, monkeypat
     assert [(line["from"], line["to"]) for line in lines[:-1]] == [(1, 2), (3, 3)]
 
 
+@pytest.mark.usefixtures("spoilt_schema")
 async def test_a_row_that_only_the_database_refuses_fails_alone(
     client: httpx.AsyncClient, connection: Connection
 ) -> None:
@@ -310,6 +311,7 @@ async def test_a_drain_ends_a_stream_and_says_where_to_go_on(api: Api) -> None:
         await stream.ended()
 
 
+@pytest.mark.slow
 async def test_a_key_revoked_meanwhile_ends_the_stream(api: Api, connection: Connection) -> None:
     async with opened(api, await api.key()) as stream:
         await stream.send(body(ORDERS[:3]))
@@ -340,6 +342,7 @@ async def test_no_more_than_so_many_streams_are_open(api: Api, monkeypatch: pyte
         assert (await send(client, b""))[-1]["_end"] is True
 
 
+@pytest.mark.usefixtures("spoilt_schema")
 async def test_partitions_that_nobody_made_are_made(api: Api, connection: Connection) -> None:
     rows = await connection.fetch(
         "SELECT inhrelid::regclass::text AS part FROM pg_inherits WHERE inhparent = 'taskflow.job'::regclass"

@@ -290,7 +290,7 @@ class SubmitStream:
             except asyncpg.PostgresError as error:
                 if (error.sqlstate or "")[:2] not in _FAULTS or is_partition_missing(error):
                     raise
-                _log.warning("taskflow.submit.refused", error=str(error))
+                _log.warning("taskflow.submit.refused", error=type(error).__name__)  # its text has the payload
                 refused[index] = (FieldProblem("", "unstorable", "the database cannot store this job"),)
         return refused
 
