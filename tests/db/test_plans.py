@@ -40,7 +40,7 @@ from taskflow.engine.job import (
     State,
     WorkerId,
 )
-from taskflow.engine.record import JobBody
+from taskflow.engine.record import JobBody, LogPosition
 from taskflow.engine.store import VACUUMED, Store
 from taskflow.webhooks import repository
 from taskflow.webhooks.repository import DeliveryStatus
@@ -428,6 +428,33 @@ CASES: Mapping[str, Case] = {
         lambda store, connection, sample: store.list_logs(connection, sample.failed, after_seq=0, limit=10),
         {"job_log_job"},
         rows=12,
+    ),
+    "follow_logs": Case(
+        lambda store, connection, sample: store.follow_logs(
+            connection, [LogPosition(sample.failed), LogPosition(sample.ready)], limit=10
+        ),
+        {"job_log_job"},
+        rows=24,
+    ),
+    "find_ends": Case(
+        lambda store, connection, sample: store.follow_logs(
+            connection, [LogPosition(sample.failed), LogPosition(sample.ready)], limit=10
+        ),
+        {"done_job"},
+        rows=6,
+    ),
+    "count_ended": Case(
+        lambda store, connection, sample: store.read_activity(connection), set(), rows=10, scans={"stat_delta"}
+    ),
+    "count_active": Case(
+        lambda store, connection, sample: store.read_activity(connection),
+        {"job_pkey"},
+        rows=LEASES + ACTIVE,
+        buffers=50_000,
+        scans={"lease"},
+    ),
+    "count_deferred": Case(
+        lambda store, connection, sample: store.read_activity(connection), set(), rows=DEFERRED, scans={"deferred"}
     ),
     "find_child_leases": Case(
         lambda store, connection, sample: store.find_child_leases(connection, worker_id=sample.worker_id),

@@ -179,11 +179,14 @@ def _lines_of_routes(document: Mapping[str, Any]) -> Iterator[str]:
             yield _wrapped(f"{operation['summary'].rstrip('.?')}. {operation.get('description', '')}".strip())
             yield from _parameters(operation)
             if taken := operation.get("requestBody"):
-                yield f"Takes {_type(next(iter(taken['content'].values()))['schema'])}."
+                media_type, content = next(iter(taken["content"].items()))
+                what = _type(content["schema"]) if media_type == "application/json" else f"`{media_type}`"
+                yield f"Takes {what}."
             answers = []
             for status, answer in operation["responses"].items():
-                media, content = next(iter(answer.get("content", {"": {}}).items()))
-                given = f" {_type(content['schema'])}" if media not in {"", "application/problem+json"} else ""
+                media_type, content = next(iter(answer.get("content", {}).items()), ("", None))
+                given = "" if content is None else f" {_type(content['schema'])}"
+                given = "" if media_type == "application/problem+json" else given
                 answers.append(_wrapped(f"- `{status}`{given}: {answer['description']}", indent="  "))
             yield "Answers:"
             yield "\n".join(answers)

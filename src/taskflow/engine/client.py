@@ -37,7 +37,7 @@ from taskflow.engine.job import (
 )
 from taskflow.engine.notifier import Notifier
 from taskflow.engine.policy import check_new_job, check_queue_name
-from taskflow.engine.record import EndedJob, JobBody, Leadership, LogNews, LogPosition, QueueDepth
+from taskflow.engine.record import Activity, EndedJob, JobBody, Leadership, LogNews, LogPosition, QueueDepth, Upkeep
 from taskflow.engine.store import Store
 from taskflow.engine.submitter import Submitter, store_jobs
 from taskflow.kernel.errors import AlreadyFinal, Conflict, FieldError, Invalid, NotFound, Unavailable
@@ -255,6 +255,17 @@ class Engine:
         """Return who leads or led last, by the name in `engine.leader`; None if nobody ever did."""
         async with self._database.acquire() as connection:
             return await self._store.find_leader(connection, name)
+
+    async def read_activity(self) -> Activity:
+        """Return what goes on now, counted over a bounded number of rows."""
+        async with self._database.acquire() as connection:
+            return await self._store.read_activity(connection)
+
+    async def read_upkeep(self) -> Upkeep:
+        """Return how well the storage is looked after."""
+        async with self._database.acquire() as connection:
+            dead = await self._store.dead_entries(connection)
+            return Upkeep(dead.rows, await self._store.count_partition_days(connection))
 
     # Changing -------------------------------------------------------------------------------------------------------
 

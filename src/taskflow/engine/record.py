@@ -134,6 +134,41 @@ class Operation:
 
 
 @dataclass(frozen=True, slots=True)
+class Upkeep:
+    """What the leader looks after: dead rows on the claim path, by table, and days whose partitions are made."""
+
+    dead_rows: Mapping[str, int]
+    partition_days: int
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """How much was ever written: two readings give rates. *unsuccessful* are attempts that did not complete."""
+
+    submitted: int
+    ended: int
+    unsuccessful: int
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """
+    What goes on now.
+
+    Args:
+        active: jobs that run, by worker and queue; counted over a bounded number, as *deferred* is.
+        deferred: jobs that wait for their time, by queue and state.
+        ended: jobs that ended since *ended_since*, by queue; two readings with the same since give a rate.
+    """
+
+    written: Written
+    active: Mapping[tuple[WorkerId, str], int]
+    deferred: Mapping[tuple[str, State], int]
+    ended: Mapping[str, int]
+    ended_since: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class EndCount:
     """Jobs that ended with one of their times in one bucket; *measure* is run or wait, *bucket* 0: it did not run."""
 

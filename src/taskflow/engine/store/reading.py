@@ -20,7 +20,7 @@ from taskflow.engine.job import (
     State,
     UniqueScope,
 )
-from taskflow.engine.record import EndedJob, JobBody, LogNews, LogPosition, QueueDepth
+from taskflow.engine.record import Activity, EndedJob, JobBody, LogNews, LogPosition, QueueDepth, Written
 from taskflow.engine.store.base import LEASE_S, QUERIES, StoreBase, decode_error
 
 SCAN_ROWS = 10_000  # rows that one page of a filtered list looks at
@@ -144,6 +144,21 @@ class ReadStatements(StoreBase):
             QueueDepth(row["queue"], row["kind"], row["pending"], max(row["oldest_s"], 0.0), row["has_worker"])
             for row in rows
         ]
+
+    async def read_activity(self, connection: Connection) -> Activity:
+        """Return what goes on now: four looks, none of them at more than `DEPTH_ROWS` jobs."""
+        written = await QUERIES["count_written"].fetchrow(connection)
+        assert written is not None, "an aggregate without GROUP BY returns a row"
+        active = await QUERIES["count_active"].fetch(connection, limit=DEPTH_ROWS)
+        deferred = await QUERIES["count_deferred"].fetch(connection, limit=DEPTH_ROWS)
+        ended = await QUERIES["count_ended"].fetch(connection, now=self._now())
+        return Activity(
+            written=Written(**written),
+            active={(row["worker_id"], row["queue"]): row["jobs"] for row in active},
+            deferred={(row["queue"], State(row["state"])): row["jobs"] for row in deferred},
+            ended={row["queue"]: row["jobs"] for row in ended},
+            ended_since=ended[0]["since"] if ended else None,
+        )
 
 
 def id_floor(at: datetime) -> JobId:
