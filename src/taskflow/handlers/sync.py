@@ -12,7 +12,7 @@ from taskflow.datasets.reading import format_of, read_rows
 from taskflow.datasets.repository import Dataset
 from taskflow.datasets.service import Datasets, Switched
 from taskflow.engine.registry import JobContext, Registry, Retry
-from taskflow.handlers.email import ForcedFailure
+from taskflow.handlers.forced import ForcedFailure
 from taskflow.handlers.webhook import retry_after_s
 from taskflow.kernel.errors import ExternalError, Permanent
 from taskflow.kinds.sync import MAX_BYTES, NAME, Sync, Synced
