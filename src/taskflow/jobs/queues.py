@@ -231,7 +231,7 @@ def operations(endpoints: QueueEndpoints) -> Iterator[Operation]:
         description="Exact over all workers, counting what was claimed before. What runs above a lowered limit runs "
         "to its end.",
         body=ChangeQueue,
-        body_examples={"four": {"concurrency": 4}, "no limit": {"concurrency": None}},
+        body_examples={"four": {"concurrency": 4}},
         path_parameters=_NAME,
         problems={409: "1,000 queues have settings already."},
         once=True,
