@@ -294,7 +294,7 @@ class AttemptView(msgspec.Struct, frozen=True, rename="camel"):
     next_retry_at: datetime | None
 
 
-class ProgressView(msgspec.Struct, frozen=True, rename="camel"):
+class JobProgressView(msgspec.Struct, frozen=True, rename="camel"):
     """How far the handler said that it is."""
 
     fraction: Annotated[float, Meta(ge=0, le=1)]
@@ -332,7 +332,7 @@ class JobView(msgspec.Struct, frozen=True, rename="camel"):
     unique_scope: UniqueScope | None
     callback_url: str | None
     deliveries: Annotated[str | None, Meta(description="Where the deliveries of its callback are listed.")]
-    progress: Annotated[ProgressView | None, Meta(description="What the handler reported last.")] = None
+    progress: Annotated[JobProgressView | None, Meta(description="What the handler reported last.")] = None
     attempts: Annotated[
         list[AttemptView] | UnsetType, Meta(description="Oldest first; only in `GET /api/v1/jobs/{jobId}`.")
     ] = UNSET
@@ -476,11 +476,11 @@ def view_of_kind(kind: KindInfo) -> KindView:
     )
 
 
-def _view_of_progress(progress: Progress | None) -> ProgressView | None:
+def _view_of_progress(progress: Progress | None) -> JobProgressView | None:
     if progress is None:
         return None
     # four places: what a person reads, and no more than the database keeps of it
-    return ProgressView(round(progress.fraction, 4), redacted(progress.message), progress.attempt, progress.at)
+    return JobProgressView(round(progress.fraction, 4), redacted(progress.message), progress.attempt, progress.at)
 
 
 def _view_of_attempt(attempt: Attempt) -> AttemptView:
