@@ -67,7 +67,7 @@ def test_every_operation_says_what_it_takes_gives_and_refuses() -> None:
         assert all(response["description"] for response in responses.values()), where
         if operation["security"]:
             assert {"401", "403"} <= responses.keys(), where
-        if "{jobId}" in path:
+        if "{jobId}" in path or "{fileId}" in path:
             assert "404" in responses, where
         if "requestBody" in operation:
             [(media_type, content)] = operation["requestBody"]["content"].items()
@@ -115,6 +115,10 @@ async def test_real_answers_fit_the_document(api: Api, client: httpx.AsyncClient
     check((await client.get("/api/v1/jobs?limit=1")).json(), "JobPageView")
     check((await client.get(f"/api/v1/jobs/{job_id}/logs")).json(), "LogPageView")
     check((await client.get("/api/v1/job-types")).json(), "KindPageView")
+    uploaded = await client.post("/api/v1/files", files={"file": ("a", b"x")})
+    check(uploaded.json(), "FileView")
+    check((await client.get("/api/v1/files")).json(), "FilePageView")
+    check((await client.post(f"{uploaded.headers['location']}/link")).json(), "LinkView")
     check((await client.get("/health")).json(), "Health")
     check((await client.get("/live")).json(), "Live")
     for problem in (

@@ -89,16 +89,16 @@ def _operation(method: str, path: str, operation: Mapping[str, Any]) -> Iterator
             yield f"<code>{_text(json.dumps(item['schema']))}</code></tr>"
         yield "</table>"
     if body := operation.get("requestBody"):
-        [(media_type, content)] = body["content"].items()
-        yield f"<p>Takes {_type(content) or _text(media_type)}:</p>"
+        ((media_type, content),) = body["content"].items()
+        yield f"<p>Takes {_type(content)}{'' if media_type == 'application/json' else f' as {media_type}'}:</p>"
         if isinstance(example := content.get("example"), str):
             yield f"<pre>{_text(example)}</pre>"
         for name, example in content.get("examples", {}).items():
             yield f"<p>{_text(name)}</p>{_json(example['value'])}"
     yield "<table><tr><th>Answer<th>When</tr>"
     for status, response in operation["responses"].items():
-        types = " ".join(_type(content) for content in response.get("content", {}).values())
-        yield f"<tr><td><code>{status}</code><td>{_prose(response['description'])} {types}</tr>"
+        given = " ".join(_type(content) for content in response.get("content", {}).values())  # 204 and 304 have none
+        yield f"<tr><td><code>{status}</code><td>{_prose(response['description'])} {given}</tr>"
     yield "</table></details>"
 
 

@@ -15,11 +15,14 @@ from taskflow.apps.cli import (
     api,
     attempt,
     doctor,
+    files,
     importing,
     jobs,
     keys,
     migrate,
     queues,
+    schedules,
+    stats,
     status,
     top,
     up,
@@ -68,7 +71,11 @@ def _options(
     del version  # its callback did it
 
 
-for _module in (up, api, worker, attempt, migrate, jobs, importing, queues, webhooks, status, top, doctor, keys):
+_MODULES = (
+    *(up, api, worker, attempt, migrate, jobs, importing, schedules, queues, files, webhooks),
+    *(stats, status, top, doctor, keys),
+)
+for _module in _MODULES:
     _module.register(app)
 
 
