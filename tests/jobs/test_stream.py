@@ -133,6 +133,24 @@ async def test_a_row_that_only_the_database_refuses_fails_alone(
     assert await numbers(connection) == [1, 3]
 
 
+async def test_a_queue_that_drains_refuses_its_own_lines_only(
+    client: httpx.AsyncClient, connection: Connection
+) -> None:
+    assert (await client.post("/api/v1/queues/closed/drain")).status_code == 200
+    lines = await send(client, body([ORDERS[0], {**ORDERS[1], "queue": "closed"}, ORDERS[2]]))
+    assert pointers(lines[0]) == {"/queue": "queue_draining"}
+    assert lines[1] == {"from": 1, "to": 3, "accepted": 2, "rejected": 1}
+    assert await numbers(connection) == [1, 3]
+
+
+async def test_of_lines_with_the_same_unique_key_one_is_stored(
+    client: httpx.AsyncClient, connection: Connection
+) -> None:
+    lines = await send(client, body([{**ORDERS[0], "uniqueKey": "order-1"}] * 2 + ORDERS[1:2]))
+    assert lines[0] == {"from": 1, "to": 3, "accepted": 3, "rejected": 0, "duplicates": 1}
+    assert await numbers(connection) == [1, 2]
+
+
 # Going on ------------------------------------------------------------------------------------------------------------
 
 

@@ -37,7 +37,16 @@ from taskflow.engine.job import (
 )
 from taskflow.engine.notifier import Notifier
 from taskflow.engine.policy import check_new_job, check_queue_name
-from taskflow.engine.record import Activity, EndedJob, JobBody, Leadership, LogNews, LogPosition, QueueDepth, Upkeep
+from taskflow.engine.record import (
+    Activity,
+    EndedJob,
+    JobBody,
+    Leadership,
+    LogNews,
+    LogPosition,
+    QueueDepth,
+    Upkeep,
+)
 from taskflow.engine.store import Store
 from taskflow.engine.submitter import Submitter, store_jobs
 from taskflow.kernel.errors import AlreadyFinal, Conflict, FieldError, Invalid, NotFound, Unavailable

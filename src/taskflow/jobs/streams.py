@@ -42,6 +42,7 @@ KEPT = timedelta(hours=24)
 LOCK_TIMEOUT_S = 5.0  # for a twin that stores the same batch
 PRUNE_INTERVAL_S = 600.0
 PRUNE_BATCH = 100
+QUEUE_DRAINING = "queue_draining"  # code of the refusal of a job whose queue takes no more
 _YIELD_EVERY = 50  # lines checked before others get their turn
 _FAULTS = ("22", "23", "54")  # classes of SQLSTATE that blame the data
 
@@ -49,12 +50,16 @@ _log = get_logger(__name__)
 
 
 class Summary(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What became of a batch. *replayed*: its lines had been dealt with when they came before."""
+    """
+    What became of a batch. *duplicates* of what was accepted were not stored, because another job holds their unique
+    key; *replayed*: the lines had been dealt with when they came before.
+    """
 
     from_: int = msgspec.field(name="from")
     to: int
     accepted: int | None = None
     rejected: int | None = None
+    duplicates: int = 0
     replayed: bool = False
 
 
@@ -232,6 +237,10 @@ class SubmitStream:
                 if (error.sqlstate or "")[:2] not in _FAULTS:
                     raise
                 return await self._write(checked, apart=True)
+            except Conflict as error:
+                if error.code != QUEUE_DRAINING:
+                    raise
+                return await self._write(checked, apart=True)
         except asyncpg.LockNotAvailableError:
             detail = "another request stores lines of this Idempotency-Key; try again shortly"
             raise Conflict(detail, code="idempotency_in_progress", retry_after_s=1.0) from None
@@ -251,7 +260,7 @@ class SubmitStream:
                     to = min(position.last_line, checked.last)
                     batches.append(Batch(Summary(checked.first, to, replayed=True)))
                     checked = checked.after(position.last_line)
-            refused = await self._insert(connection, [job for _, job in checked.jobs], apart=apart)
+            refused, duplicates = await self._insert(connection, [job for _, job in checked.jobs], apart=apart)
             errors = [*checked.errors, *(LineErrors(checked.jobs[at][0], text) for at, text in refused.items())]
             errors.sort(key=lambda item: item.line)
             accepted, rejected = len(checked.jobs) - len(refused), len(errors)
@@ -270,29 +279,35 @@ class SubmitStream:
         self.totals = totals
         self._errors_kept += len(kept)
         if checked.first <= checked.last:
-            batches.append(Batch(Summary(checked.first, checked.last, accepted, rejected), errors))
+            batches.append(Batch(Summary(checked.first, checked.last, accepted, rejected, duplicates), errors))
             for queue in {job.queue for _, job in checked.jobs}:
                 self._jobs.wake(queue)
         return batches
 
     async def _insert(
         self, connection: Connection, jobs: Sequence[NewJob], *, apart: bool
-    ) -> dict[int, tuple[FieldProblem, ...]]:
-        """Store *jobs*; return why which of them were refused, by index. Together, one refusal refuses all."""
-        if not apart:
-            await self._jobs.submit_many(jobs, connection=connection)
-            return {}
+    ) -> tuple[dict[int, tuple[FieldProblem, ...]], int]:
+        """Store *jobs*; return why which of them were refused, by index, and how many were duplicates."""
+        if not apart:  # one refusal refuses all, as an exception
+            stored = await self._jobs.submit_many(jobs, connection=connection)
+            return {}, sum(enqueued.duplicate for enqueued in stored)
         refused: dict[int, tuple[FieldProblem, ...]] = {}
+        duplicates = 0
         for index, job in enumerate(jobs):
             try:
                 async with connection.transaction():
-                    await self._jobs.submit_many([job], connection=connection)
+                    [enqueued] = await self._jobs.submit_many([job], connection=connection)
+                    duplicates += enqueued.duplicate
+            except Conflict as error:
+                if error.code != QUEUE_DRAINING:
+                    raise
+                refused[index] = _problems(error)
             except asyncpg.PostgresError as error:
                 if (error.sqlstate or "")[:2] not in _FAULTS or is_partition_missing(error):
                     raise
                 _log.warning("taskflow.submit.refused", error=type(error).__name__)  # its text has the payload
                 refused[index] = (FieldProblem("", "unstorable", "the database cannot store this job"),)
-        return refused
+        return refused, duplicates
 
     @staticmethod
     def _check_gap(position: Position, first_line: int) -> None:

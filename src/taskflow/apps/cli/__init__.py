@@ -71,11 +71,11 @@ def _options(
     del version  # its callback did it
 
 
-for _module in (
-    *(up, api, worker, attempt, migrate),
-    *(jobs, importing, schedules, queues, files, webhooks),
+_MODULES = (
+    *(up, api, worker, attempt, migrate, jobs, importing, schedules, queues, files, webhooks),
     *(stats, status, top, doctor, keys),
-):
+)
+for _module in _MODULES:
     _module.register(app)
 
 
