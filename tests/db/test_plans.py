@@ -19,6 +19,7 @@ import asyncpg
 import psycopg
 import pytest
 from tests.conftest import TEMPLATE
+from tests.db import schedule_plans
 from tests.engine.worksite import failed, new_job, succeeded
 from tests.support.clock import FakeClock
 
@@ -33,6 +34,7 @@ from taskflow.engine.job import (
     JobId,
     LeaseId,
     NewLogLine,
+    NewProgress,
     OutcomeKind,
     State,
     WorkerId,
@@ -101,6 +103,7 @@ FILL = f"""
         at, at
     FROM fill WHERE n > {READY + ACTIVE + DEFERRED};
 """
+FILL += schedule_plans.FILL
 TABLES = (
     "job",
     "ready",
@@ -113,6 +116,7 @@ TABLES = (
     "queue",
     "unique_claim",
     "webhook_delivery",
+    *schedule_plans.TABLES,
 )
 LEAVES = "SELECT relname FROM pg_class WHERE relnamespace = 'taskflow'::regnamespace AND relkind = 'r'"
 INDEXES = """
@@ -252,6 +256,19 @@ CASES: Mapping[str, Case] = {
         {"ready_expiry", "deferred_expiry"},
         rows=40,
     ),
+    "claim of a namespace": Case(
+        lambda store, connection, sample: store.claim(
+            connection,
+            worker_id=sample.worker_id,
+            incarnation=1,
+            queues=["default", "x"],
+            kinds=["mail"],
+            limit=10,
+            namespace=DEFAULT_NAMESPACE,
+        ),
+        {"ready_claim", "job_pkey", "worker_pkey", "queue_pkey"},
+        rows=43,
+    ),
     "next_expiry_s": Case(
         lambda store, connection, sample: store.next_expiry_s(connection), {"ready_expiry", "deferred_expiry"}, rows=2
     ),
@@ -318,6 +335,13 @@ CASES: Mapping[str, Case] = {
     "write_logs": Case(
         lambda store, connection, sample: store.write_logs(
             connection, [NewLogLine(claim, "info", "line", 0.0) for claim in sample.claims], written_at_s=0.0
+        ),
+        {"lease_pkey"},
+        rows=20,
+    ),
+    "write_progress": Case(
+        lambda store, connection, sample: store.write_progress(
+            connection, [NewProgress(claim, 0.5, "half", 0.0) for claim in sample.claims], written_at_s=0.0
         ),
         {"lease_pkey"},
         rows=20,
@@ -414,6 +438,48 @@ CASES: Mapping[str, Case] = {
         rows=LEASES,
         scans={"lease"},
     ),
+    "beat_remote_worker": Case(
+        lambda store, connection, sample: store.beat_remote_worker(
+            connection, sample.worker_id, namespace=DEFAULT_NAMESPACE
+        ),
+        {"worker_pkey"},
+        rows=1,
+    ),
+    "keep_idle_worker": Case(
+        lambda store, connection, sample: store.keep_idle_worker(
+            connection, sample.worker_id, namespace=DEFAULT_NAMESPACE
+        ),
+        {"worker_pkey"},
+        rows=2 + LEASES,
+        scans={"lease"},
+    ),
+    "list_held": Case(
+        lambda store, connection, sample: store.list_held(connection, sample.worker_id),
+        set(),
+        rows=LEASES + ACTIVE,
+        scans={"lease"},
+    ),
+    "find_claims": Case(
+        lambda store, connection, sample: store.find_claims(
+            connection, [(claim.lease_id, claim.position) for claim in sample.claims]
+        ),
+        {"lease_pkey", "job_pkey"},
+        rows=30,
+    ),
+    "find_overdue": Case(
+        lambda store, connection, sample: find_overdue(store, connection),
+        {"job_pkey", "worker_pkey"},
+        rows=2 * LEASES + ACTIVE,
+        buffers=5 * ACTIVE,
+        scans={"lease"},
+    ),
+    "count_log_lines": Case(
+        lambda store, connection, sample: store.count_log_lines(
+            connection, [claim_of(LeaseId(uuid4()), 0, sample.failed.id)], limit=1000
+        ),
+        {"job_log_job"},
+        rows=20,
+    ),
     "heartbeat": Case(
         lambda store, connection, sample: store.heartbeat(connection, sample.worker_id), {"worker_pkey"}, rows=1
     ),
@@ -430,7 +496,18 @@ CASES: Mapping[str, Case] = {
         rows=10_000,
         buffers=10_000,
     ),
+    **{
+        name: Case(work, indexes, rows=rows, buffers=30_000 if name == "count_live" else 2000, scans=scans)
+        for name, (work, indexes, rows, scans) in schedule_plans.CASES.items()
+    },
 }
+
+
+async def find_overdue(store: Store, connection: Connection) -> object:
+    """As if all workers were over HTTP, and idle."""
+    await connection.execute("UPDATE taskflow.worker SET namespace = $1", DEFAULT_NAMESPACE)
+    await connection.execute("UPDATE taskflow.lease SET claimed_at = claimed_at - interval '1 day'")
+    return await store.find_overdue(connection, grace_s=10, limit=500)
 
 
 def nothing(clock: FakeClock) -> Sample:

@@ -58,6 +58,7 @@ MAX_QUEUES = 1000  # that somebody has said something about
 MAX_CALLBACK_URL_LENGTH = 2048
 MAX_LOG_LINES = 1000  # per attempt; what is over is counted, not kept
 MAX_LOG_CHARS = 4000  # per line
+MAX_PROGRESS_CHARS = 200  # of the words beside a fraction
 
 
 class State(StrEnum):
@@ -181,6 +182,16 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the handler said that it is: a *fraction* from 0 to 1, and a few words."""
+
+    fraction: float
+    message: str
+    attempt: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """A job with its present state; times are aware, UTC, by the database's clock."""
 
@@ -208,6 +219,7 @@ class Job:
     unique_key: str | None = None
     unique_scope: UniqueScope | None = None
     expires_at: datetime | None = None
+    progress: Progress | None = None  # the last that a handler reported
     callback_url: str | None = None
 
 
@@ -248,6 +260,16 @@ class NewLogLine:
 
     claim: "Claim"
     level: str
+    message: str
+    written_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class NewProgress:
+    """A report of progress on its way to the store; of several for one attempt the last counts."""
+
+    claim: "Claim"
+    fraction: float
     message: str
     written_s: float
 

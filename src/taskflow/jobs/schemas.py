@@ -35,6 +35,7 @@ from taskflow.engine.job import (
     LogLine,
     NewJob,
     OutcomeKind,
+    Progress,
     State,
     UniqueScope,
 )
@@ -293,6 +294,15 @@ class AttemptView(msgspec.Struct, frozen=True, rename="camel"):
     next_retry_at: datetime | None
 
 
+class ProgressView(msgspec.Struct, frozen=True, rename="camel"):
+    """How far the handler said that it is."""
+
+    fraction: Annotated[float, Meta(ge=0, le=1)]
+    message: str
+    attempt: int
+    at: datetime
+
+
 class JobView(msgspec.Struct, frozen=True, rename="camel"):
     """A job. Instants are UTC by the database's clock."""
 
@@ -322,6 +332,7 @@ class JobView(msgspec.Struct, frozen=True, rename="camel"):
     unique_scope: UniqueScope | None
     callback_url: str | None
     deliveries: Annotated[str | None, Meta(description="Where the deliveries of its callback are listed.")]
+    progress: Annotated[ProgressView | None, Meta(description="What the handler reported last.")] = None
     attempts: Annotated[
         list[AttemptView] | UnsetType, Meta(description="Oldest first; only in `GET /api/v1/jobs/{jobId}`.")
     ] = UNSET
@@ -445,6 +456,7 @@ def view_of_job(job: Job, attempts: Sequence[Attempt] | None = None, *, duplicat
         unique_key=job.unique_key,
         unique_scope=job.unique_scope,
         duplicate=True if duplicate else UNSET,
+        progress=_view_of_progress(job.progress),
         callback_url=job.callback_url,
         deliveries=_deliveries(job.id, job.callback_url),
         attempts=UNSET if attempts is None else [_view_of_attempt(attempt) for attempt in attempts],
@@ -462,6 +474,13 @@ def view_of_kind(kind: KindInfo) -> KindView:
         schema=dict(kind.schema),
         defaults=KindDefaults(kind.priority, kind.retries, round(kind.timeout_s * 1000)),
     )
+
+
+def _view_of_progress(progress: Progress | None) -> ProgressView | None:
+    if progress is None:
+        return None
+    # four places: what a person reads, and no more than the database keeps of it
+    return ProgressView(round(progress.fraction, 4), redacted(progress.message), progress.attempt, progress.at)
 
 
 def _view_of_attempt(attempt: Attempt) -> AttemptView:

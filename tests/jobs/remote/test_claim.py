@@ -12,6 +12,7 @@ from tests.support.streaming import streaming
 from tests.support.waiting import eventually
 
 from taskflow.engine.job import DEFAULT_NAMESPACE, NewJob, WorkerId
+from taskflow.engine.remote import RemoteWorkers
 from taskflow.http.drain import Drain
 from taskflow.jobs.remote import service
 
@@ -160,16 +161,16 @@ async def test_jobs_whose_client_left_before_the_answer_go_back(
     api: Api, worker: RemoteTester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id = await worker.submit()
-    real = service.RemoteWorkers.claim
+    real = RemoteWorkers.claim
     claimed, gone = asyncio.Event(), asyncio.Event()
 
-    async def slow(self: service.RemoteWorkers, *arguments: object) -> object:
+    async def slow(self: RemoteWorkers, *arguments: object) -> object:
         claims = await real(self, *arguments)  # type: ignore[arg-type]
         claimed.set()
         await gone.wait()
         return claims
 
-    monkeypatch.setattr(service.RemoteWorkers, "claim", slow)
+    monkeypatch.setattr(RemoteWorkers, "claim", slow)
     async with streaming(api, await api.key("worker"), PATH, **{"content-type": "application/json"}) as stream:
         await stream.send(json.dumps({"taskTypes": ["resize"]}).encode(), more=False)
         await claimed.wait()

@@ -25,14 +25,27 @@ from typing import Any
 
 from taskflow.engine.context import Sink
 from taskflow.engine.isolation.base import Call
-from taskflow.engine.isolation.channel import LENGTH, Begun, Ended, Line, Ready, Run, decode_said, frame, length_of
+from taskflow.engine.isolation.channel import (
+    LENGTH,
+    Begun,
+    Ended,
+    Line,
+    Progress,
+    Ready,
+    Run,
+    Said,
+    decode_said,
+    frame,
+    length_of,
+)
 from taskflow.engine.isolation.ending import CpuSpent, Crashed, Ending, NotStarted
-from taskflow.engine.job import JobError, NewLogLine
+from taskflow.engine.job import JobError, NewLogLine, NewProgress
 from taskflow.telemetry.log import get_logger
 
-MAX_JOBS = 100  # per child; then it makes room for a fresh one
-MAX_IDLE = 2
+MAX_JOBS = 1000  # per child; then it makes room for a fresh one
+MAX_IDLE = 2  # that are kept for
 IDLE_S = 60.0
+SURPLUS_S = 2.0  # others, between a job and the next one
 MAX_BOOTING = max(2, os.cpu_count() or 1)
 BOOT_S = 30.0
 TRIES = 3  # children that may die before they begin
@@ -97,6 +110,7 @@ class ProcessIsolator:
             self._busy[call] = child
             try:
                 if not await child.send(call):
+                    _check_wanted(call)
                     continue
                 call.begin()
                 ending = await child.ending
@@ -115,6 +129,8 @@ class ProcessIsolator:
         if (child := self._busy.get(call)) is not None:
             child.told = True
             child.signal(signal.SIGTERM)
+        elif call.task is not None:
+            call.task.cancel()  # it waits for a child
 
     def end(self, call: Call) -> bool:
         if (child := self._busy.get(call)) is not None:
@@ -164,11 +180,9 @@ class ProcessIsolator:
             self._boot_more()
         elif (place := self._next_place()) is not None:
             place.set_result(child)
-        elif len(self._idle) < self._max_idle:
-            self._idle.append(child)
-            child.sleep(IDLE_S, self._drop)
         else:
-            child.retire()
+            child.sleep(IDLE_S if len(self._idle) < self._max_idle else SURPLUS_S, self._drop)
+            self._idle.append(child)  # taken from this end: those at the other end outlast the surplus
 
     def _drop(self, child: "_Child") -> None:
         if child in self._idle:
@@ -197,7 +211,8 @@ class ProcessIsolator:
             if child is not None:
                 child.kill()
             says = str(error) or f"it was not ready within {BOOT_S:g} s"
-            _log.error("taskflow.child.refused", error=says)
+            if not self._closed:
+                _log.error("taskflow.child.refused", error=says)
             if (place := self._next_place()) is not None:
                 place.set_exception(NoChild(f"a child process does not start: {says}"))
         else:
@@ -340,11 +355,14 @@ class _Child:
             _log.error("taskflow.child.nonsense", error=str(error), pid=self.pid)
             self.kill()
 
-    def _hear(self, message: Ready | Begun | Line | Ended) -> None:
+    def _hear(self, message: Said) -> None:
         match message:
             case Line(level, text, written_s):
                 if self._call is not None:
                     self._sink.write_line(NewLogLine(self._call.claim, level, text, written_s))
+            case Progress(fraction, text, written_s):
+                if self._call is not None:
+                    self._sink.write_progress(NewProgress(self._call.claim, fraction, text, written_s))
             case Begun():
                 _settle(self._begun, True)
             case Ended(ending, worn, told):
@@ -360,6 +378,12 @@ class _Child:
             self.ready.exception()  # nobody may be waiting
         _settle(self._begun, False)
         _settle(self.ending, Crashed(JobError("Crashed", f"the job's process {_in_words(self.code)}")))
+
+
+def _check_wanted(call: Call) -> None:
+    """Raise CancelledError if the child left because it heard of the stop before it heard of the call."""
+    if call.context.cancelled:
+        raise asyncio.CancelledError
 
 
 def _settle(future: "asyncio.Future[Any]", value: Any) -> None:

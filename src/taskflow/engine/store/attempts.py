@@ -8,8 +8,8 @@ from uuid import UUID, uuid4
 import asyncpg
 import msgspec
 
-from taskflow.db.query import Connection
-from taskflow.engine.job import Claim, JobId, LeaseId, NewLogLine, Outcome, OutcomeKind, WorkerId
+from taskflow.db.query import Connection, Query
+from taskflow.engine.job import Claim, JobId, LeaseId, NewLogLine, NewProgress, Outcome, OutcomeKind, WorkerId
 from taskflow.engine.record import OwnLease
 from taskflow.engine.store.base import LEASE_S, QUERIES, StoreBase
 
@@ -104,6 +104,20 @@ class AttemptStatements(StoreBase):
             waits_s=[claim.queue_wait_s for claim in claims],
         )
         return _pick(outcomes, rows)
+
+    def complete_elsewhere(self, outcome: Outcome) -> tuple[Query, dict[str, object]]:
+        """
+        Return the statement that ends one attempt as completed on somebody else's connection, and its parameters.
+
+        It answers with one boolean: false if the claim was taken back, and then the caller must roll back.
+        """
+        claim = outcome.claim
+        return QUERIES["complete_one"], {
+            "lease_id": claim.lease_id,
+            "position": claim.position,
+            "result": outcome.result,
+            "wait_s": claim.queue_wait_s,
+        }
 
     async def finish(self, connection: Connection, outcomes: Sequence[Outcome]) -> list[Outcome]:
         """Write down attempts that came to anything but success; return those that were refused."""
@@ -213,6 +227,24 @@ class AttemptStatements(StoreBase):
             ages_s=[written_at_s - line.written_s for line in lines],
         )
         return int(status.rpartition(" ")[2])  # INSERT 0 n
+
+    async def write_progress(
+        self, connection: Connection, reports: Sequence[NewProgress], *, written_at_s: float
+    ) -> None:
+        """Keep the last report of each attempt, at most one each; those of a claim that was taken back are dropped."""
+        if not reports:
+            return
+        await QUERIES["write_progress"].execute(
+            connection,
+            now=self._now(),
+            lease_ids=[report.claim.lease_id for report in reports],
+            positions=[report.claim.position for report in reports],
+            job_ids=[report.claim.job_id for report in reports],
+            attempts=[report.claim.attempt for report in reports],
+            fractions=[report.fraction for report in reports],
+            messages=[report.message for report in reports],
+            ages_s=[written_at_s - report.written_s for report in reports],
+        )
 
     # Taking back ----------------------------------------------------------------------------------------------------
 

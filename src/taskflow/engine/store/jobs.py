@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 
-from taskflow.db.query import Connection
+from taskflow.db.query import Connection, Query
 from taskflow.engine.job import Enqueued, JobId, NewJob, State
 from taskflow.engine.policy import encode_payload, scope_of
 from taskflow.engine.record import JobBody
@@ -65,6 +65,15 @@ class JobStatements(StoreBase):
             )
             for job_id, created_at, due_at, expires_at in rows
         ]
+
+    def elsewhere(self, jobs: Sequence[NewJob]) -> tuple[Query, str]:
+        """
+        Return the statement that submits *jobs* (checked before) on somebody else's connection, and its one parameter.
+
+        It answers with their ids, in their order.
+        """
+        given = [{"kind": job.kind, "payload": job.payload, "options": _options(job)} for job in jobs]
+        return QUERIES["enqueue_elsewhere"], _encode(given).decode()
 
     async def stage(self, connection: Connection, *, limit: int) -> dict[str, int]:
         """Make due jobs ready; return how many per queue."""
@@ -158,3 +167,23 @@ def _array_literal(texts: Sequence[str]) -> str:
     if not texts:
         return "{}"
     return "{" + ",".join('"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"' for text in texts) + "}"
+
+
+def _options(job: NewJob) -> dict[str, object]:
+    """What `taskflow.enqueue` is told of a job besides kind and payload, with the names of POST /jobs."""
+    options: dict[str, object] = {
+        "namespace": str(job.namespace),
+        "queue": job.queue,
+        "priority": job.priority,
+        "retries": job.retries,
+        "timeout": round(job.timeout_s * 1000),
+        "tags": list(job.tags),
+        "headers": dict(job.headers),
+    }
+    if job.callback_url is not None:
+        options["callbackUrl"] = job.callback_url
+    if job.run_at is not None:
+        options["runAt"] = job.run_at.isoformat()
+    if job.run_after is not None:
+        options["delay"] = round(job.run_after.total_seconds() * 1000)
+    return options

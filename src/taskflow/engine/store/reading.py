@@ -16,6 +16,7 @@ from taskflow.engine.job import (
     JobId,
     LogLine,
     OutcomeKind,
+    Progress,
     State,
     UniqueScope,
 )
@@ -165,5 +166,8 @@ def _job(row: asyncpg.Record) -> Job:
         unique_key=row["unique_key"],
         unique_scope=UniqueScope(row["unique_scope"]) if row["unique_scope"] else None,
         expires_at=row["expires_at"],
+        progress=None
+        if row["progress"] is None
+        else Progress(row["progress"], row["progress_message"], row["progress_attempt"], row["progress_at"]),
         callback_url=row["callback_url"],
     )
