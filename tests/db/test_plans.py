@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeAlias
 from uuid import UUID, uuid4
@@ -39,7 +40,7 @@ from taskflow.engine.job import (
     State,
     WorkerId,
 )
-from taskflow.engine.record import JobBody
+from taskflow.engine.record import JobBody, LogPosition
 from taskflow.engine.store import VACUUMED, Store
 from taskflow.webhooks import repository
 from taskflow.webhooks.repository import DeliveryStatus
@@ -237,6 +238,12 @@ def lists(state: State | None, namespace: UUID = DEFAULT_NAMESPACE) -> Work:
     )
 
 
+async def ended_of(store: Store, connection: Connection, *, limit: int) -> int:
+    end = FakeClock().now + timedelta(days=1)
+    stream = store.stream_ended(connection, DEFAULT_NAMESPACE, end - timedelta(days=2), end, limit=limit)
+    return len([job async for job in stream])
+
+
 def deliveries(job_id: UUID | None = None, status: DeliveryStatus | None = None) -> Work:
     return lambda store, connection, sample: repository.list_page(
         connection, DEFAULT_NAMESPACE, job_id=job_id, status=status, before=MAX_ID, limit=10
@@ -422,6 +429,33 @@ CASES: Mapping[str, Case] = {
         {"job_log_job"},
         rows=12,
     ),
+    "follow_logs": Case(
+        lambda store, connection, sample: store.follow_logs(
+            connection, [LogPosition(sample.failed), LogPosition(sample.ready)], limit=10
+        ),
+        {"job_log_job"},
+        rows=24,
+    ),
+    "find_ends": Case(
+        lambda store, connection, sample: store.follow_logs(
+            connection, [LogPosition(sample.failed), LogPosition(sample.ready)], limit=10
+        ),
+        {"done_job"},
+        rows=6,
+    ),
+    "count_ended": Case(
+        lambda store, connection, sample: store.read_activity(connection), set(), rows=10, scans={"stat_delta"}
+    ),
+    "count_active": Case(
+        lambda store, connection, sample: store.read_activity(connection),
+        {"job_pkey"},
+        rows=LEASES + ACTIVE,
+        buffers=50_000,
+        scans={"lease"},
+    ),
+    "count_deferred": Case(
+        lambda store, connection, sample: store.read_activity(connection), set(), rows=DEFERRED, scans={"deferred"}
+    ),
     "find_child_leases": Case(
         lambda store, connection, sample: store.find_child_leases(connection, worker_id=sample.worker_id),
         {"lease_pkey"},
@@ -489,6 +523,12 @@ CASES: Mapping[str, Case] = {
         rows=2 * 10_000,
         buffers=4000,
         scans={"ready", "worker"},
+    ),
+    "stream_ended": Case(
+        lambda store, connection, sample: ended_of(store, connection, limit=1_000),
+        {"done_job"},
+        rows=1_001,
+        buffers=2_000,
     ),
     "count_dead_letters": Case(
         lambda store, connection, sample: store.count_dead_letters(connection, DEFAULT_NAMESPACE),

@@ -20,6 +20,7 @@ TABLES = (
     *("schedule", "schedule_tick", "stat_delta", "stat_hour"),
     *("queue", "unique_claim", "operation", "api_key", "idempotency_key"),
     *("webhook_delivery", "job_progress"),
+    *("submit_stream", "submit_stream_error"),
 )
 EMPTY = "; ".join(f"DELETE FROM taskflow.{table}" for table in TABLES)
 STRANGERS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"

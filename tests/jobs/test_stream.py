@@ -122,6 +122,7 @@ async def test_long_lines_end_a_batch_early(client: httpx.AsyncClient, monkeypat
     assert [(line["from"], line["to"]) for line in lines[:-1]] == [(1, 2), (3, 3)]
 
 
+@pytest.mark.usefixtures("spoilt_schema")
 async def test_a_row_that_only_the_database_refuses_fails_alone(
     client: httpx.AsyncClient, connection: Connection
 ) -> None:
@@ -253,9 +254,10 @@ async def test_old_streams_are_forgotten_and_living_ones_kept(api: Api, connecti
     repository = StreamRepository()
     assert await repository.prune(connection, kept=timedelta(hours=24), limit=10) == 1
     for table in ("submit_stream", "submit_stream_error"):
-        assert await connection.fetch(f"SELECT key FROM taskflow.{table}") == [("new",)]
-    row = await connection.fetchrow("SELECT principal_id, key FROM taskflow.submit_stream")
-    assert await repository.find(connection, StreamId(*row)) is not None
+        rows = await connection.fetch(f"SELECT key FROM taskflow.{table}")
+        assert [row["key"] for row in rows] == ["new"]
+    principal_id = await connection.fetchval("SELECT principal_id FROM taskflow.submit_stream")
+    assert await repository.find(connection, StreamId(principal_id, "new")) is not None
 
 
 # The way in and out --------------------------------------------------------------------------------------------------
@@ -309,6 +311,7 @@ async def test_a_drain_ends_a_stream_and_says_where_to_go_on(api: Api) -> None:
         await stream.ended()
 
 
+@pytest.mark.slow
 async def test_a_key_revoked_meanwhile_ends_the_stream(api: Api, connection: Connection) -> None:
     async with opened(api, await api.key()) as stream:
         await stream.send(body(ORDERS[:3]))
@@ -339,6 +342,7 @@ async def test_no_more_than_so_many_streams_are_open(api: Api, monkeypatch: pyte
         assert (await send(client, b""))[-1]["_end"] is True
 
 
+@pytest.mark.usefixtures("spoilt_schema")
 async def test_partitions_that_nobody_made_are_made(api: Api, connection: Connection) -> None:
     rows = await connection.fetch(
         "SELECT inhrelid::regclass::text AS part FROM pg_inherits WHERE inhparent = 'taskflow.job'::regclass"

@@ -77,6 +77,18 @@ class QueueDepth:
 
 
 @dataclass(frozen=True, slots=True)
+class EndedJob:
+    """What a job came to. *duration_s* is of its last attempt; the error's message is cut off at 2,000 characters."""
+
+    kind: str
+    state: str
+    finished_at: datetime
+    duration_s: float | None
+    error_type: str | None
+    error_message: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class DeadEntries:
     """Dead rows per table of the claim path, and the oldest snapshot (as text) that keeps them from going."""
 
@@ -119,6 +131,41 @@ class Operation:
     job_id: JobId
     created_at: datetime
     finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Upkeep:
+    """What the leader looks after: dead rows on the claim path, by table, and days whose partitions are made."""
+
+    dead_rows: Mapping[str, int]
+    partition_days: int
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """How much was ever written: two readings give rates. *unsuccessful* are attempts that did not complete."""
+
+    submitted: int
+    ended: int
+    unsuccessful: int
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """
+    What goes on now.
+
+    Args:
+        active: jobs that run, by worker and queue; counted over a bounded number, as *deferred* is.
+        deferred: jobs that wait for their time, by queue and state.
+        ended: jobs that ended since *ended_since*, by queue; two readings with the same since give a rate.
+    """
+
+    written: Written
+    active: Mapping[tuple[WorkerId, str], int]
+    deferred: Mapping[tuple[str, State], int]
+    ended: Mapping[str, int]
+    ended_since: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

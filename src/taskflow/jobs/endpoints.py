@@ -286,6 +286,12 @@ _EXAMPLE_SUBMITS = {
 }
 JOB_ID = {"jobId": "Of the job."}
 NO_JOB = "No such job in the key's namespace."
+_LOGS = (
+    "Lines that the handler wrote, oldest first. With `follow=true` they come as server-sent events "
+    "(`text/event-stream`), those there are and then each as it is written: `log` with a line as in the page, and "
+    "`end` with the job's status when it has ended. `Last-Event-ID` goes on after that event. A connection that closes "
+    "without `end` is to be made again."
+)
 _LINK = {"Link": 'The next page, `rel="next"`.'}
 
 
@@ -357,17 +363,12 @@ def operations(endpoints: JobEndpoints) -> Iterator[Operation]:
             endpoints.list_logs,
             name="listJobLogs",
             summary="Read a job's log",
-            description="Lines that the handler wrote, oldest first. With `follow=true` they come as server-sent events "
-            "(`text/event-stream`), those there are and then each as it is written: `log` with a line as in the page, "
-            "and `end` with the job's status when it has ended. `Last-Event-ID` goes on after that event. A connection "
-            "that closes without `end` is to be made again.",
+            description=_LOGS,
             query=ListLogs,
             path_parameters=JOB_ID,
             answers={
                 200: operation.Answer("A page.", LogPageView, headers=_LINK),
-                204: operation.Answer(
-                    "With `follow=true`: the end was told before; do not ask again.", None, media_type=""
-                ),
+                204: operation.Answer("With `follow=true`: the end was told before.", None, media_type=""),
             },
             problems={404: NO_JOB, 503: f"{MAX_FOLLOWERS} clients follow logs."},
             scope="jobs:read",

@@ -226,11 +226,12 @@ _EXAMPLE_ANSWER = (
 _DESCRIPTION = (
     "The body is NDJSON of any size, each line a job as `POST /api/v1/jobs` takes it, at most "
     f"{MAX_LINE_BYTES} bytes. Lines are stored in batches of {MAX_BATCH_LINES} (fewer when they come to "
-    f"{MAX_BATCH_BYTES} bytes or the sender pauses for {FLUSH_S:g} s), each in one commit, and the answer has a line for "
-    "each batch as soon as it is stored: `{from, to, accepted, rejected}`. A line that is wrong is left out and told as "
-    f"`{{line, errors}}`, the first {MAX_ERROR_LINES} of them. The last line has `_end`: true, or false with why the "
-    "stream broke off and where to go on (`resumeFrom`); an answer without it was cut. With an `Idempotency-Key`, the "
-    "same lines can be sent again, from any line up to the one that is next: those that are stored are not stored again."
+    f"{MAX_BATCH_BYTES} bytes or the sender pauses for {FLUSH_S:g} s), each in one commit, and the answer has a line "
+    "for each batch as soon as it is stored: `{from, to, accepted, rejected}`. A line that is wrong is left out and "
+    f"told as `{{line, errors}}`, the first {MAX_ERROR_LINES} of them. The last line has `_end`: true, or false with "
+    "why the stream broke off and where to go on (`resumeFrom`); an answer without it was cut. With an "
+    "`Idempotency-Key`, the same lines can be sent again, from any line up to the one that is next: those that are "
+    "stored are not stored again."
 )
 
 

@@ -128,8 +128,8 @@ class SubmitStreams:
 
 class SubmitStream:
     """
-    One stream: its lines go through `check` and `store` batch by batch, in order; the next batch may be checked while one
-    is being stored.
+    One stream: its lines go through `check` and `store` batch by batch, in order; the next batch may be checked while
+    one is being stored.
 
     *totals* is of all that was ever sent with the key, or of this stream if it has none; *next_line* is the first line
     that is not known to be dealt with.
@@ -282,7 +282,7 @@ class SubmitStream:
         if not apart:
             await self._jobs.submit_many(jobs, connection=connection)
             return {}
-        refused = {}
+        refused: dict[int, tuple[FieldProblem, ...]] = {}
         for index, job in enumerate(jobs):
             try:
                 async with connection.transaction():
@@ -290,7 +290,7 @@ class SubmitStream:
             except asyncpg.PostgresError as error:
                 if (error.sqlstate or "")[:2] not in _FAULTS or is_partition_missing(error):
                     raise
-                _log.warning("taskflow.submit.refused", error=str(error))
+                _log.warning("taskflow.submit.refused", error=type(error).__name__)  # its text has the payload
                 refused[index] = (FieldProblem("", "unstorable", "the database cannot store this job"),)
         return refused
 

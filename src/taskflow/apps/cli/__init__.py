@@ -14,6 +14,9 @@ import taskflow
 from taskflow.apps.cli import (
     api,
     attempt,
+    doctor,
+    files,
+    importing,
     jobs,
     keys,
     migrate,
@@ -21,6 +24,7 @@ from taskflow.apps.cli import (
     schedules,
     stats,
     status,
+    top,
     up,
     webhooks,
     worker,
@@ -38,7 +42,7 @@ app = typer.Typer(
         "Start with `taskflow up`: it runs everything on this machine and shows how to submit a first job."
     ),
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -67,7 +71,11 @@ def _options(
     del version  # its callback did it
 
 
-for _module in (up, api, worker, attempt, migrate, jobs, schedules, queues, webhooks, stats, status, keys):
+for _module in (
+    *(up, api, worker, attempt, migrate),
+    *(jobs, importing, schedules, queues, files, webhooks),
+    *(stats, status, top, doctor, keys),
+):
     _module.register(app)
 
 

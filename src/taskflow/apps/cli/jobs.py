@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from taskflow.apps.cli import completion
 from taskflow.apps.cli.bulk import bulk
 from taskflow.apps.cli.session import (
     EXITS,
@@ -77,12 +78,22 @@ def register(app: typer.Typer) -> None:
 
 @group.command()
 def submit(
-    task_type: Annotated[str, typer.Argument(metavar="TASK_TYPE", help="A kind that workers offer.")],
+    task_type: Annotated[
+        str,
+        typer.Argument(
+            metavar="TASK_TYPE", help="A kind that workers offer.", autocompletion=completion.built_in_kinds
+        ),
+    ],
     payload: Annotated[
         str, typer.Argument(metavar="PAYLOAD", help="JSON text, `@file.json`, or `-` for standard input.")
     ] = "{}",
     priority: Annotated[
-        str | None, typer.Option(metavar="PRIORITY", help="high, normal, low, or 0 to 9 (higher first).")
+        str | None,
+        typer.Option(
+            metavar="PRIORITY",
+            help="high, normal, low, or 0 to 9 (higher first).",
+            autocompletion=completion.priorities,
+        ),
     ] = None,
     retries: Annotated[
         str | None, typer.Option(metavar="N", help="Attempts after the first that fails, 0 to 10.")
@@ -114,6 +125,14 @@ def submit(
         ),
     ] = None,
     unique_window_ms: Annotated[str | None, typer.Option(metavar="MS", help="How long, with the scope window.")] = None,
+    files: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--file",
+            metavar="FIELD=PATH",
+            help="Upload a file and put its id into that field of the payload; give it again for more.",
+        ),
+    ] = None,
     wait: Annotated[
         bool, typer.Option("--wait", help="Follow the job to its end; exit code 0 only if it completes.")
     ] = False,
@@ -135,6 +154,7 @@ def submit(
         taskflow jobs submit send_email @mail.json --priority high
         taskflow jobs submit send_email @mail.json --wait --timeout-s 30
         taskflow jobs submit send_email @mail.json --delay-ms 60000 --tag news
+        taskflow jobs submit resize_image '{"width": 640}' --file file=photo.jpg --wait
         echo '{"to": "ada@example.org", "subject": "Hi", "body": "Hello."}' \\
           | taskflow jobs submit send_email -
     """
@@ -162,8 +182,9 @@ def submit(
     data |= {name: value for name, value in options.items() if value is not None}
 
     async def work(session: Session) -> None:
-        from taskflow.apps.cli.submission import submit
+        from taskflow.apps.cli.submission import attach, submit
 
+        await attach(session, data, files or [])
         await submit(session, data, wait=wait, timeout_s=timeout_s, as_json=as_json)
 
     run(work, data_dir=data_dir, database_url=database_url, names=SUBMIT_NAMES)
@@ -173,7 +194,11 @@ def submit(
 def list_(
     status: Annotated[
         str | None,
-        typer.Option(metavar="STATUS", help="pending, scheduled, retrying, active, completed, failed or cancelled."),
+        typer.Option(
+            metavar="STATUS",
+            help="pending, scheduled, retrying, active, completed, failed or cancelled.",
+            autocompletion=completion.statuses,
+        ),
     ] = None,
     task_type: Annotated[str | None, typer.Option(metavar="TASK_TYPE", help="Jobs of this kind.")] = None,
     queue: Annotated[str | None, typer.Option(metavar="QUEUE", help="Jobs of this queue.")] = None,
@@ -244,20 +269,31 @@ def show(job_id: JobId, as_json: AsJson = False, data_dir: DataDir = None, datab
 
 
 @group.command()
-def logs(job_id: JobId, as_json: AsJson = False, data_dir: DataDir = None, database_url: DatabaseUrl = None) -> None:
+def logs(
+    job_id: JobId,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on with lines as they are written, until the job has ended.")
+    ] = False,
+    as_json: AsJson = False,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+) -> None:
     """
     Print the lines that a job's handler wrote, oldest first.
+
+    With --follow, --json gives a document a line.
 
     Examples:
 
         taskflow jobs logs 019ab123-4567-7abc-8def-0123456789ab
+        taskflow jobs logs --follow 019ab123-4567-7abc-8def-0123456789ab
         taskflow jobs logs 019ab123-4567-7abc-8def-0123456789ab | grep warning
     """
 
     async def work(session: Session) -> None:
-        from taskflow.apps.cli.view import show_logs
+        from taskflow.apps.cli.view import follow_logs, show_logs
 
-        await show_logs(session, job_id, as_json=as_json)
+        await (follow_logs if follow else show_logs)(session, job_id, as_json=as_json)
 
     run(work, data_dir=data_dir, database_url=database_url)
 

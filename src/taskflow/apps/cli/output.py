@@ -16,6 +16,7 @@ import typer
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.padding import Padding
 
 GAP = "  "
 _UNBOUNDED = 100_000  # what does not fit is for `fit` to say; Rich shall not cut ids
@@ -97,22 +98,32 @@ class Output:
 
         A terminal is spared columns that are empty all the way down, if they have a rank.
         """
-        from rich.cells import cell_len
-
-        cells = [[cell or NOTHING for cell in row] for row in rows]
-        widths = [
-            max(cell_len(column.header), *(cell_len(row[index]) for row in cells))
-            for index, column in enumerate(columns)
-        ]
         if not self.is_terminal:
+            from rich.cells import cell_len
+
+            cells = [[cell or NOTHING for cell in row] for row in rows]
+            widths = [
+                max(cell_len(column.header), *(cell_len(row[index]) for row in cells), 0)
+                for index, column in enumerate(columns)
+            ]
             for line in ([column.header for column in columns], *cells):
                 padded = (cell + " " * (width - cell_len(cell)) for cell, width in zip(line, widths, strict=True))
                 typer.echo(" " * indent + GAP.join(padded).rstrip())
             return
+        self._rich().print(self.layout(columns, rows, indent=indent), crop=False)
+
+    def layout(self, columns: Sequence[Column], rows: Sequence[Sequence[str]], *, indent: int = 0) -> "Padding":
+        """Return a terminal's table, as `table` writes it."""
+        from rich.cells import cell_len
         from rich.padding import Padding
         from rich.table import Table
         from rich.text import Text
 
+        cells = [[cell or NOTHING for cell in row] for row in rows]
+        widths = [
+            max(cell_len(column.header), *(cell_len(row[index]) for row in cells), 0)
+            for index, column in enumerate(columns)
+        ]
         for index, column in enumerate(columns):
             if column.rank and all(row[index] == NOTHING for row in cells):
                 widths[index] = 0
@@ -129,7 +140,7 @@ class Output:
             )
         for row in cells:
             table.add_row(*(Text(row[index], style=_style(columns[index], row[index])) for index in shown))
-        self._rich().print(Padding(table, (0, 0, 0, indent), expand=False), crop=False)
+        return Padding(table, (0, 0, 0, indent), expand=False)
 
     def json(self, document: Any) -> None:
         """Write one JSON document in UTF-8: indented in a terminal, else on one line."""

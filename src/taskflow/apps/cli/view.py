@@ -1,6 +1,9 @@
 """What `taskflow jobs list`, `show` and `logs` read, and how it is laid out."""
 
+import asyncio
+import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import msgspec
 import typer
@@ -8,8 +11,9 @@ from pydantic import ValidationError
 
 from taskflow import kinds
 from taskflow.apps.cli.output import STATE_STYLES, Column, Output, clean, iso, plural, span
-from taskflow.apps.cli.session import Session
-from taskflow.engine.job import JobFilter, JobId
+from taskflow.apps.cli.session import Session, complain, describe
+from taskflow.db.pool import DATABASE_ERRORS
+from taskflow.engine.job import JobFilter, JobId, LogLine
 from taskflow.http.validation import field_errors
 from taskflow.jobs.schemas import (
     AttemptView,
@@ -24,6 +28,7 @@ from taskflow.kernel.errors import FieldError, Invalid, NotFound
 from taskflow.kernel.json import JSONValue
 
 LOG_PAGE = 1000  # lines that are read at a time
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 1.0  # between two looks of one who follows
 MAX_JSON_LINES = 60  # of a payload or result in a terminal
 TRACEBACK_LINES = 15
 LEVEL_STYLES = {"debug": "dim", "warning": "yellow", "error": "red", "critical": "red"}
@@ -119,10 +124,7 @@ async def show_logs(session: Session, text: str, *, as_json: bool) -> None:
         if as_json:
             items += [view_of_line(line) for line in lines]
         else:
-            for line in lines:
-                level = f"{line.level:<7}"
-                message = f"{iso(line.at)}  attempt {line.attempt}  {level}  {clean(line.message)}"
-                out.line(message, LEVEL_STYLES.get(line.level, ""))
+            _print_lines(out, lines)
         if len(lines) < LOG_PAGE:
             break
         after_seq = lines[-1].seq
@@ -130,6 +132,46 @@ async def show_logs(session: Session, text: str, *, as_json: bool) -> None:
         out.json({"items": items, "nextCursor": None})
     elif not after_seq and not lines:
         typer.echo("no lines", err=True)
+
+
+async def follow_logs(session: Session, text: str, *, as_json: bool) -> None:
+    """Print the lines of a job as they are written, until it has ended; an outage is waited out."""
+    engine = session.engine
+    position = await engine.find_log_position(job_id_of(text), namespace=session.principal.namespace)
+    out = Output(session.now)
+    pause_s = FIRST_PAUSE_S
+    away = False
+    while True:
+        try:
+            [news] = await engine.follow_logs([position], limit=LOG_PAGE)
+        except DATABASE_ERRORS as error:
+            if not away:
+                complain(f"the database is away, looking again: {describe(error)}")
+            away = True
+            await asyncio.sleep(LONGEST_PAUSE_S)
+            continue
+        away = False
+        if as_json:
+            for line in news.lines:
+                typer.echo(msgspec.json.encode(view_of_line(line)))
+        else:
+            _print_lines(out, news.lines)
+        sys.stdout.flush()
+        if news.end is not None:
+            typer.echo(f"the job is {news.end}", err=True)
+            return
+        if news.lines:
+            position = replace(position, after_seq=news.lines[-1].seq)
+            pause_s = FIRST_PAUSE_S
+        if len(news.lines) < LOG_PAGE:
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 1.5, LONGEST_PAUSE_S)
+
+
+def _print_lines(out: Output, lines: Sequence[LogLine]) -> None:
+    for line in lines:
+        message = f"{iso(line.at)}  attempt {line.attempt}  {line.level:<7}  {clean(line.message)}"
+        out.line(message, LEVEL_STYLES.get(line.level, ""))
 
 
 def _position(cursor: str) -> JobId:

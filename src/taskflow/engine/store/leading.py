@@ -32,6 +32,11 @@ class LeaderStatements(StoreBase):
         made: int = await QUERIES["make_partitions"].fetchval(connection, now=self._now(), days=days)
         return made
 
+    async def count_partition_days(self, connection: Connection) -> int:
+        """Count the days from today on for which every partition is there, up to 30."""
+        days: int = await QUERIES["count_partition_days"].fetchval(connection, now=self._now())
+        return days
+
     async def dead_entries(self, connection: Connection) -> DeadEntries:
         row = await QUERIES["dead_entries"].fetchrow(connection)
         if row is None:

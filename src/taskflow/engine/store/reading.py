@@ -1,6 +1,6 @@
 """Statements that only look: jobs with their present state, lists, attempts, logs, depths."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -20,12 +20,13 @@ from taskflow.engine.job import (
     State,
     UniqueScope,
 )
-from taskflow.engine.record import JobBody, LogNews, LogPosition, QueueDepth
+from taskflow.engine.record import Activity, EndedJob, JobBody, LogNews, LogPosition, QueueDepth, Written
 from taskflow.engine.store.base import LEASE_S, QUERIES, StoreBase, decode_error
 
 SCAN_ROWS = 10_000  # rows that one page of a filtered list looks at
 DEPTH_ROWS = 10_000  # ready rows that are counted for queue depths
 DEAD_LETTER_ROWS = 10_000  # failed jobs that are counted
+STREAM_ROWS = 1000  # of a cursor, in memory at a time
 MAX_ID = UUID(int=(1 << 128) - 1)
 MIN_ID = UUID(int=0)
 
@@ -122,12 +123,42 @@ class ReadStatements(StoreBase):
         )
         return count
 
+    async def stream_ended(
+        self, connection: Connection, namespace: UUID, ended_from: datetime, ended_to: datetime, *, limit: int
+    ) -> AsyncIterator[EndedJob]:
+        """Yield jobs that ended in [*ended_from*, *ended_to*), in no order; *connection* is in a transaction."""
+        rows = QUERIES["stream_ended"].cursor(
+            connection,
+            prefetch=STREAM_ROWS,
+            namespace=namespace,
+            ended_from=ended_from,
+            ended_to=ended_to,
+            limit=limit,
+        )
+        async for row in rows:
+            yield EndedJob(*row)
+
     async def queue_depths(self, connection: Connection) -> list[QueueDepth]:
         rows = await QUERIES["queue_depths"].fetch(connection, now=self._now(), lease_s=LEASE_S, limit=DEPTH_ROWS)
         return [
             QueueDepth(row["queue"], row["kind"], row["pending"], max(row["oldest_s"], 0.0), row["has_worker"])
             for row in rows
         ]
+
+    async def read_activity(self, connection: Connection) -> Activity:
+        """Return what goes on now: four looks, none of them at more than `DEPTH_ROWS` jobs."""
+        written = await QUERIES["count_written"].fetchrow(connection)
+        assert written is not None, "an aggregate without GROUP BY returns a row"
+        active = await QUERIES["count_active"].fetch(connection, limit=DEPTH_ROWS)
+        deferred = await QUERIES["count_deferred"].fetch(connection, limit=DEPTH_ROWS)
+        ended = await QUERIES["count_ended"].fetch(connection, now=self._now())
+        return Activity(
+            written=Written(**written),
+            active={(row["worker_id"], row["queue"]): row["jobs"] for row in active},
+            deferred={(row["queue"], State(row["state"])): row["jobs"] for row in deferred},
+            ended={row["queue"]: row["jobs"] for row in ended},
+            ended_since=ended[0]["since"] if ended else None,
+        )
 
 
 def id_floor(at: datetime) -> JobId:
