@@ -189,7 +189,7 @@ LINES = (
     "find_ticks",
     "find_live_jobs",
     "find_kinds",
-    "enqueue",
+    "store",
     "insert_ticks",
     "advance_schedules",
 )
@@ -257,6 +257,17 @@ async def test_a_time_is_skipped_while_the_job_before_has_not_ended(work: Clockw
     await work.scheduler.fire()
     assert await work.outcomes(schedule_id) == [FIRED, SKIPPED, FIRED]
     assert (await work.get(schedule_id)).last_job_id == (await work.ledger(schedule_id))[-1].job_id
+
+
+async def test_a_queue_that_drains_holds_up_only_its_own_schedules(work: Clockwork, connection: Connection) -> None:
+    closed = await work.make(queue="images", name="closed")
+    other = await work.make(queue="default", name="other")
+    await work.store.set_queue(connection, "images", draining=True)
+    work.clock.advance(seconds=60)
+    await work.scheduler.fire()
+    [skipped] = await work.ledger(closed)
+    assert (skipped.outcome, skipped.detail) == (SKIPPED, "queue 'images' drains")
+    assert await work.outcomes(other) == [FIRED]
 
 
 async def test_overlap_can_be_allowed(work: Clockwork) -> None:

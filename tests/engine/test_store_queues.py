@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+import asyncpg
 import pytest
 from tests.engine.test_store_races import overtake, pass_by
 from tests.engine.worksite import Worksite, failed, new_job, succeeded
@@ -103,6 +104,14 @@ async def test_among_jobs_of_different_callers_only_those_for_a_draining_queue_a
     answers = await site.store.store(site.connection, batch, atomic=False)
     assert [answer is not None for answer in answers] == [True, False, True]
     assert len(await site.claim()) == 2
+
+
+async def test_sql_submits_to_a_draining_queue_are_refused(site: Worksite) -> None:
+    await say(site, draining=True)
+    with pytest.raises(asyncpg.ObjectNotInPrerequisiteStateError, match="queue 'default' drains"):
+        await site.connection.fetchval("SELECT taskflow.enqueue('mail', '{}')")
+    await say(site, draining=False)
+    assert await site.connection.fetchval("SELECT taskflow.enqueue('mail', '{}')") is not None
 
 
 # Limits --------------------------------------------------------------------------------------------------------------

@@ -62,7 +62,7 @@ TABLES = (
 )
 
 STEPS = (
-    *("enqueue", "claim", "claim", "flush", "flush", "ask", "ask", "say", "log", "look_back"),
+    *("enqueue", "claim", "claim", "flush", "flush", "ask", "ask", "say", "say", "log", "look_back"),
     *("lead", "lead", "supervise", "supervise"),
 )
 COMMITTED, ROLLED_BACK, ANSWER_LOST = "committed", "rolled back", "answer lost"
@@ -244,7 +244,7 @@ class StoreMachine(RuleBasedStateMachine):
                 settings = {"paused": False}
                 self.model.paused.discard(queue)
             case "limit":
-                settings = {"limits": True, "concurrency": data.draw(st.integers(1, 4), label="concurrency")}
+                settings = {"limits": True, "concurrency": data.draw(st.integers(1, 2), label="concurrency")}
                 self.model.limits[queue] = settings["concurrency"]
             case _:
                 settings = {"limits": True, "concurrency": None}

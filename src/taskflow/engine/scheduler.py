@@ -151,9 +151,15 @@ class Scheduler:
                     continue
                 wanted.append((fate, at, job))
                 busy = plan.overlap is Overlap.SKIP
-        stored = await self._store.enqueue(connection, [job for _, _, job in wanted]) if wanted else []
-        for (fate, at, _), enqueued in zip(wanted, stored, strict=True):
-            fate.ticks.append(Tick(fate.schedule.id, at, TickOutcome.FIRED, job_id=enqueued.id))
+        # Not all or none: a queue that drains refuses its own jobs, and holds up no other schedule.
+        jobs = [job for _, _, job in wanted]
+        stored = await self._store.store(connection, jobs, atomic=False) if wanted else []
+        for (fate, at, job), enqueued in zip(wanted, stored, strict=True):
+            if enqueued is None:
+                detail = f"queue {job.queue!r} drains"
+                fate.ticks.append(Tick(fate.schedule.id, at, TickOutcome.SKIPPED, detail=detail))
+            else:
+                fate.ticks.append(Tick(fate.schedule.id, at, TickOutcome.FIRED, job_id=enqueued.id))
         for fate in fates:
             fate.ticks.sort(key=lambda tick: tick.fire_at)
         return [job for _, _, job in wanted]

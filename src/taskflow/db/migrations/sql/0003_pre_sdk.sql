@@ -206,6 +206,10 @@ BEGIN
     WHERE k.name = enqueue.kind ORDER BY k.published_at DESC, k.schema_hash LIMIT 1;
 
     job_queue := taskflow.check_name(coalesce(taskflow.option_text(given, 'queue'), defaults.queue, 'default'), 'queue');
+    IF EXISTS (SELECT FROM taskflow.queue q WHERE q.name = job_queue AND q.draining_at IS NOT NULL) THEN
+        RAISE EXCEPTION 'queue % drains: it takes no new jobs until it is resumed', quote_literal(job_queue)
+            USING ERRCODE = 'object_not_in_prerequisite_state';
+    END IF;
     job_priority := CASE given ->> 'priority'
         WHEN 'low' THEN 2 WHEN 'normal' THEN 5 WHEN 'high' THEN 8
         ELSE coalesce(
