@@ -24,7 +24,7 @@ class Submission:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._kinds: Mapping[str, tuple[KindInfo, str]] = {}
-        self._schemas: "dict[tuple[str, str], PayloadSchema]" = {}
+        self._schemas: dict[tuple[str, str], PayloadSchema] = {}
 
     async def learn(self, connection: Connection, kinds: Iterable[str]) -> None:
         """Read the kinds that are going to be asked for."""
