@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeAlias
 from uuid import UUID, uuid4
@@ -71,7 +72,7 @@ FILL = f"""
     INSERT INTO taskflow.job
     SELECT id, namespace, queue, kind, '{{}}', priority, 3, 30000, '{{}}', '{{}}', at FROM fill;
     INSERT INTO taskflow.ready
-    SELECT id, namespace, queue, kind, priority, at, 0, 0, false,
+    SELECT id, namespace, queue, kind, priority, at, 0, 0, 0, false, false,
         CASE WHEN n %% 50 = 0 THEN %(now)s + n * interval '1 s' END
     FROM fill WHERE n <= {READY};
     INSERT INTO taskflow.lease
@@ -80,7 +81,7 @@ FILL = f"""
     FROM fill WHERE n > {READY} AND n <= {READY + ACTIVE} GROUP BY batch;
     INSERT INTO taskflow.deferred
     SELECT id, namespace, queue, kind, priority, %(now)s + (n %% 2 * 2 - 1) * n * interval '1 ms', n %% 2, n %% 2,
-        (ARRAY['scheduled', 'retrying'])[n %% 2 + 1], false, CASE WHEN n %% 10 = 0 THEN at END
+        (ARRAY['scheduled', 'retrying'])[n %% 2 + 1], 0, false, false, CASE WHEN n %% 10 = 0 THEN at END
     FROM fill WHERE n > {READY + ACTIVE} AND n <= {READY + ACTIVE + DEFERRED};
     INSERT INTO taskflow.done
     SELECT id, namespace, queue, kind, (ARRAY['completed', 'failed', 'cancelled'])[n %% 3 + 1], NULL, 1, 0, NULL, NULL,
@@ -235,6 +236,12 @@ def lists(state: State | None, namespace: UUID = DEFAULT_NAMESPACE) -> Work:
     return lambda store, connection, sample: store.list_ids(
         connection, namespace, JobFilter(state=state), limit=30, before=None
     )
+
+
+async def ended_of(store: Store, connection: Connection, *, limit: int) -> int:
+    end = FakeClock().now + timedelta(days=1)
+    stream = store.stream_ended(connection, DEFAULT_NAMESPACE, end - timedelta(days=2), end, limit=limit)
+    return len([job async for job in stream])
 
 
 def deliveries(job_id: UUID | None = None, status: DeliveryStatus | None = None) -> Work:
@@ -489,6 +496,12 @@ CASES: Mapping[str, Case] = {
         rows=2 * 10_000,
         buffers=4000,
         scans={"ready", "worker"},
+    ),
+    "stream_ended": Case(
+        lambda store, connection, sample: ended_of(store, connection, limit=1_000),
+        {"done_job"},
+        rows=1_001,
+        buffers=2_000,
     ),
     "count_dead_letters": Case(
         lambda store, connection, sample: store.count_dead_letters(connection, DEFAULT_NAMESPACE),
