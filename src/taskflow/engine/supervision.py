@@ -82,7 +82,7 @@ class WorkerSupervision:
         reaper = Reaper(self._database, self._store, self._leader, wake=wake)
         stager = Stager(self._database, self._store, self._leader, wake=wake)
         caretaker = Caretaker(self._database, self._store, self._leader)
-        deadlines = Deadlines(self._database, self._store, self._leader)
+        deadlines = Deadlines(self._database, self._store, self._leader, wake=wake)
         scheduler = Scheduler(self._database, self._store, self._leader, wake=wake)
         tally = Tally(self._database, self._store, self._leader)
         duties = {

@@ -131,6 +131,20 @@ async def test_a_worker_that_was_given_up_cannot_end_what_others_have(api: Api, 
     assert (await worker.job(late["jobId"]))["result"] == "right"
 
 
+async def test_an_end_has_its_consequences_whoever_reports_it(api: Api, worker: RemoteTester) -> None:
+    """A job with a callback is followed by a delivery, written with its end."""
+    await worker.submit(1, callbackUrl="http://127.0.0.1:9/hook")
+    await worker.submit(2, callbackUrl="http://127.0.0.1:9/hook")
+    one, two = await worker.claim()
+    async with api.database.acquire() as connection:
+        count = "SELECT count(*) FROM taskflow.ready WHERE kind = 'deliver_webhook'"
+        assert await connection.fetchval(count) == 0
+        await worker.complete(one["token"])
+        assert await connection.fetchval(count) == 1
+        await worker.fail(two["token"], permanent=True)
+        assert await connection.fetchval(count) == 2
+
+
 # Tokens and refusals -------------------------------------------------------------------------------------------------
 
 
