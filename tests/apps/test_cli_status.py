@@ -13,10 +13,9 @@ from tests.support.waiting import eventually
 from tests.support.workers import supervising
 
 from taskflow.apps.cli import overview
-from taskflow.engine import store
 from taskflow.engine.job import WorkerId
 from taskflow.engine.leader import NAME
-from taskflow.engine.store import Store
+from taskflow.engine.store import Store, reading
 
 ISO = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
 
@@ -124,7 +123,7 @@ def test_a_term_that_has_lapsed_leads_nothing(operator: Operator) -> None:
 
 
 def test_counts_stop_at_their_limit_and_say_so(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (store, overview):
+    for module in (reading, overview):
         monkeypatch.setattr(module, "DEPTH_ROWS", 2)
         monkeypatch.setattr(module, "DEAD_LETTER_ROWS", 1)
     for _ in range(2):

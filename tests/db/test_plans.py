@@ -33,6 +33,7 @@ from taskflow.engine.job import (
     JobId,
     LeaseId,
     NewLogLine,
+    NewProgress,
     OutcomeKind,
     State,
     WorkerId,
@@ -69,14 +70,16 @@ FILL = f"""
     INSERT INTO taskflow.job
     SELECT id, namespace, queue, kind, '{{}}', priority, 3, 30000, '{{}}', '{{}}', at FROM fill;
     INSERT INTO taskflow.ready
-    SELECT id, namespace, queue, kind, priority, at, 0, 0 FROM fill WHERE n <= {READY};
+    SELECT id, namespace, queue, kind, priority, at, 0, 0, false,
+        CASE WHEN n %% 50 = 0 THEN %(now)s + n * interval '1 s' END
+    FROM fill WHERE n <= {READY};
     INSERT INTO taskflow.lease
     SELECT gen_random_uuid(), %(worker)s, 1, array_agg(id ORDER BY n), array_agg(1 ORDER BY n), array_agg(0 ORDER BY n),
         repeat('1', count(*)::integer)::bit varying, NULL, %(now)s
     FROM fill WHERE n > {READY} AND n <= {READY + ACTIVE} GROUP BY batch;
     INSERT INTO taskflow.deferred
     SELECT id, namespace, queue, kind, priority, %(now)s + (n %% 2 * 2 - 1) * n * interval '1 ms', n %% 2, n %% 2,
-        (ARRAY['scheduled', 'retrying'])[n %% 2 + 1]
+        (ARRAY['scheduled', 'retrying'])[n %% 2 + 1], false, CASE WHEN n %% 10 = 0 THEN at END
     FROM fill WHERE n > {READY + ACTIVE} AND n <= {READY + ACTIVE + DEFERRED};
     INSERT INTO taskflow.done
     SELECT id, namespace, queue, kind, (ARRAY['completed', 'failed', 'cancelled'])[n %% 3 + 1], NULL, 1, 0, NULL, NULL,
@@ -87,12 +90,31 @@ FILL = f"""
     INSERT INTO taskflow.job_log
     SELECT id, namespace, nextval('taskflow.job_log_seq'), 1, 'info', 'line', at
     FROM fill, generate_series(1, 20) WHERE n > {READY + ACTIVE + DEFERRED};
+    DELETE FROM taskflow.queue;
+    INSERT INTO taskflow.queue
+    SELECT 'q' || n, %(now)s, CASE WHEN n <= 3 THEN %(now)s END, NULL, NULL, %(now)s FROM generate_series(1, 1000) AS n;
+    INSERT INTO taskflow.unique_claim
+    SELECT namespace, kind, n::text, id, 'until_finished', NULL FROM fill WHERE n <= 4000;
+    INSERT INTO taskflow.unique_claim
+    SELECT namespace, kind, 'window ' || n - 4000, id, 'window', at FROM fill WHERE n > 4000 AND n <= 8000;
     INSERT INTO taskflow.webhook_delivery
     SELECT id, namespace, id, kind, 'job.failed', NULL, at, (ARRAY['pending', 'delivered', 'failed'])[n %% 3 + 1],
         at, at
     FROM fill WHERE n > {READY + ACTIVE + DEFERRED};
 """
-TABLES = ("job", "ready", "deferred", "lease", "done", "attempt_log", "job_log", "worker", "webhook_delivery")
+TABLES = (
+    "job",
+    "ready",
+    "deferred",
+    "lease",
+    "done",
+    "attempt_log",
+    "job_log",
+    "worker",
+    "queue",
+    "unique_claim",
+    "webhook_delivery",
+)
 LEAVES = "SELECT relname FROM pg_class WHERE relnamespace = 'taskflow'::regnamespace AND relkind = 'r'"
 INDEXES = """
     SELECT i.relname, coalesce(p.relname, i.relname)
@@ -223,7 +245,12 @@ CASES: Mapping[str, Case] = {
         lambda store, connection, sample: store.claim(
             connection, worker_id=sample.worker_id, incarnation=1, queues=["default", "x"], kinds=["mail"], limit=10
         ),
-        {"ready_claim", "job_pkey", "worker_pkey"},
+        {"ready_claim", "job_pkey", "worker_pkey", "queue_pkey"},
+        rows=43,
+    ),
+    "expire": Case(
+        lambda store, connection, sample: store.expire(connection, limit=10),
+        {"ready_expiry", "deferred_expiry"},
         rows=40,
     ),
     "claim of a namespace": Case(
@@ -236,10 +263,55 @@ CASES: Mapping[str, Case] = {
             limit=10,
             namespace=DEFAULT_NAMESPACE,
         ),
-        {"ready_claim", "job_pkey", "worker_pkey"},
-        rows=40,
+        {"ready_claim", "job_pkey", "worker_pkey", "queue_pkey"},
+        rows=43,
     ),
-    "enqueue": Case(lambda store, connection, sample: store.enqueue(connection, [new_job()] * 10), set(), rows=10),
+    "next_expiry_s": Case(
+        lambda store, connection, sample: store.next_expiry_s(connection), {"ready_expiry", "deferred_expiry"}, rows=2
+    ),
+    "run_now": Case(
+        lambda store, connection, sample: store.run_now(connection, sample.deferred), {"deferred_pkey"}, rows=1
+    ),
+    "change_waiting": Case(
+        lambda store, connection, sample: store.change_waiting(
+            connection, sample.ready, priority=9, run_at=None, run_after=None
+        ),
+        {"ready_pkey", "deferred_pkey", "job_pkey"},
+        rows=2,
+    ),
+    "claim_unique_keys": Case(
+        lambda store, connection, sample: store.enqueue(connection, [new_job(unique_key="new")] * 10), set(), rows=10
+    ),
+    "find_unique_holders": Case(
+        lambda store, connection, sample: store.enqueue(connection, [new_job(unique_key="7")]),
+        {"unique_claim_pkey"},
+        rows=1,
+    ),
+    "free_unique_keys": Case(
+        lambda store, connection, sample: store.enqueue(connection, [new_job(unique_key="window 1")]),
+        {"unique_claim_pkey"},
+        rows=2,
+    ),
+    "reclaim_key": Case(
+        lambda store, connection, sample: store.is_key_held(connection, sample.failed), {"job_pkey"}, rows=1
+    ),
+    "prune_unique_keys": Case(
+        lambda store, connection, sample: store.prune_keys(connection, limit=10), {"unique_claim_window"}, rows=20
+    ),
+    "set_queue": Case(lambda store, connection, sample: store.set_queue(connection, "q1", paused=True), set(), rows=1),
+    "find_draining": Case(
+        lambda store, connection, sample: store.find_draining(connection, ["q1", "default"]), {"queue_draining"}, rows=2
+    ),
+    "read_queues": Case(
+        lambda store, connection, sample: store.read_queues(connection, name="default"),
+        {"ready_claim", "queue_pkey", "job_pkey"},
+        rows=20_000,
+        buffers=60_000,
+        scans={"lease", "worker", "queue", "kind"},
+    ),
+    "enqueue": Case(
+        lambda store, connection, sample: store.enqueue(connection, [new_job()] * 10), {"queue_draining"}, rows=13
+    ),
     "complete": Case(
         lambda store, connection, sample: store.complete(connection, [succeeded(claim) for claim in sample.claims]),
         {"lease_pkey"},
@@ -264,6 +336,13 @@ CASES: Mapping[str, Case] = {
         {"lease_pkey"},
         rows=20,
     ),
+    "write_progress": Case(
+        lambda store, connection, sample: store.write_progress(
+            connection, [NewProgress(claim, 0.5, "half", 0.0) for claim in sample.claims], written_at_s=0.0
+        ),
+        {"lease_pkey"},
+        rows=20,
+    ),
     "return_leases": Case(
         lambda store, connection, sample: store.return_leases(
             connection, [sample.claims[0].lease_id], OutcomeKind.LOST
@@ -281,7 +360,7 @@ CASES: Mapping[str, Case] = {
     ),
     "settle": Case(
         lambda store, connection, sample: store.settle(connection, [sample.failed.id]),
-        {"job_pkey", "done_job", "webhook_delivery_pkey"},
+        {"job_pkey", "unique_claim_job", "done_job", "webhook_delivery_pkey"},
         rows=10,
     ),
     "find_delivery": Case(
@@ -532,7 +611,10 @@ def bench(postgres: EmbeddedPostgres, request: pytest.FixtureRequest) -> Iterato
             connection.add_log_listener(bench.listen)
             if request.param == DRAINED:
                 filler.execute(FILL, {"now": clock.now, "worker": worker_id})
-                filler.execute("DELETE FROM taskflow.ready; DELETE FROM taskflow.lease; DELETE FROM taskflow.deferred")
+                filler.execute(
+                    "DELETE FROM taskflow.ready; DELETE FROM taskflow.lease; DELETE FROM taskflow.deferred;"
+                    "DELETE FROM taskflow.unique_claim"
+                )
                 for table in VACUUMED:
                     runner.run(Store().vacuum(connection, table))
                 for case in CASES.values():

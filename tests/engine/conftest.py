@@ -18,7 +18,8 @@ from taskflow.engine.store import Store
 TABLES = (
     *("job", "ready", "deferred", "lease", "done", "attempt_log", "job_log", "worker", "kind", "leader"),
     *("schedule", "schedule_tick", "stat_delta", "stat_hour"),
-    "webhook_delivery",
+    *("queue", "unique_claim", "operation", "api_key", "idempotency_key"),
+    *("webhook_delivery", "job_progress"),
 )
 EMPTY = "; ".join(f"DELETE FROM taskflow.{table}" for table in TABLES)
 STRANGERS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"

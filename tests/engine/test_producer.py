@@ -184,7 +184,7 @@ async def test_a_claim_in_doubt_is_known_by_its_lease_until_its_answer_is_lost(
         [job_id] = await submit(connection)
         proxy.lose_answer("claim")
         site = run(through=database)
-        await eventually("the answer to be lost", lambda: proxy.lost == 1 and site.producer.claiming is None)
+        await eventually("the answer to be lost", lambda: proxy.lost == 1 and not site.producer.claiming)
         leases = await connection.fetch("SELECT job_ids FROM taskflow.lease")
         assert [list(row["job_ids"]) for row in leases] == [[job_id]]
         assert site.claims == []

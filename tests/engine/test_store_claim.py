@@ -7,7 +7,7 @@ import pytest
 from tests.engine.worksite import Worksite
 
 from taskflow.engine.job import State, WorkerId
-from taskflow.engine.store import LEASE_S, new_lease_id
+from taskflow.engine.store import LEASE_S, new_lease_ids
 
 
 async def count_leases(site: Worksite) -> int:
@@ -105,10 +105,10 @@ async def test_a_claim_that_is_rolled_back_leaves_the_job_where_it_was(site: Wor
 
 async def test_a_worker_that_missed_the_answer_finds_its_claim_by_the_lease_it_named(site: Worksite) -> None:
     job_id = await site.submit()
-    lease_id = new_lease_id()
-    await site.claim(lease_id=lease_id, incarnation=3)
+    lease_ids = new_lease_ids(["default"])
+    await site.claim(lease_ids=lease_ids, incarnation=3)
     own = await site.store.list_own_leases(site.connection, worker_id=site.worker_id, incarnation=3)
-    assert [(lease.id, list(lease.job_ids)) for lease in own] == [(lease_id, [job_id])]
+    assert [(lease.id, list(lease.job_ids)) for lease in own] == [(lease_ids[0], [job_id])]
 
 
 async def test_a_claim_carries_what_the_handler_needs(site: Worksite) -> None:

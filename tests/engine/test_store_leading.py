@@ -7,7 +7,6 @@ from tests.engine.worksite import OOPS, Worksite
 
 from taskflow.db.query import Connection
 from taskflow.engine import policy
-from taskflow.engine import store as module
 from taskflow.engine.job import DEFAULT_NAMESPACE, WorkerId
 from taskflow.engine.record import Leadership, Term
 from taskflow.engine.store import Store
@@ -78,5 +77,5 @@ async def test_dead_letters_are_counted_by_namespace_up_to_a_limit(
     outcomes = [policy.failed_for_good(claim, OOPS, 0.1) for claim in await site.claim()]
     await site.store.finish(site.connection, outcomes)
     assert await site.store.count_dead_letters(site.connection, DEFAULT_NAMESPACE) == 5
-    monkeypatch.setattr(module, "DEAD_LETTER_ROWS", 3)
+    monkeypatch.setattr("taskflow.engine.store.reading.DEAD_LETTER_ROWS", 3)
     assert await site.store.count_dead_letters(site.connection, DEFAULT_NAMESPACE) == 3

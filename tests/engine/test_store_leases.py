@@ -5,7 +5,7 @@ from tests.engine.worksite import OOPS, Worksite, succeeded
 
 from taskflow.engine import policy
 from taskflow.engine.job import Attempt, KindInfo, OutcomeKind, State
-from taskflow.engine.store import LEASE_S, new_lease_id
+from taskflow.engine.store import LEASE_S, new_lease_ids
 
 # Proving life ---------------------------------------------------------------------------------------------------------
 
@@ -107,7 +107,7 @@ async def test_a_rescue_cancels_what_was_asked_to_stop(site: Worksite) -> None:
 async def test_a_lease_returns_once(site: Worksite) -> None:
     await site.submit()
     claim = await site.claim_one()
-    lease_ids = [claim.lease_id, new_lease_id(), claim.lease_id]
+    lease_ids = [claim.lease_id, new_lease_ids([])[0], claim.lease_id]
     assert await site.store.return_leases(site.connection, lease_ids, OutcomeKind.LOST) == {"default": 1}
     assert await site.store.return_leases(site.connection, lease_ids, OutcomeKind.LOST) == {}
     assert await site.store.return_leases(site.connection, [], OutcomeKind.LOST) == {}

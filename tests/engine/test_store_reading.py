@@ -7,7 +7,7 @@ import pytest
 from tests.engine.worksite import OOPS, Worksite, new_job, succeeded
 
 from taskflow.db.query import Connection
-from taskflow.engine import policy, store
+from taskflow.engine import policy
 from taskflow.engine.job import DEFAULT_NAMESPACE, JobFilter, JobId, State
 from taskflow.engine.store import LEASE_S, Store
 
@@ -133,7 +133,7 @@ async def test_a_filter_that_hardly_anything_passes_gives_short_pages_that_go_on
     site: Worksite, monkeypatch: pytest.MonkeyPatch, state: State | None
 ) -> None:
     """A page looks at so many rows and no further; the caller is told where to go on."""
-    monkeypatch.setattr(store, "SCAN_ROWS", 10)
+    monkeypatch.setattr("taskflow.engine.store.reading.SCAN_ROWS", 10)
     first = await site.submit(kind="rare")
     site.clock.advance(seconds=1)
     await site.submit_many(25)
@@ -174,7 +174,7 @@ async def test_a_silent_worker_serves_no_queue(site: Worksite) -> None:
 
 
 async def test_depths_are_counted_up_to_a_limit(site: Worksite, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "DEPTH_ROWS", 10)
+    monkeypatch.setattr("taskflow.engine.store.reading.DEPTH_ROWS", 10)
     await site.submit_many(25)
     assert [depth.pending for depth in await site.store.queue_depths(site.connection)] == [10]
 

@@ -56,7 +56,7 @@ KINDS = ("mail", "thumbnail", "report")
 PRIORITIES = (0, 2, 5, 8, 9)
 TABLES = (
     *("job", "ready", "deferred", "lease", "done", "attempt_log", "job_log", "worker"),
-    *("webhook_delivery", "stat_delta", "stat_hour"),
+    *("webhook_delivery", "stat_delta", "stat_hour", "queue", "unique_claim"),
 )
 
 STEPS = (
@@ -376,7 +376,7 @@ class StoreMachine(RuleBasedStateMachine):
                 queues=queues,
                 kinds=kinds,
                 limit=limit,
-                lease_id=lease_id,
+                lease_ids=[lease_id, *(LeaseId(self.new_id()) for _ in queues)],
             )
             claims = self.do(claim)
         if not commit:

@@ -14,7 +14,7 @@ from taskflow.engine import supervision as module
 from taskflow.engine.client import Engine
 from taskflow.engine.job import JobId, NewJob, OutcomeKind, State
 from taskflow.engine.registry import JobContext, Registry
-from taskflow.engine.store import Store, new_lease_id
+from taskflow.engine.store import Store
 from taskflow.engine.worker import FENCE_S
 
 STORE = Store()
@@ -165,7 +165,7 @@ async def test_a_claim_that_commits_after_its_child_has_died_is_returned_too(
                 queues=["default"],
                 kinds=["noop"],
                 limit=1,
-                lease_id=new_lease_id(),
+                lease_ids=None,
             )
             await supervisor.supervision.child_died(1)
         assert held.job_id == job_id

@@ -53,7 +53,7 @@ class Worksite:
         incarnation: int = 1,
         queues: Sequence[str] = (QUEUE,),
         kinds: Sequence[str] = (KIND,),
-        lease_id: LeaseId | None = None,
+        lease_ids: Sequence[LeaseId] | None = None,
     ) -> list[Claim]:
         return await self.store.claim(
             connection or self.connection,
@@ -62,7 +62,7 @@ class Worksite:
             queues=queues,
             kinds=kinds,
             limit=limit,
-            lease_id=lease_id,
+            lease_ids=lease_ids,
         )
 
     async def claim_one(self, **options: Any) -> Claim:

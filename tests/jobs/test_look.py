@@ -256,7 +256,7 @@ async def test_unknown_parameters_are_refused_everywhere(client: httpx.AsyncClie
     response = await client.get(f"/api/v1/jobs/{job_id}{path}?colour=red")
     problem = check_problem(response, 422, "invalid")
     assert pointers(problem) == {"colour": "unknown_field"}
-    names = "limit, cursor" if path else "none"
+    names = "limit, cursor, follow" if path else "none"
     assert problem["errors"][0]["detail"] == f"is no parameter here; there are {names}"
 
 

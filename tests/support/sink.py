@@ -1,6 +1,6 @@
 """What handlers say, kept for a test to look at."""
 
-from taskflow.engine.job import NewLogLine
+from taskflow.engine.job import NewLogLine, NewProgress
 
 
 class Notes:
@@ -8,6 +8,10 @@ class Notes:
 
     def __init__(self) -> None:
         self.lines: list[NewLogLine] = []
+        self.progress: list[NewProgress] = []
 
     def write_line(self, line: NewLogLine) -> None:
         self.lines.append(line)
+
+    def write_progress(self, report: NewProgress) -> None:
+        self.progress.append(report)

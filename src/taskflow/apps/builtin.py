@@ -4,14 +4,16 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
+import taskflow.kinds
 from taskflow.adapters.fetch import Fetcher
 from taskflow.adapters.mail import FileSender, SmtpSender
 from taskflow.apps.data_dir import DataDirectory
 from taskflow.apps.settings import Settings
 from taskflow.db.pool import Database
+from taskflow.engine.bulk import Bulk
 from taskflow.engine.client import Engine
 from taskflow.engine.registry import Registry
-from taskflow.handlers import email, webhook
+from taskflow.handlers import bulk, email, webhook
 from taskflow.http.secret import RootSecret
 
 
@@ -35,10 +37,12 @@ class Builtin:
         )
         fetcher = Fetcher(allow_loopback=settings.is_development)
         email.register(self.registry, sender, retries=settings.max_retries, timeout_s=settings.job_timeout_s)
+        self._engine = Engine(self._database)
+        bulk.register(self.registry, Bulk(self._database, self._engine), queue=taskflow.kinds.QUEUE)
         if settings.secret_key is not None:
             deliverer = webhook.Deliverer(
                 self._database,
-                Engine(self._database),
+                self._engine,
                 fetcher,
                 RootSecret(settings.secret_key.encode()),
                 timeout_s=settings.webhook_timeout_s,
@@ -50,6 +54,7 @@ class Builtin:
     async def lifespan(self) -> AsyncIterator[Mapping[str, Any]]:
         await self._database.start()
         try:
-            yield {}
+            async with self._engine:
+                yield {}
         finally:
             await self._database.stop()

@@ -38,7 +38,10 @@ from taskflow.http.secret import RootSecret
 from taskflow.identity.access import Access, Permission
 from taskflow.identity.apikeys.service import ApiKeys
 from taskflow.identity.guard import Guard
+from taskflow.jobs import bulk as jobs_bulk
+from taskflow.jobs import changes as jobs_changes
 from taskflow.jobs import endpoints as jobs_endpoints
+from taskflow.jobs import queues as jobs_queues
 from taskflow.jobs import stream_endpoints
 from taskflow.jobs.catalogue import Catalogue
 from taskflow.jobs.following import LogFollowing
@@ -49,6 +52,7 @@ from taskflow.jobs.remote.service import RemoteWork
 from taskflow.jobs.remote.token import Tokens
 from taskflow.jobs.service import Jobs
 from taskflow.jobs.streams import SubmitStreams
+from taskflow.jobs.writes import Writes
 from taskflow.kernel.errors import SetupError
 from taskflow.schedules import endpoints as schedules_endpoints
 from taskflow.schedules.service import Schedules
@@ -68,6 +72,7 @@ DESCRIPTION = (
 )
 TAGS = [
     {"name": "jobs", "description": "Background work: submit it, look at it, cancel it, run it again."},
+    {"name": "queues", "description": "For operators: pause, drain and limit queues."},
     {"name": "webhooks", "description": "Callbacks: what was delivered, what was not, and how it is signed."},
     {"name": "schedules", "description": "Jobs that are submitted again and again, at times that a rule gives."},
     {"name": "statistics", "description": "How many jobs are where, how they ended, and how long they took."},
@@ -106,6 +111,7 @@ def create_app(
     files = Files(database, DatabaseBlobs(database))
     root = RootSecret(secret)
     cursors = Cursors(root)
+    writes = Writes(once)
     streams = SubmitStreams(database, jobs)
     deliveries = Deliveries(database, engine, root)
     following = LogFollowing(engine)
@@ -151,9 +157,12 @@ def create_app(
     add_operations(
         app,
         [
+            *jobs_bulk.operations(jobs_bulk.BulkEndpoints(database, engine, guard, writes)),
+            *jobs_changes.operations(jobs_changes.ChangeEndpoints(jobs, guard, writes)),
             *jobs_endpoints.operations(
-                jobs_endpoints.JobEndpoints(jobs, guard, once, cursors, LogEvents(engine, following, guard, drain))
+                jobs_endpoints.JobEndpoints(jobs, guard, writes, cursors, LogEvents(engine, following, guard, drain))
             ),
+            *jobs_queues.operations(jobs_queues.QueueEndpoints(engine, guard, writes, cursors)),
             *webhooks_endpoints.operations(webhooks_endpoints.DeliveryEndpoints(deliveries, guard, once, cursors)),
             *schedules_endpoints.operations(
                 schedules_endpoints.ScheduleEndpoints(schedules, database, guard, once, cursors)

@@ -174,6 +174,13 @@ SETTINGS: tuple[Setting, ...] = (
         "queues that workers serve, separated by commas; by default all of theirs",
     ),
     Setting(
+        "app",
+        ("TASKFLOW_APP",),
+        "",
+        lambda text: text or None,
+        "application whose jobs `worker` runs, `module:name`; by default it runs the built-in kinds",
+    ),
+    Setting(
         "job_timeout_s",
         ("TASKFLOW_JOB_TIMEOUT_MS", "JOB_TIMEOUT_MS"),
         "30000",
@@ -260,6 +267,7 @@ class Settings:
     workers: int
     worker_concurrency: int
     queues: tuple[str, ...]
+    app: str | None
     job_timeout_s: float
     max_retries: int
     webhook_timeout_s: float
@@ -324,6 +332,7 @@ class Settings:
             "TASKFLOW_PORT": str(self.port),
             "TASKFLOW_WORKER_CONCURRENCY": str(self.worker_concurrency),
             "TASKFLOW_QUEUES": ",".join(self.queues),
+            "TASKFLOW_APP": self.app or "",
             "TASKFLOW_LOG_FORMAT": self.log_format,
         }
         known = {setting.field: setting.names[0] for setting in SETTINGS}

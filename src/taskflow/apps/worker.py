@@ -15,8 +15,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 from uuid import UUID
+
+import msgspec
 
 import taskflow.kinds
 from taskflow.apps.control import ControlChannel
@@ -38,6 +42,7 @@ COMMAND = "taskflow"  # the module that worker processes and their children run
 GRACE_S = 10.0
 ORPHAN_GRACE_S = 2.0  # attempts may run on so long once the supervisor is gone
 ORPHAN_END_S = 15.0
+PLAIN_OUTPUT = {"PYTHONUNBUFFERED": "1", "NO_COLOR": "1"}
 
 _log = log.get_logger(__name__)
 
@@ -135,46 +140,137 @@ def find_secret(settings: Settings) -> str | None:
     return DataDirectory(settings.data_dir).get_secret(settings)
 
 
-def run_fleet(settings: Settings, say: Callable[[str], None]) -> None:
+def run_fleet(settings: Settings, say: Callable[[str], None], *, reload: bool = False) -> None:
     """
     Run `taskflow worker`: a supervisor and its worker processes, until SIGINT or SIGTERM; a second one stops now.
 
+    With an app, its queues and the database that it names are asked of a process of its own, so that the supervisor
+    runs none of its code, and *reload* starts the workers again when a Python file below the working directory changes.
+
     Raises:
-        SetupError: no database is known, or the processes do not start.
+        SetupError: no database is known, the app cannot be loaded, or the processes do not start.
     """
     say = unbreakable(say)
-    url = settings.database_url or DataDirectory(settings.data_dir).get_database_url()
-    changes = {"database_url": url}
-    if (secret := find_secret(settings)) is not None:
-        changes["secret_key"] = secret
-    else:
-        say("no root secret: set TASKFLOW_SECRET_KEY as the API has it; until then these workers deliver no callbacks")
     if settings.workers < 1:
         raise SetupError("--processes must be 1 or more")
+    if reload and settings.app is None:
+        raise SetupError("--reload needs --app: the built-in kinds do not change")
     log.configure(settings.log_format, level=settings.log_level)
 
     async def run() -> None:
         stop = asyncio.Event()
         async with Supervisor(say) as supervisor:
             with stop_signals(stop, supervisor.hurry, say):
-                fleet = WorkerFleet(supervisor, settings, url, settings.child_environ(**changes))
-                try:
-                    fleet.start()
-                    starting = asyncio.gather(*(until_ready(child) for child in fleet.children))
-                    stopping = asyncio.ensure_future(stop.wait())
-                    either: list[asyncio.Future[Any]] = [starting, stopping]
-                    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-                    if starting.done():
-                        await starting
-                        processes = f"{settings.workers} process{'' if settings.workers == 1 else 'es'}"
-                        jobs = f"{settings.worker_concurrency} jobs each"
-                        say(f"working on queues {', '.join(queues_of(settings))}: {processes}, {jobs}; Ctrl-C drains")
-                        await stopping
-                    starting.cancel()
-                finally:
-                    await fleet.stop()
+                told = described(settings)
+                while not stop.is_set():
+                    told = await _run_fleet_once(told, supervisor, stop, say, reload=reload)
 
     asyncio.run(run())
+
+
+async def _run_fleet_once(
+    settings: Settings, supervisor: Supervisor, stop: asyncio.Event, say: Callable[[str], None], *, reload: bool
+) -> Settings:
+    """Run workers until *stop*, or until their code has changed; return the settings for the next ones."""
+    url = settings.database_url or DataDirectory(settings.data_dir).get_database_url()
+    changes = {"database_url": url}
+    if settings.app is None:
+        if (secret := find_secret(settings)) is not None:
+            changes["secret_key"] = secret
+        else:
+            say(
+                "no root secret: set TASKFLOW_SECRET_KEY as the API has it; until then these workers deliver no callbacks"
+            )
+    fleet = WorkerFleet(supervisor, settings, url, settings.child_environ(**changes))
+    try:
+        fleet.start()
+        starting = asyncio.gather(*(until_ready(child) for child in fleet.children))
+        stopping = asyncio.ensure_future(stop.wait())
+        changing = asyncio.ensure_future(_changed(settings, say)) if reload else None
+        try:
+            await _first(starting, stopping)
+            if starting.done():
+                await starting
+                processes = f"{settings.workers} process{'' if settings.workers == 1 else 'es'}"
+                jobs = f"{settings.worker_concurrency} jobs each"
+                say(f"working on queues {', '.join(queues_of(settings))}: {processes}, {jobs}; Ctrl-C drains")
+                await _first(stopping, *([changing] if changing else []))
+            if changing is not None and changing.done():
+                return changing.result()
+        finally:
+            for waiting in (starting, stopping, changing):
+                if waiting is not None:
+                    waiting.cancel()
+    finally:
+        await fleet.stop()
+    return settings
+
+
+async def _first(*futures: "asyncio.Future[Any]") -> None:
+    await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
+
+
+async def _changed(settings: Settings, say: Callable[[str], None]) -> Settings:
+    """Wait until the app has changed and can be loaded; what stands in its way is said, and the old one works on."""
+    from watchfiles import PythonFilter, awatch
+
+    async for changes in awatch(Path.cwd(), watch_filter=PythonFilter()):
+        names = sorted({Path(path).name for _, path in changes})
+        try:
+            told = await asyncio.to_thread(described, settings)
+        except SetupError as error:
+            say(f"{', '.join(names)} changed, but {error}; the old code works on")
+        else:
+            say(f"{', '.join(names)} changed: starting again")
+            return told
+    raise AssertionError("watching does not end by itself")
+
+
+def described(settings: Settings) -> Settings:
+    """
+    Complete *settings* by what the app says of itself: its queues, and its database if it names one.
+
+    Raises:
+        SetupError: the app cannot be loaded; in its own words.
+    """
+    if settings.app is None:
+        return settings
+    done = subprocess.run(
+        [sys.executable, "-m", "taskflow", "worker", "--describe"],
+        env={**settings.child_environ(), **PLAIN_OUTPUT},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        words = done.stderr.strip().splitlines() or [f"loading it ended with exit code {done.returncode}"]
+        raise SetupError(words[-1].removeprefix("taskflow: "))
+    told = msgspec.json.decode(done.stdout.strip().splitlines()[-1], type=_Description)
+    return replace(
+        settings,
+        queues=settings.queues or told.queues,
+        database_url=told.url or settings.database_url,
+        data_dir=settings.data_dir if told.data_dir is None else Path(told.data_dir),
+    )
+
+
+def describe(settings: Settings, say: Callable[[str], None]) -> None:
+    """Load the app and say, in a line of JSON, what `described` wants to know."""
+    from taskflow.apps.sdk.loading import load_app
+
+    app = load_app(settings.app or "")
+    data_dir = app.database.data_dir
+    told = _Description(tuple(app.registry.queues), app.database.given, None if data_dir is None else str(data_dir))
+    say(msgspec.json.encode(told).decode())
+
+
+class _Description(msgspec.Struct, frozen=True):
+    """What a supervisor must know of an app."""
+
+    queues: tuple[str, ...]
+    url: str | None
+    data_dir: str | None
 
 
 def run_worker(settings: Settings, *, supervised_by: UUID, incarnation: int, control_fd: int, board_fd: int) -> None:
@@ -196,11 +292,11 @@ def run_worker(settings: Settings, *, supervised_by: UUID, incarnation: int, con
     worker = Worker(
         settings.database_url,
         registry,
-        lifespan=lifespan,
         worker_id=WorkerId(supervised_by),
         incarnation=incarnation,
         queues=queues_of(settings),
         concurrency=settings.worker_concurrency,
+        lifespan=lifespan,
         grace_s=GRACE_S,
         command=ChildCommand([sys.executable, "-m", COMMAND, "attempt", "--fd"]),
         board=Board.open(board_fd),
@@ -260,7 +356,14 @@ def showing_metrics(port: int) -> Iterator[None]:
 
 def load_jobs(settings: Settings) -> "tuple[Registry, Lifespan]":
     """Return what worker processes and their children run, and what its handlers stand on while they do."""
-    from taskflow.apps.builtin import Builtin
+    if settings.app is None:
+        from taskflow.apps.builtin import Builtin
 
-    builtin = Builtin(settings)
-    return builtin.registry, builtin.lifespan
+        builtin = Builtin(settings)
+        return builtin.registry, builtin.lifespan
+    from taskflow.apps.sdk.loading import load_app
+
+    app = load_app(settings.app)
+    if settings.database_url is not None:
+        app.database.use(settings.database_url)  # what its jobs submit goes where the worker works
+    return app.registry, app.open_state

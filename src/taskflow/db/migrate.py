@@ -11,7 +11,7 @@ from taskflow.db.query import Connection
 from taskflow.kernel.errors import SetupError
 
 HERE = Path(__file__).parent / "migrations"
-HEAD = "0009"  # a test compares this with the chain on disk
+HEAD = "0010"  # a test compares this with the chain on disk
 MIN_SERVER_MAJOR = 15
 LOCK_KEY = 7_236_410_001  # session advisory lock: one migrator at a time
 
@@ -57,6 +57,21 @@ def migrate(url: str) -> list[str]:
             return known[known.index(before) + 1 if before else 0 :]
         finally:
             connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": LOCK_KEY})
+
+
+def grant_enqueue(url: str, role: str) -> None:
+    """Let *role* call `taskflow.enqueue`, which needs no other rights. Raises SetupError if there is no such role."""
+    import psycopg
+    from psycopg.sql import SQL, Identifier
+
+    with psycopg.connect(url) as connection:
+        if connection.execute("SELECT FROM pg_roles WHERE rolname = %s", [role]).fetchone() is None:
+            raise SetupError(f"there is no role {role!r} in this PostgreSQL: make it first (CREATE ROLE)")
+        for statement in (
+            "GRANT USAGE ON SCHEMA taskflow TO {}",
+            "GRANT EXECUTE ON FUNCTION taskflow.enqueue(text, jsonb, jsonb) TO {}",
+        ):
+            connection.execute(SQL(statement).format(Identifier(role)))
 
 
 async def is_current(connection: Connection) -> bool:

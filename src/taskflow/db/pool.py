@@ -63,6 +63,8 @@ class Database:
         url: `postgresql://…`; several hosts with `target_session_attrs=read-write` follow a failover.
         patience_s: how long `acquire` waits for a server that is away before it raises `Unavailable`.
         command_timeout_s: how long a statement may take; None for `COMMAND_TIMEOUT_S`.
+        for_guests: connections are lent to code that is not ours: statements are planned as usual, take as long as
+            they take, and a session is reset between borrowers.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class Database:
         application_name: str = "taskflow",
         patience_s: float = 5.0,
         command_timeout_s: float | None = None,
+        for_guests: bool = False,
     ) -> None:
         self.url = url
         self._min_size = min_size
@@ -81,6 +84,7 @@ class Database:
         self._application_name = application_name
         self._patience_s = patience_s
         self._command_timeout_s = command_timeout_s
+        self._for_guests = for_guests
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
         self._opening = asyncio.Lock()
 
@@ -143,13 +147,15 @@ class Database:
             if self._pool is None:
                 self._pool = await asyncpg.create_pool(
                     self.url,
-                    connection_class=_Session,
+                    connection_class=asyncpg.Connection if self._for_guests else _Session,
                     min_size=self._min_size,
                     max_size=self._max_size,
                     max_inactive_connection_lifetime=IDLE_LIFETIME_S,
                     timeout=CONNECT_TIMEOUT_S,
-                    command_timeout=self._command_timeout_s or COMMAND_TIMEOUT_S,
-                    server_settings=session_settings(self._application_name),
+                    command_timeout=self._command_timeout_s or (None if self._for_guests else COMMAND_TIMEOUT_S),
+                    server_settings={"application_name": self._application_name}
+                    if self._for_guests
+                    else session_settings(self._application_name),
                 )
             return self._pool
 

@@ -25,7 +25,7 @@ _TOKEN = re.compile(r"--[^\n]*|'(?:[^']|'')*'|::|:([a-z_][a-z0-9_]*)")
 class Query:
     """One prepared statement and the names of its parameters, in the order of `$1…$n`."""
 
-    __slots__ = ("_order", "name", "names", "sql")
+    __slots__ = ("_order", "_text", "name", "names", "sql")
 
     def __init__(self, name: str, text: str) -> None:
         names: dict[str, int] = {}
@@ -36,10 +36,21 @@ class Query:
             return f"${names.setdefault(found, len(names) + 1)}"
 
         self.name = name
+        self._text = text
         # The leading comment names the statement in pg_stat_activity and pg_stat_statements.
         self.sql = f"/* taskflow:{name} */ " + _TOKEN.sub(number, text).strip().rstrip(";")
         self.names: Sequence[str] = tuple(names)
         self._order = {given: index for index, given in enumerate(names)}
+
+    def written_for(self, parameter: str) -> str:
+        """Return the statement for another driver: *parameter* is how it writes one, such as `%({name})s`."""
+        text = _TOKEN.sub(
+            lambda match: (
+                parameter.format(name=match[1]) if match[1] else "" if match[0].startswith("--") else match[0]
+            ),
+            self._text,
+        )
+        return f"/* taskflow:{self.name} */ {text.strip().rstrip(';')}"
 
     def arguments(self, params: dict[str, Any]) -> list[Any]:
         """Return *params* in the order of `$1…$n`. Raises TypeError for a missing or unknown name."""

@@ -9,7 +9,7 @@ their poll.
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Self
 from uuid import UUID
 
@@ -18,6 +18,9 @@ from taskflow.db.query import Connection
 from taskflow.engine.job import (
     DELIVERY_QUEUE,
     MAX_BATCH,
+    MAX_NAME_LENGTH,
+    MAX_QUEUE_CONCURRENCY,
+    MAX_QUEUES,
     Attempt,
     Cancellation,
     Enqueued,
@@ -28,11 +31,12 @@ from taskflow.engine.job import (
     KindInfo,
     LogLine,
     NewJob,
+    QueueInfo,
     State,
     WorkerInfo,
 )
 from taskflow.engine.notifier import Notifier
-from taskflow.engine.policy import check_new_job
+from taskflow.engine.policy import check_new_job, check_queue_name
 from taskflow.engine.record import JobBody, Leadership, LogNews, LogPosition, QueueDepth
 from taskflow.engine.store import Store
 from taskflow.engine.submitter import Submitter, store_jobs
@@ -105,11 +109,13 @@ class Engine:
         check_new_job(job)
         if connection is not None:
             [enqueued] = await self._store.enqueue(connection, [job])
-        elif self._services is not None:
+        elif self._services is not None and job.unique_key is None:
             enqueued = await self._submitter.submit(job)
         else:
             [enqueued] = await store_jobs(self._database, self._store, [job])
-        _ENQUEUED.count(job)
+            self.wake([job.queue])
+        if not enqueued.duplicate:
+            _ENQUEUED.count(job)
         return enqueued
 
     async def enqueue_many(
@@ -140,8 +146,9 @@ class Engine:
         else:
             stored = await store_jobs(self._database, self._store, jobs)
             self.wake({job.queue for job in jobs})
-        for job in jobs:
-            _ENQUEUED.count(job)
+        for job, enqueued in zip(jobs, stored, strict=True):
+            if not enqueued.duplicate:
+                _ENQUEUED.count(job)
         return stored
 
     def wake(self, queues: Iterable[str]) -> None:
@@ -214,6 +221,19 @@ class Engine:
         async with self._database.acquire() as connection:
             return await self._store.queue_depths(connection)
 
+    async def list_queues(self, *, after: str = "", limit: int = MAX_QUEUES) -> list[QueueInfo]:
+        """Return queues by name, those above *after*, with their settings and what is in them."""
+        async with self._database.acquire() as connection:
+            return await self._store.read_queues(connection, after=after, limit=limit)
+
+    async def get_queue(self, name: str, *, connection: Connection | None = None) -> QueueInfo:
+        """Return one queue. Raises NotFound: nobody has ever named it."""
+        async with self._lend(connection) as lent:
+            found = await self._store.read_queues(lent, name=name)
+        if not found:
+            raise NotFound(f"there is no queue {name[:MAX_NAME_LENGTH]!r}")
+        return found[0]
+
     async def count_dead_letters(self, namespace: UUID) -> int:
         """Count failed jobs, over a bounded number of rows."""
         async with self._database.acquire() as connection:
@@ -276,12 +296,109 @@ class Engine:
             self.wake([job.queue])
             return job
         body = await self._body(connection, job_id, namespace)
-        replayed = await self._store.replay(connection, body)
+        async with connection.transaction():  # a savepoint: in a caller's transaction that goes on, nothing of it stays
+            replayed = await self._store.replay(connection, body)
+            if replayed and body.settles and await self._store.is_key_held(connection, body):
+                raise Conflict("another job holds this job's unique key by now", code="unique_key_held")
         [job] = await self._store.read_jobs(connection, [job_id])
         if not replayed:
             detail = f"only a failed job can be retried, this one is {job.state}"
             raise Conflict(detail, code="not_failed", facts={"state": str(job.state)})
         return job
+
+    async def run_now(
+        self, job_id: JobId, *, namespace: UUID | None = None, connection: Connection | None = None
+    ) -> Job:
+        """
+        Make a scheduled or retrying job ready at once. With *connection*, call `wake` after the commit.
+
+        Raises:
+            NotFound: no such job in *namespace*.
+            Conflict: it does not wait for a time; `facts["state"]` says what it is.
+        """
+        async with self._lend(connection) as lent:
+            body = await self._body(lent, job_id, namespace)
+            moved = await self._store.run_now(lent, body)
+            [job] = await self._store.read_jobs(lent, [job_id])
+        if not moved:
+            detail = f"only a scheduled or retrying job can be run now, this one is {job.state}"
+            raise Conflict(detail, code="not_waiting", facts={"state": str(job.state)})
+        if connection is None:
+            self.wake([job.queue])
+        return job
+
+    async def change(
+        self,
+        job_id: JobId,
+        *,
+        priority: int | None = None,
+        run_at: datetime | None = None,
+        run_after: timedelta | None = None,
+        namespace: UUID | None = None,
+        connection: Connection | None = None,
+    ) -> Job:
+        """
+        Change a job before it is active: its priority, when it is due. With *connection*, call `wake` after the commit.
+
+        Raises:
+            NotFound: no such job in *namespace*.
+            Conflict: it is active or has ended; `facts["state"]` says which.
+        """
+        async with self._lend(connection) as lent:
+            body = await self._body(lent, job_id, namespace)
+            for _ in range(_CANCEL_TRIES):
+                changed = await self._store.change_waiting(
+                    lent, body, priority=priority, run_at=run_at, run_after=run_after
+                )
+                [job] = await self._store.read_jobs(lent, [job_id])
+                if changed is not None or job.state is State.ACTIVE or job.state.is_terminal:
+                    break  # else it moved between two places just then: look again
+        if changed is None:
+            detail = f"only a job that waits can be changed, this one is {job.state}"
+            raise Conflict(detail, code="not_waiting", facts={"state": str(job.state)})
+        if changed and connection is None:
+            self.wake([job.queue])
+        return job
+
+    # Queues ---------------------------------------------------------------------------------------------------------
+
+    async def set_queue(
+        self,
+        name: str,
+        *,
+        paused: bool | None = None,
+        draining: bool | None = None,
+        limits: bool = False,
+        concurrency: int | None = None,
+        connection: Connection | None = None,
+    ) -> QueueInfo:
+        """
+        Say something about a queue, which need not exist yet; what is None stays as it is.
+
+        Args:
+            paused: hand out none of its jobs.
+            draining: take no new jobs.
+            limits: take *concurrency* too: how many of its jobs may be active at once, None for no limit.
+            connection: with it, call `wake` after the commit.
+
+        Raises:
+            Invalid: the name or the limit cannot be.
+            Conflict: `MAX_QUEUES` queues have settings already.
+        """
+        check_queue_name(name)
+        if concurrency is not None and not 1 <= concurrency <= MAX_QUEUE_CONCURRENCY:
+            detail = f"must be from 1 to {MAX_QUEUE_CONCURRENCY}, got {concurrency}"
+            raise Invalid("the limit is not valid", errors=[FieldError("/concurrency", "out_of_range", detail)])
+        async with self._lend(connection) as lent:
+            if await self._store.count_queue_settings(lent, besides=name, limit=MAX_QUEUES) >= MAX_QUEUES:
+                raise Conflict(f"{MAX_QUEUES} queues have settings already, the most there can be", code="too_many")
+            await self._store.set_queue(
+                lent, name, paused=paused, draining=draining, limits=limits, concurrency=concurrency
+            )
+            queue = await self.get_queue(name, connection=lent)
+        if connection is None:
+            self.wake([name])
+        return queue
 
     @asynccontextmanager
     async def _lend(self, connection: Connection | None) -> AsyncIterator[Connection]:

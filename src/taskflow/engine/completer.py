@@ -17,7 +17,7 @@ import asyncpg
 from taskflow.db.pool import DATABASE_ERRORS, OUTAGE_ERRORS, Database, is_partition_missing
 from taskflow.db.query import Connection
 from taskflow.engine import policy
-from taskflow.engine.job import JobError, LeaseId, NewLogLine, Outcome, OutcomeKind, State
+from taskflow.engine.job import JobError, LeaseId, NewLogLine, NewProgress, Outcome, OutcomeKind, State
 from taskflow.engine.store import Store
 from taskflow.kernel.backoff import reconnect_waits_s
 from taskflow.telemetry.log import get_logger
@@ -39,6 +39,7 @@ class Completer:
     Args:
         on_written: called after each flush: the buffer has become shorter.
         on_settled: called when ends that have consequences were written: there may be deliveries to make.
+        on_freed: called with queues that have a limit, when jobs of theirs have ended: others may be claimed.
     """
 
     def __init__(
@@ -48,13 +49,16 @@ class Completer:
         *,
         on_written: Callable[[], None] = lambda: None,
         on_settled: Callable[[], None] = lambda: None,
+        on_freed: Callable[[set[str]], None] = lambda _queues: None,
     ) -> None:
         self._database = database
         self._store = store
         self._on_written = on_written
         self._on_settled = on_settled
+        self._on_freed = on_freed
         self._outcomes: list[Outcome] = []
         self._lines: list[NewLogLine] = []
+        self._progress: dict[tuple[LeaseId, int], NewProgress] = {}  # per attempt the last report
         self._in_flight: Sequence[Outcome] = ()
         self._due = asyncio.Event()
         self._clean = asyncio.Event()
@@ -70,8 +74,15 @@ class Completer:
         self._clean.clear()
         self._due.set()
 
+    def write_progress(self, report: NewProgress) -> None:
+        self._progress[report.claim.lease_id, report.claim.position] = report
+        self._schedule()
+
     def write_line(self, line: NewLogLine) -> None:
         self._lines.append(line)
+        self._schedule()
+
+    def _schedule(self) -> None:
         self._clean.clear()
         if self._lines_timer is None and not self._due.is_set():
             self._lines_timer = asyncio.get_running_loop().call_later(LINES_PAUSE_S, self._due.set)
@@ -93,31 +104,36 @@ class Completer:
             if self._lines_timer is not None:
                 self._lines_timer.cancel()
                 self._lines_timer = None
-            while self._outcomes or self._lines:
+            while self._outcomes or self._lines or self._progress:
                 await self._flush()
             self._clean.set()
 
     async def _flush(self) -> None:
         """Write one batch, however long it takes the database to come back."""
-        # Lines first: a line is taken only while its attempt is open.
+        # Lines and progress first: they are taken only while their attempt is open.
         lines, self._lines = self._lines[:MAX_BATCH_LINES], self._lines[MAX_BATCH_LINES:]
+        progress, self._progress = list(self._progress.values()), {}
         if not self._lines:
             self._in_flight, self._outcomes = (
                 self._outcomes[:MAX_BATCH_OUTCOMES],
                 self._outcomes[MAX_BATCH_OUTCOMES:],
             )
-        if (error := await self._write(lines, self._in_flight)) is not None:
+        if (error := await self._write(lines, progress, self._in_flight)) is not None:
             await self._isolate(error)
         self._in_flight = ()
         self._on_written()
 
-    async def _write(self, lines: Sequence[NewLogLine], outcomes: Sequence[Outcome]) -> asyncpg.PostgresError | None:
+    async def _write(
+        self, lines: Sequence[NewLogLine], progress: Sequence[NewProgress], outcomes: Sequence[Outcome]
+    ) -> asyncpg.PostgresError | None:
         """Write, however long it takes the database to come back; return why PostgreSQL refused, if it did."""
         for wait_s in reconnect_waits_s(cap_s=RETRY_CAP_S):
             try:
                 async with self._database.acquire() as connection:
                     await self._store.write_logs(connection, lines, written_at_s=time.monotonic())
                     lines = ()
+                    await self._store.write_progress(connection, progress, written_at_s=time.monotonic())
+                    progress = ()
                     await self._write_outcomes(connection, outcomes)
                 return None
             except OUTAGE_ERRORS as error:
@@ -137,6 +153,8 @@ class Completer:
             refused += await self._end(connection, [outcome for outcome in outcomes if outcome.claim.settles])
             self._on_settled()
         refused = await self._store.find_unsettled(connection, refused)
+        if freed := {outcome.claim.queue for outcome in outcomes if outcome.claim.limited}:
+            self._on_freed(freed)
         if outcomes:
             FLUSH_BATCH_JOBS.observe(len(outcomes))
         for outcome in refused:
@@ -167,7 +185,7 @@ class Completer:
         _log.error("taskflow.flush.refused", error=str(error), jobs=len(self._in_flight))
         later = []
         for outcome in self._in_flight:
-            cause = await self._write((), [outcome])
+            cause = await self._write((), (), [outcome])
             if cause is None:
                 continue
             _log.error("taskflow.outcome.refused", job_id=str(outcome.claim.job_id), error=str(cause))
@@ -175,7 +193,7 @@ class Completer:
                 later.append(outcome)
             else:
                 fault = JobError("InvalidOutcome", f"PostgreSQL refused what the attempt came to: {cause}")
-                await self._write((), [policy.failed_for_good(outcome.claim, fault, outcome.duration_s or 0.0)])
+                await self._write((), (), [policy.failed_for_good(outcome.claim, fault, outcome.duration_s or 0.0)])
         if later:
             self._outcomes += later
             await asyncio.sleep(RETRY_CAP_S)

@@ -10,7 +10,15 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 from uuid import UUID
 
-from taskflow.engine.job import MAX_LOG_CHARS, MAX_LOG_LINES, Claim, JobId, NewLogLine
+from taskflow.engine.job import (
+    MAX_LOG_CHARS,
+    MAX_LOG_LINES,
+    MAX_PROGRESS_CHARS,
+    Claim,
+    JobId,
+    NewLogLine,
+    NewProgress,
+)
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
@@ -41,6 +49,9 @@ class Sink(Protocol):
     def write_line(self, line: NewLogLine) -> None:
         """Take one line of the job's log, in order; must not block for long and must not fail."""
 
+    def write_progress(self, report: NewProgress) -> None:
+        """Take a report of progress; the last one counts. Must not block for long and must not fail."""
+
 
 class JobContext:
     """
@@ -61,6 +72,11 @@ class JobContext:
         self._deadline = time.monotonic() + claim.timeout_s
         self.state = state
         self.cancelled = False
+
+    @property
+    def claim(self) -> Claim:
+        """The right to run this attempt; its lease and position fence every write about it."""
+        return self._claim
 
     @property
     def job_id(self) -> JobId:
@@ -115,5 +131,25 @@ class JobContext:
             return
         if self._lines == MAX_LOG_LINES:
             level, message = "warning", f"an attempt keeps {MAX_LOG_LINES} lines; the rest are dropped"
-        text = str(message).replace("\x00", "\\u0000").encode("utf-8", "backslashreplace").decode()
-        self._sink.write_line(NewLogLine(self._claim, level, text[:MAX_LOG_CHARS], time.monotonic()))
+        self._sink.write_line(NewLogLine(self._claim, level, _storable(message)[:MAX_LOG_CHARS], time.monotonic()))
+
+    def progress(self, fraction: float, message: str = "") -> None:
+        """
+        Report how far the attempt is, seen at `GET /jobs/{id}`; written at most four times a second, the last counts.
+
+        Args:
+            fraction: from 0 to 1.
+            message: a few words, cut at `MAX_PROGRESS_CHARS`.
+
+        Raises:
+            ValueError: *fraction* is not from 0 to 1.
+        """
+        if not 0 <= fraction <= 1:
+            raise ValueError(f"fraction must be from 0 to 1, got {fraction!r}")
+        text = _storable(message)[:MAX_PROGRESS_CHARS]
+        self._sink.write_progress(NewProgress(self._claim, float(fraction), text, time.monotonic()))
+
+
+def _storable(text: str) -> str:
+    """Spell out what PostgreSQL text cannot hold."""
+    return str(text).replace("\x00", "\\u0000").encode("utf-8", "backslashreplace").decode()

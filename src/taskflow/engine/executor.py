@@ -14,7 +14,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from enum import Enum
-from typing import Any, assert_never
+from typing import Any, Protocol, assert_never
 
 from taskflow.engine import policy
 from taskflow.engine.board import Board
@@ -298,7 +298,18 @@ class Executor:
             ending = raised(error)
         if attempt.stop is not None and not isinstance(ending, Returned):
             return _stopped(attempt, attempt.stop)
-        return _outcome(attempt, ending)
+        return outcome_of(attempt, ending)
+
+
+class Ended(Protocol):
+    """What must be known of an attempt to say what its end means."""
+
+    @property
+    def claim(self) -> Claim: ...
+    @property
+    def kind(self) -> Kind[Any]: ...
+    @property
+    def elapsed_s(self) -> float | None: ...
 
 
 def check_command(registry: Registry, command: ChildCommand | None) -> None:
@@ -307,7 +318,7 @@ def check_command(registry: Registry, command: ChildCommand | None) -> None:
         raise ValueError(f"kinds {', '.join(kinds)} run in child processes, and there is no command that starts one")
 
 
-def _outcome(attempt: _Attempt, ending: Ending) -> Outcome:
+def outcome_of(attempt: Ended, ending: Ending) -> Outcome:
     """What an attempt comes to whose call ended by itself."""
     claim, elapsed_s = attempt.claim, attempt.elapsed_s
     match ending:
@@ -347,7 +358,7 @@ def _stopped(attempt: _Attempt, stop: Stop) -> Outcome:
             assert_never(stop)
 
 
-def _failed(attempt: _Attempt, outcome: OutcomeKind, error: JobError, *, retry_after_s: float | None = None) -> Outcome:
+def _failed(attempt: Ended, outcome: OutcomeKind, error: JobError, *, retry_after_s: float | None = None) -> Outcome:
     """Charge the attempt. If the kind's own backoff fails, the default one takes its place: the job must not hang."""
     claim, elapsed_s, backoff = attempt.claim, attempt.elapsed_s, attempt.kind.backoff
     try:
@@ -357,7 +368,7 @@ def _failed(attempt: _Attempt, outcome: OutcomeKind, error: JobError, *, retry_a
         return policy.failed(claim, outcome, error, elapsed_s)
 
 
-def _crashed(attempt: _Attempt, error: JobError) -> Outcome:
+def _crashed(attempt: Ended, error: JobError) -> Outcome:
     """Charge the crash, with the kind's backoff or the default one."""
     claim, elapsed_s = attempt.claim, attempt.elapsed_s
     _log.error("taskflow.attempt.crashed", job_id=str(claim.job_id), kind=claim.kind, error=error.message)

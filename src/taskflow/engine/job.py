@@ -6,7 +6,7 @@ What a job is: its states, what a submit may say, what a claim gives, what an at
                   │ claim: attempt + 1   ^
                   v                      └── hand-back, rescue
                 active ─┬─> completed
-                        ├─> failed     (exhausted | permanent | crash_limit)
+                        ├─> failed     (exhausted | permanent | crash_limit; expired: while nobody had claimed it)
                         └─> cancelled  (before active: at once; active: requested first)
     failed ── replay ──> pending (same job, history kept)
 
@@ -51,9 +51,14 @@ MAX_NAME_LENGTH = 100  # of a kind, a queue, a tag
 MAX_TAGS = 20
 MAX_BATCH = 1000  # jobs in one atomic call
 MAX_DELAY_S = 366 * 24 * 3600.0
+MAX_UNIQUE_KEY_LENGTH = 200
+MAX_UNIQUE_WINDOW_S = 31 * 24 * 3600.0
+MAX_QUEUE_CONCURRENCY = 100_000
+MAX_QUEUES = 1000  # that somebody has said something about
 MAX_CALLBACK_URL_LENGTH = 2048
 MAX_LOG_LINES = 1000  # per attempt; what is over is counted, not kept
 MAX_LOG_CHARS = 4000  # per line
+MAX_PROGRESS_CHARS = 200  # of the words beside a fraction
 
 
 class State(StrEnum):
@@ -81,6 +86,15 @@ class FailureReason(StrEnum):
     EXHAUSTED = "exhausted"
     PERMANENT = "permanent"
     CRASH_LIMIT = "crash_limit"
+    EXPIRED = "expired"
+
+
+class UniqueScope(StrEnum):
+    """How long a job holds its unique key."""
+
+    UNTIL_CLAIMED = "until_claimed"  # while it waits for its first attempt
+    UNTIL_FINISHED = "until_finished"
+    WINDOW = "window"  # for a time, whatever becomes of the job
 
 
 class OutcomeKind(StrEnum):
@@ -112,6 +126,11 @@ class NewJob:
 
     Args:
         run_after: wait this long from the database's now; excludes *run_at*.
+        unique_key: of the jobs of a namespace and kind, only one holds a key: a submit of another one gives that one.
+        unique_scope: for how long it is held; None with a key is until_finished.
+        unique_window: how long, for the scope window.
+        expires_at: fail the job if no worker has claimed it by then.
+        expires_after: the same, from the database's now; excludes *expires_at*.
         headers: short strings that ride along unseen by handlers (request id, trace context).
         callback_url: who is told, durably, when the job has completed, failed or been cancelled.
     """
@@ -127,16 +146,27 @@ class NewJob:
     run_after: timedelta | None = None
     tags: Sequence[str] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
+    unique_key: str | None = None
+    unique_scope: UniqueScope | None = None
+    unique_window: timedelta | None = None
+    expires_at: datetime | None = None
+    expires_after: timedelta | None = None
     callback_url: str | None = None
 
 
 class Enqueued(msgspec.Struct, frozen=True, gc=False):
-    """The answer to a submit: durable once the caller's (or the engine's own) transaction has committed."""
+    """
+    The answer to a submit: durable once the caller's (or the engine's own) transaction has committed.
+
+    A *duplicate* is the job that holds the unique key, as it was when the submit came; nothing was stored.
+    """
 
     id: JobId
     state: State
     created_at: datetime
     run_at: datetime
+    expires_at: datetime | None = None
+    duplicate: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +179,16 @@ class Attempt:
     finished_at: datetime
     error: JobError | None = None
     retry_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the handler said that it is: a *fraction* from 0 to 1, and a few words."""
+
+    fraction: float
+    message: str
+    attempt: int
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +216,10 @@ class Job:
     result: JSONValue = None
     error: JobError | None = None  # of the last attempt that failed, while the job has not completed
     failure_reason: FailureReason | None = None
+    unique_key: str | None = None
+    unique_scope: UniqueScope | None = None
+    expires_at: datetime | None = None
+    progress: Progress | None = None  # the last that a handler reported
     callback_url: str | None = None
 
 
@@ -220,12 +264,23 @@ class NewLogLine:
     written_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class NewProgress:
+    """A report of progress on its way to the store; of several for one attempt the last counts."""
+
+    claim: "Claim"
+    fraction: float
+    message: str
+    written_s: float
+
+
 class Claim(msgspec.Struct, frozen=True, gc=False):
     """
     One claimed job: the right to run it, once, as this attempt.
 
     (*lease_id*, *position*) is the fence: every write about the attempt names it. *lease_size* is how many jobs the
-    lease was given for. What *settles* has consequences (a callback) that are written in the transaction of its end.
+    lease was given for. What *settles* has consequences (a callback, a unique key) that are written in the transaction
+    of its end.
     """
 
     lease_id: LeaseId
@@ -246,6 +301,7 @@ class Claim(msgspec.Struct, frozen=True, gc=False):
     crashes: int = 0  # how often it ended a process of its own before
     suspect: bool = False  # it was running when a process died: it runs alone now
     settles: bool = False
+    limited: bool = False  # its queue has a limit: somebody may wait for its place
 
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):
@@ -290,6 +346,26 @@ class Cancellation:
     job_id: JobId
     state: State
     requested_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class QueueInfo:
+    """
+    A queue: what was said of it, what is in it.
+
+    Args:
+        pending: ready jobs, counted up to a bound.
+        workers: that serve it and are alive.
+    """
+
+    name: str
+    paused_at: datetime | None
+    draining_at: datetime | None
+    concurrency: int | None
+    pending: int
+    oldest_due_age_s: float | None
+    active: int
+    workers: int
 
 
 @dataclass(frozen=True, slots=True)

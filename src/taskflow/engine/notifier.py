@@ -7,9 +7,10 @@ failed one is dropped.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from taskflow.db.pool import DATABASE_ERRORS, Database
+from taskflow.db.query import Connection
 from taskflow.engine.job import JobId
 
 WAKE_CHANNEL = "taskflow_wake"  # payload: a queue
@@ -22,6 +23,11 @@ _NOTIFY = """
 SELECT set_config('synchronous_commit', 'off', true), pg_notify(channel, payload)
 FROM unnest($1::text[], $2::text[]) AS n(channel, payload)
 """
+
+
+async def send(connection: Connection, notes: Collection[tuple[str, str]]) -> None:
+    """Send pairs of channel and payload, outside of any transaction."""
+    await connection.execute(_NOTIFY, [channel for channel, _ in notes], [payload for _, payload in notes])
 
 
 class Notifier:
@@ -57,9 +63,7 @@ class Notifier:
             return
         try:
             async with self._database.acquire() as connection:
-                await connection.execute(
-                    _NOTIFY, [channel for channel, _ in waiting], [payload for _, payload in waiting]
-                )
+                await send(connection, waiting)
         except DATABASE_ERRORS:
             return
         except asyncio.CancelledError:

@@ -24,6 +24,8 @@ from taskflow.engine.job import (
     MAX_RETRIES,
     MAX_TAGS,
     MAX_TIMEOUT_S,
+    MAX_UNIQUE_KEY_LENGTH,
+    MAX_UNIQUE_WINDOW_S,
     Claim,
     FailureReason,
     JobError,
@@ -31,6 +33,7 @@ from taskflow.engine.job import (
     Outcome,
     OutcomeKind,
     State,
+    UniqueScope,
 )
 from taskflow.kernel.backoff import backoff_s
 from taskflow.kernel.errors import FieldError, Invalid, PayloadTooLarge
@@ -55,6 +58,12 @@ def default_backoff(failures: int) -> float:
 _RNG = random.Random()  # noqa: S311 -- spreads retries, guards nothing
 
 
+def check_queue_name(name: str) -> None:
+    """Raise Invalid unless a queue can have that name."""
+    if errors := _name_errors("name", name):
+        raise Invalid("that cannot be a queue's name", errors=errors)
+
+
 def check_new_job(job: NewJob) -> None:
     """
     Raise unless *job* can be stored as it is.
@@ -71,7 +80,7 @@ def check_new_job(job: NewJob) -> None:
     if not MIN_TIMEOUT_S <= job.timeout_s <= MAX_TIMEOUT_S:
         limits = f"must be from {MIN_TIMEOUT_S * 1000:g} to {MAX_TIMEOUT_S * 1000:.0f} ms"
         errors.append(FieldError("/timeout", "out_of_range", f"{limits}, got {job.timeout_s * 1000:g}"))
-    errors += _time_errors(job)
+    errors += [*_time_errors(job), *_expiry_errors(job), *_unique_errors(job)]
     if len(job.tags) > MAX_TAGS:
         errors.append(FieldError("/tags", "too_many", f"at most {MAX_TAGS} tags, got {len(job.tags)}"))
     for index, tag in enumerate(job.tags):
@@ -94,6 +103,13 @@ def encode_payload(payload: JSONObject) -> str:
     if len(text) > MAX_PAYLOAD_BYTES:
         raise PayloadTooLarge(f"the payload is {len(text)} bytes of JSON, the limit is {MAX_PAYLOAD_BYTES}")
     return text.decode()
+
+
+def scope_of(job: NewJob) -> UniqueScope | None:
+    """Return for how long *job* holds its unique key, None without one."""
+    if job.unique_key is None:
+        return None
+    return job.unique_scope or UniqueScope.UNTIL_FINISHED
 
 
 def encode_result(result: "JSONValue | msgspec.Struct") -> "str | JobError":
@@ -247,3 +263,41 @@ def _time_errors(job: NewJob) -> list[FieldError]:
     if job.run_after is not None and not timedelta(0) <= job.run_after <= timedelta(seconds=MAX_DELAY_S):
         return [FieldError("/delay", "out_of_range", f"must be from 0 to {MAX_DELAY_S * 1000:.0f} ms")]
     return []
+
+
+def _expiry_errors(job: NewJob) -> list[FieldError]:
+    if job.expires_at is not None and job.expires_after is not None:
+        return [FieldError("/expiresAt", "exclusive", "give expiresAt or ttl, not both")]
+    if job.expires_after is not None and not timedelta(0) < job.expires_after <= timedelta(seconds=MAX_DELAY_S):
+        return [FieldError("/ttl", "out_of_range", f"must be from 1 to {MAX_DELAY_S * 1000:.0f} ms")]
+    if job.expires_at is not None and job.expires_at.tzinfo is None:
+        return [FieldError("/expiresAt", "no_time_zone", "must have a time zone, such as Z")]
+    if job.expires_at is not None and job.expires_at.year >= MAX_RUN_YEAR:
+        return [FieldError("/expiresAt", "out_of_range", f"must be before the year {MAX_RUN_YEAR}")]
+    late = "must be after the instant at which the job is due"
+    if job.expires_at is not None and job.run_at is not None and job.run_at.tzinfo and job.expires_at <= job.run_at:
+        return [FieldError("/expiresAt", "before_due", late)]
+    if job.expires_after is not None and job.run_after is not None and job.expires_after <= job.run_after:
+        return [FieldError("/ttl", "before_due", late)]
+    return []
+
+
+def _unique_errors(job: NewJob) -> list[FieldError]:
+    if job.unique_key is None:
+        given = (("/uniqueScope", job.unique_scope), ("/uniqueWindow", job.unique_window))
+        return [
+            FieldError(pointer, "needs_key", "goes with uniqueKey") for pointer, value in given if value is not None
+        ]
+    errors = []
+    if not 1 <= len(job.unique_key) <= MAX_UNIQUE_KEY_LENGTH or not job.unique_key.isprintable():
+        detail = f"must be 1 to {MAX_UNIQUE_KEY_LENGTH} printable characters"
+        errors.append(FieldError("/uniqueKey", "invalid_key", detail))
+    if job.unique_scope is UniqueScope.WINDOW:
+        if job.unique_window is None:
+            errors.append(FieldError("/uniqueWindow", "required", "is required with the scope window"))
+        elif not timedelta(0) < job.unique_window <= timedelta(seconds=MAX_UNIQUE_WINDOW_S):
+            limits = f"must be from 1 to {MAX_UNIQUE_WINDOW_S * 1000:.0f} ms"
+            errors.append(FieldError("/uniqueWindow", "out_of_range", limits))
+    elif job.unique_window is not None:
+        errors.append(FieldError("/uniqueWindow", "exclusive", "goes with the scope window only"))
+    return errors

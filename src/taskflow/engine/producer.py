@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from taskflow.db.pool import DATABASE_ERRORS, Database
 from taskflow.engine.job import Claim, LeaseId, WorkerId
-from taskflow.engine.store import Store, new_lease_id
+from taskflow.engine.store import Store, new_lease_ids
 from taskflow.kernel.backoff import reconnect_waits_s
 from taskflow.telemetry.log import get_logger
 from taskflow.telemetry.metrics import CLAIM_BATCH_JOBS
@@ -59,7 +59,7 @@ class Producer:
         self._woken = asyncio.Event()
         self._freed = asyncio.Event()
         self._rng = random.Random()  # noqa: S311 -- spreads polls, guards nothing
-        self.claiming: LeaseId | None = None  # a claim whose answer is not known yet
+        self.claiming: Sequence[LeaseId] = ()  # of a claim whose answer is not known yet
 
     def wake(self, queue: str) -> None:
         """There may be ready jobs in *queue*; an empty name means that nobody knows."""
@@ -91,7 +91,7 @@ class Producer:
 
     async def _claim(self, limit: int) -> list[Claim]:
         self._queues.append(self._queues.pop(0))
-        self.claiming = new_lease_id()
+        self.claiming = new_lease_ids(self._queues)
         try:
             async with self._database.acquire() as connection:
                 return await self._store.claim(
@@ -101,11 +101,11 @@ class Producer:
                     queues=self._queues,
                     kinds=self._kinds,
                     limit=limit,
-                    lease_id=self.claiming,
+                    lease_ids=self.claiming,
                 )
         finally:
             # From here on a lease of that id which nobody runs is one whose answer was lost: `worker` returns it.
-            self.claiming = None
+            self.claiming = ()
 
     async def _wait_for_places(self) -> int:
         gathered = False

@@ -3,9 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
+from typing import NewType
 from uuid import UUID
 
-from taskflow.engine.job import JobId, LeaseId, LogLine, State, WorkerId
+from taskflow.engine.job import JobFilter, JobId, LeaseId, LogLine, State, WorkerId
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,43 @@ class DeadEntries:
 
     rows: Mapping[str, int]
     oldest_xmin: str | None
+
+
+OperationId = NewType("OperationId", UUID)
+
+
+class BulkAction(StrEnum):
+    """What can be done to all jobs that a filter finds."""
+
+    CANCEL = "cancel"
+    RETRY = "retry"
+    DELETE = "delete"
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """
+    Something done to all jobs that *chosen* finds, from the newest down.
+
+    Args:
+        state: pending, running or completed.
+        below: the jobs below this id are still to be visited; None before the first step.
+        done: jobs it was done to.
+        failed: jobs that it could not be done to.
+        job_id: of the internal job that carries it out.
+    """
+
+    id: OperationId
+    namespace: UUID
+    action: BulkAction
+    chosen: JobFilter
+    state: str
+    below: JobId | None
+    done: int
+    failed: int
+    job_id: JobId
+    created_at: datetime
+    finished_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,18 +7,24 @@ its jobs are tried one by one.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import asyncpg
 
 from taskflow.db.pool import CONNECTION_ERRORS, Database, is_partition_missing
+from taskflow.db.query import Connection
 from taskflow.engine.job import Enqueued, NewJob
 from taskflow.engine.notifier import Notifier
 from taskflow.engine.store import Store
-from taskflow.kernel.errors import Unavailable
+from taskflow.engine.store.keys import draining
+from taskflow.kernel.errors import Conflict, Unavailable
 
 MAX_ROWS = 500
+T = TypeVar("T")
+
+KEY_WAIT_S = 5.0
 MAX_WAITING = 20_000  # submits in memory; past it, callers are refused and can come back
 
 
@@ -72,7 +78,7 @@ class Submitter:
         if not batch:
             return
         try:
-            stored = await store_jobs(self._database, self._store, [submit.job for submit in batch])
+            stored = await self._store_each([submit.job for submit in batch])
         except Unavailable as error:
             for submit in batch:
                 _refuse(submit, error)
@@ -84,14 +90,47 @@ class Submitter:
                     await self._flush([submit])
         else:
             for submit, enqueued in zip(batch, stored, strict=True):
-                if not submit.answer.done():
+                if enqueued is None:
+                    _refuse(submit, draining(submit.job.queue))
+                elif not submit.answer.done():
                     submit.answer.set_result(enqueued)
             self._notifier.wake({submit.job.queue for submit in batch})
+
+    async def _store_each(self, jobs: Sequence[NewJob]) -> list[Enqueued | None]:
+        """Store all but those whose queue drains."""
+
+        async def write(connection: Connection) -> list[Enqueued | None]:
+            return await self._store.store(connection, jobs, atomic=False)
+
+        return await _commit(self._database, self._store, write)
 
 
 async def store_jobs(database: Database, store: Store, jobs: Sequence[NewJob]) -> list[Enqueued]:
     """
-    Store *jobs* in a commit of their own. Partitions that nobody made (a deployment that slept) are made first.
+    Store *jobs*, all or none, in a commit of their own.
+
+    Raises:
+        Conflict: a queue drains, or a unique key has been on its way in another transaction for `KEY_WAIT_S`.
+        Unavailable: the database is, or went, away.
+    """
+    if all(job.unique_key is None for job in jobs):
+        return await _commit(database, store, lambda connection: store.enqueue(connection, jobs))
+
+    async def write(connection: Connection) -> list[Enqueued]:
+        async with connection.transaction():
+            await connection.execute(f"SET LOCAL lock_timeout = {int(KEY_WAIT_S * 1000)}")
+            return await store.enqueue(connection, jobs)
+
+    try:
+        return await _commit(database, store, write)
+    except asyncpg.LockNotAvailableError as error:
+        detail = "another submit with the unique key has not committed yet; try again shortly"
+        raise Conflict(detail, code="unique_key_busy", retry_after_s=1.0) from error
+
+
+async def _commit(database: Database, store: Store, write: Callable[[Connection], Awaitable[T]]) -> T:
+    """
+    Let *write* store jobs. Partitions that nobody made (a deployment that slept) are made first.
 
     Raises:
         Unavailable: the database is, or went, away.
@@ -99,12 +138,14 @@ async def store_jobs(database: Database, store: Store, jobs: Sequence[NewJob]) -
     try:
         async with database.acquire() as connection:
             try:
-                return await store.enqueue(connection, jobs)
+                return await write(connection)
             except asyncpg.CheckViolationError as error:
                 if not is_partition_missing(error):
                     raise
+            except asyncpg.DeadlockDetectedError:
+                pass  # two batches of unique keys, each with some that the other had just freed: one of us comes again
             await store.make_partitions(connection, days=1)
-            return await store.enqueue(connection, jobs)
+            return await write(connection)
     except CONNECTION_ERRORS as error:
         raise Unavailable("the database went away; the submit may have happened", retry_after_s=1.0) from error
 

@@ -17,6 +17,7 @@ from taskflow.db.pool import DATABASE_ERRORS, Database
 from taskflow.db.query import Connection
 from taskflow.engine.caretaker import Caretaker
 from taskflow.engine.deadlines import Deadlines
+from taskflow.engine.expirer import Expirer
 from taskflow.engine.job import JobId, OutcomeKind, WorkerId
 from taskflow.engine.leader import Leader, run_duty
 from taskflow.engine.notifier import Notifier
@@ -81,6 +82,7 @@ class WorkerSupervision:
         wake = self._notifier.wake
         reaper = Reaper(self._database, self._store, self._leader, wake=wake)
         stager = Stager(self._database, self._store, self._leader, wake=wake)
+        expirer = Expirer(self._database, self._store, self._leader)
         caretaker = Caretaker(self._database, self._store, self._leader)
         deadlines = Deadlines(self._database, self._store, self._leader, wake=wake)
         scheduler = Scheduler(self._database, self._store, self._leader, wake=wake)
@@ -88,6 +90,7 @@ class WorkerSupervision:
         duties = {
             "reap": reaper.tick,
             "stage": stager.tick,
+            "expire": expirer.tick,
             "care": caretaker.tick,
             "schedule": scheduler.tick,
             "tally": tally.tick,

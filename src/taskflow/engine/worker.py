@@ -103,6 +103,7 @@ class Worker:
             self._store,
             on_written=self._written,
             on_settled=lambda: self._notifier.wake([DELIVERY_QUEUE]),
+            on_freed=self._freed,
         )
         self._producer = Producer(
             self._database,
@@ -236,6 +237,12 @@ class Worker:
     def _written(self) -> None:
         self._producer.place_freed()  # it may have been kept from claiming because the completer was behind
 
+    def _freed(self, queues: set[str]) -> None:
+        """Places of queues with a limit are free: for us now, for other workers as soon as they hear of it."""
+        for queue in queues:
+            self._producer.wake(queue)
+        self._notifier.wake(queues)
+
     # Losing the right to work ---------------------------------------------------------------------------------------
 
     def _cancel_asked(self, payload: str) -> None:
@@ -291,7 +298,7 @@ class Worker:
             leases = await self._store.list_own_leases(
                 connection, worker_id=self._worker_id, incarnation=self._incarnation
             )
-            known = self._executor.lease_ids | self._completer.lease_ids | {self._producer.claiming}
+            known = self._executor.lease_ids | self._completer.lease_ids | set(self._producer.claiming)
             unknown = [lease.id for lease in leases if lease.id not in known]
             jobs = await self._store.return_leases(connection, unknown, OutcomeKind.HANDED_BACK)
         self._notifier.wake(jobs)
@@ -342,7 +349,7 @@ class Worker:
     async def _settle_claim(self, producing: "asyncio.Task[None]") -> None:
         """Let a claim on its way arrive: what it brings is handed back by `_start`."""
         for _ in range(SETTLE_TRIES):
-            if self._producer.claiming is None:
+            if not self._producer.claiming:
                 break
             await asyncio.sleep(SETTLE_PAUSE_S)
         producing.cancel()

@@ -158,7 +158,7 @@ class Operation(APIRoute):
             },
         )
         self._call = endpoint
-        self._template = alias_of or path
+        self._template = alias_of or self.path_format
         self.app = self._answer
         self.method = method
         self.answers = answers
@@ -219,7 +219,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
     }
     for operation in operations:  # FastAPI drops what is null from examples
         if operation.include_in_schema:
-            responses = document["paths"][operation.path][operation.method.lower()]["responses"]
+            responses = document["paths"][operation.path_format][operation.method.lower()]["responses"]
             for status, answer in operation.answers.items():
                 if answer.example is not None:
                     responses[str(status)]["content"][answer.media_type]["example"] = answer.example
@@ -289,7 +289,7 @@ def _parameters(
             "in": "path",
             "required": True,
             "description": text,
-            "schema": {"type": "string", "format": "uuid"},
+            "schema": {"type": "string", "format": "uuid"} if name.endswith("Id") else {"type": "string"},
         }
         for name, text in (path_parameters or {}).items()
     ]

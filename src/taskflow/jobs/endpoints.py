@@ -1,6 +1,6 @@
 """The routes of jobs: they read requests and write answers; what happens in between is `jobs.service`."""
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 from uuid import UUID
@@ -11,11 +11,11 @@ from starlette.responses import Response
 
 from taskflow import kinds
 from taskflow.db.query import Connection
-from taskflow.engine.job import JobFilter, JobId, State
+from taskflow.engine.job import JobFilter, JobId, NewJob, State
 from taskflow.http import idempotency, operation
 from taskflow.http.body import check_json_type, parse_json, read_body, read_query
 from taskflow.http.call import Call
-from taskflow.http.idempotency import Answer, Idempotency
+from taskflow.http.idempotency import Answer
 from taskflow.http.operation import Operation
 from taskflow.http.paging import Cursors, next_link
 from taskflow.identity.access import Permission, Principal
@@ -36,6 +36,7 @@ from taskflow.jobs.schemas import (
     view_of_new,
 )
 from taskflow.jobs.service import Jobs, job_id_of
+from taskflow.jobs.writes import Writes
 from taskflow.kernel.errors import DomainError, FieldError, Invalid, PayloadTooLarge
 
 PREFIX = "/api/v1"
@@ -48,11 +49,11 @@ _encode = msgspec.json.Encoder().encode
 class JobEndpoints:
     """Handlers of the routes that `operations` lists."""
 
-    def __init__(self, jobs: Jobs, guard: Guard, once: Idempotency, cursors: Cursors, followers: LogEvents) -> None:
+    def __init__(self, jobs: Jobs, guard: Guard, writes: Writes, cursors: Cursors, followers: LogEvents) -> None:
         self._jobs = jobs
         self._followers = followers
         self._guard = guard
-        self._once = once
+        self._writes = writes
         self._cursors = cursors
 
     async def submit(self, request: Request) -> Response:
@@ -65,7 +66,7 @@ class JobEndpoints:
         headers = {"request_id": call.request_id}
         if key is None:
             job = await self._jobs.prepare(principal, data, headers)
-            return _created(view_of_new(job, await self._jobs.submit(job))).response()
+            return (await self._store(principal, job)).response()
         # An answer that was kept is given again whatever has become of the kind meanwhile, so a refusal has to wait.
         refusal: DomainError | PayloadTooLarge | None = None
         try:
@@ -76,11 +77,18 @@ class JobEndpoints:
         async def write(connection: Connection) -> Answer:
             if refusal is not None:
                 raise refusal
-            return _created(view_of_new(job, await self._jobs.submit(job, connection=connection)))
+            return await self._store(principal, job, connection)
 
-        return await self._write_once(
+        return await self._writes.once(
             request, principal, key, body, write, after=lambda _answer: self._jobs.wake(job.queue)
         )
+
+    async def _store(self, principal: Principal, job: NewJob, connection: Connection | None = None) -> Answer:
+        enqueued = await self._jobs.submit(job, connection=connection)
+        if not enqueued.duplicate:
+            return _created(view_of_new(job, enqueued))
+        found = await self._jobs.get_job(principal, enqueued.id, connection=connection)
+        return Answer(200, _encode(view_of_job(found, duplicate=True)), {"Location": _location(found.id)})
 
     async def list_jobs(self, request: Request) -> Response:
         principal = await self._guard.admit(request, Permission.READ_JOBS)
@@ -149,7 +157,7 @@ class JobEndpoints:
             if answer.status == 202:
                 self._jobs.announce_cancel(job_id)
 
-        return await self._act(request, principal, write, after=announce)
+        return await self._writes.act(request, principal, write, after=announce)
 
     async def retry(self, request: Request) -> Response:
         principal = await self._guard.admit(request, Permission.WRITE_JOBS)
@@ -165,7 +173,7 @@ class JobEndpoints:
             for queue in queues:
                 self._jobs.wake(queue)
 
-        return await self._act(request, principal, write, after=wake)
+        return await self._writes.act(request, principal, write, after=wake)
 
     async def list_kinds(self, request: Request) -> Response:
         await self._guard.admit(request, Permission.READ_JOBS)
@@ -173,47 +181,13 @@ class JobEndpoints:
         page = KindPageView([view_of_kind(kind) for kind in await self._jobs.list_kinds()])
         return Answer(200, _encode(page)).response()
 
-    async def _act(
-        self,
-        request: Request,
-        principal: Principal,
-        write: Callable[[Connection | None], Awaitable[Answer]],
-        *,
-        after: Callable[[Answer], None],
-    ) -> Response:
-        """Carry out an action without a body, once if the request has a key."""
-        read_query(request, NoQuery)
-        key = idempotency.read_key(Call.of(request.scope).headers) if request.method == "POST" else None
-        if key is None:
-            return (await write(None)).response()
-        return await self._write_once(request, principal, key, b"", write, after=after)
-
-    async def _write_once(
-        self,
-        request: Request,
-        principal: Principal,
-        key: str,
-        body: bytes,
-        write: Callable[[Connection], Awaitable[Answer]],
-        *,
-        after: Callable[[Answer], None],
-    ) -> Response:
-        route = Call.of(request.scope).route
-        asked = idempotency.Request(
-            principal_id=principal.id,
-            namespace=principal.namespace,
-            route=f"{request.method} {route}",
-            key=key,
-            fingerprint=idempotency.fingerprint(_job_path(request).encode(), body),
-        )
-        answer, replayed = await self._once.once(asked, write)
-        if not replayed:
-            after(answer)
-        return answer.response(replayed=replayed)
-
 
 def _created(view: JobView) -> Answer:
-    return Answer(201, _encode(view), {"Location": f"{PREFIX}/jobs/{view.job_id}"})
+    return Answer(201, _encode(view), {"Location": _location(view.job_id)})
+
+
+def _location(job_id: UUID) -> str:
+    return f"{PREFIX}/jobs/{job_id}"
 
 
 def _page(request: Request, items: list[Any], cursor: str | None) -> Response:
@@ -227,15 +201,10 @@ def _job_id(request: Request) -> JobId:
     return job_id_of(request.path_params["jobId"])
 
 
-def _job_path(request: Request) -> str:
-    """What a route's parameters say: the same under its alias."""
-    return str(request.path_params.get("jobId", ""))
-
-
 # What OpenAPI says ---------------------------------------------------------------------------------------------------
 
 _EXAMPLE_ID = "019ab0f2-6b3e-7c41-9d5a-3f6f0c9d2e11"
-_EXAMPLE_JOB: Mapping[str, Any] = {
+EXAMPLE_JOB: Mapping[str, Any] = {
     "jobId": _EXAMPLE_ID,
     "taskType": "send_email",
     "queue": "builtin",
@@ -257,11 +226,14 @@ _EXAMPLE_JOB: Mapping[str, Any] = {
     "error": None,
     "errorType": None,
     "failureReason": None,
+    "expiresAt": None,
+    "uniqueKey": None,
+    "uniqueScope": None,
     "callbackUrl": None,
     "deliveries": None,
 }
 _EXAMPLE_DONE = {
-    **_EXAMPLE_JOB,
+    **EXAMPLE_JOB,
     "status": "completed",
     "attempt": 1,
     "startedAt": "2026-11-23T09:30:00.125Z",
@@ -300,14 +272,20 @@ _EXAMPLE_SUBMITS = {
         "timeout": 10000,
         "tags": ["order-42"],
     },
+    "once": {
+        "taskType": "send_email",
+        "payload": {"to": "ada@example.com", "subject": "Your receipt", "body": "Order 42."},
+        "uniqueKey": "receipt-42",
+        "ttl": 3600000,
+    },
     "later": {
         "taskType": "send_email",
         "payload": {"to": "ada@example.com", "subject": "Tomorrow", "body": "As you wished."},
         "delay": 86400000,
     },
 }
-_JOB_ID = {"jobId": "Of the job."}
-_NO_JOB = "No such job in the key's namespace."
+JOB_ID = {"jobId": "Of the job."}
+NO_JOB = "No such job in the key's namespace."
 _LINK = {"Link": 'The next page, `rel="next"`.'}
 
 
@@ -331,11 +309,18 @@ def operations(endpoints: JobEndpoints) -> Iterator[Operation]:
             body_examples=_EXAMPLE_SUBMITS,
             answers={
                 201: operation.Answer(
-                    "The job, stored.", JobView, _EXAMPLE_JOB, {"Location": "Where the job is from now on."}
-                )
+                    "The job, stored.", JobView, EXAMPLE_JOB, {"Location": "Where the job is from now on."}
+                ),
+                200: operation.Answer(
+                    "Nothing was stored: this job holds the unique key (`duplicate`).",
+                    JobView,
+                    {**EXAMPLE_JOB, "uniqueKey": "order-42", "uniqueScope": "until_finished", "duplicate": True},
+                    {"Location": "Where that job is."},
+                ),
             },
             problems={
-                422: "With the code `unknown_kind`: no worker offers the kind; `knownKinds` names those there are."
+                409: "The queue drains and takes no new jobs.",
+                422: "With the code `unknown_kind`: no worker offers the kind; `knownKinds` names those there are.",
             },
             scope="jobs:write",
             once=True,
@@ -349,7 +334,7 @@ def operations(endpoints: JobEndpoints) -> Iterator[Operation]:
             description="Newest first.",
             query=ListJobs,
             answers={
-                200: operation.Answer("A page.", JobPageView, {"items": [_EXAMPLE_JOB], "nextCursor": None}, _LINK)
+                200: operation.Answer("A page.", JobPageView, {"items": [EXAMPLE_JOB], "nextCursor": None}, _LINK)
             },
             scope="jobs:read",
         )
@@ -361,9 +346,9 @@ def operations(endpoints: JobEndpoints) -> Iterator[Operation]:
             summary="Look at a job",
             description="With the history of its attempts.",
             query=NoQuery,
-            path_parameters=_JOB_ID,
+            path_parameters=JOB_ID,
             answers={200: operation.Answer("The job.", JobView, _EXAMPLE_DONE)},
-            problems={404: _NO_JOB},
+            problems={404: NO_JOB},
             scope="jobs:read",
         )
         yield route(
@@ -377,14 +362,14 @@ def operations(endpoints: JobEndpoints) -> Iterator[Operation]:
             "and `end` with the job's status when it has ended. `Last-Event-ID` goes on after that event. A connection "
             "that closes without `end` is to be made again.",
             query=ListLogs,
-            path_parameters=_JOB_ID,
+            path_parameters=JOB_ID,
             answers={
                 200: operation.Answer("A page.", LogPageView, headers=_LINK),
                 204: operation.Answer(
                     "With `follow=true`: the end was told before; do not ask again.", None, media_type=""
                 ),
             },
-            problems={404: _NO_JOB, 503: f"{MAX_FOLLOWERS} clients follow logs."},
+            problems={404: NO_JOB, 503: f"{MAX_FOLLOWERS} clients follow logs."},
             scope="jobs:read",
         )
         for method, path, name in (
@@ -399,16 +384,16 @@ def operations(endpoints: JobEndpoints) -> Iterator[Operation]:
                 summary="Cancel a job",
                 description="At once where nobody runs it; else its worker is asked to stop it.",
                 query=NoQuery,
-                path_parameters=_JOB_ID,
+                path_parameters=JOB_ID,
                 answers={
-                    200: operation.Answer("Cancelled.", JobView, {**_EXAMPLE_JOB, "status": "cancelled"}),
+                    200: operation.Answer("Cancelled.", JobView, {**EXAMPLE_JOB, "status": "cancelled"}),
                     202: operation.Answer(
                         "Still active; its worker has been asked (`cancelRequestedAt`).",
                         JobView,
-                        {**_EXAMPLE_JOB, "status": "active", "cancelRequestedAt": "2026-11-23T09:30:01.5Z"},
+                        {**EXAMPLE_JOB, "status": "active", "cancelRequestedAt": "2026-11-23T09:30:01.5Z"},
                     ),
                 },
-                problems={404: _NO_JOB, 409: "The job has ended; `state` says how."},
+                problems={404: NO_JOB, 409: "The job has ended; `state` says how."},
                 scope="jobs:write",
                 once=method == "POST",
             )
@@ -420,9 +405,12 @@ def operations(endpoints: JobEndpoints) -> Iterator[Operation]:
             summary="Run a failed job again",
             description="The same job: its history is kept, its failures are forgiven.",
             query=NoQuery,
-            path_parameters=_JOB_ID,
-            answers={200: operation.Answer("Pending again.", JobView, _EXAMPLE_JOB)},
-            problems={404: _NO_JOB, 409: "The job has not failed; `state` says what it is."},
+            path_parameters=JOB_ID,
+            answers={200: operation.Answer("Pending again.", JobView, EXAMPLE_JOB)},
+            problems={
+                404: NO_JOB,
+                409: "The job has not failed, `state` says what it is; or another job holds its unique key by now.",
+            },
             scope="jobs:write",
             once=True,
         )

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, RootModel, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from taskflow.engine.job import (
@@ -21,6 +21,8 @@ from taskflow.engine.job import (
     MAX_RETRIES,
     MAX_TAGS,
     MAX_TIMEOUT_S,
+    MAX_UNIQUE_KEY_LENGTH,
+    MAX_UNIQUE_WINDOW_S,
     PRIORITY_HIGH,
     PRIORITY_LOW,
     PRIORITY_NORMAL,
@@ -33,8 +35,11 @@ from taskflow.engine.job import (
     LogLine,
     NewJob,
     OutcomeKind,
+    Progress,
     State,
+    UniqueScope,
 )
+from taskflow.engine.policy import scope_of
 from taskflow.http.paging import DEFAULT_LIMIT, MAX_LIMIT, MIN_LIMIT
 from taskflow.telemetry.log import redacted
 
@@ -80,6 +85,7 @@ def whole(low: int, high: int, *, unit: str = "") -> Callable[[object], int | No
 
 MAX_TIMEOUT_MS = int(MAX_TIMEOUT_S * 1000)
 MAX_DELAY_MS = int(MAX_DELAY_S * 1000)
+MAX_UNIQUE_WINDOW_MS = int(MAX_UNIQUE_WINDOW_S * 1000)
 
 _Priority = Annotated[
     int | None,
@@ -99,12 +105,23 @@ _Instant = Annotated[
 ]
 
 
-def _bounded(low: int, high: int, unit: str = "") -> Any:
+def bounded(low: int, high: int, unit: str = "") -> Any:
     schema = {"type": ["integer", "null"], "minimum": low, "maximum": high}
     return Annotated[int | None, PlainValidator(whole(low, high, unit=unit)), WithJsonSchema(schema)]
 
 
 _Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_LENGTH)]
+
+
+def _scope(value: object) -> UniqueScope | None:
+    if value is None:
+        return None
+    if isinstance(value, str) and value in UniqueScope.__members__.values():
+        return UniqueScope(value)
+    raise PydanticCustomError("unknown_value", f"must be {', '.join(UniqueScope)}")
+
+
+_Scope = Annotated[UniqueScope | None, PlainValidator(_scope), WithJsonSchema({"enum": [*UniqueScope, None]})]
 
 
 class SubmitJob(BaseModel):
@@ -117,15 +134,15 @@ class SubmitJob(BaseModel):
         default_factory=dict, description="What the kind's schema asks for; at most 256 KiB of JSON."
     )
     priority: _Priority = Field(default=None, description="Higher first; by default the kind's.")
-    retries: _bounded(0, MAX_RETRIES) = Field(  # type: ignore[valid-type]
+    retries: bounded(0, MAX_RETRIES) = Field(  # type: ignore[valid-type]
         default=None, description="Attempts after the first that failed or timed out; by default the kind's."
     )
-    timeout: _bounded(1, MAX_TIMEOUT_MS, " ms") = Field(  # type: ignore[valid-type]
+    timeout: bounded(1, MAX_TIMEOUT_MS, " ms") = Field(  # type: ignore[valid-type]
         default=None, description="Milliseconds that one attempt may run; by default the kind's."
     )
     queue: _Name | None = Field(default=None, description="By default the kind's.")
     runAt: _Instant = Field(default=None, description="Not before this instant. Not together with `delay`.")  # noqa: N815
-    delay: _bounded(0, MAX_DELAY_MS, " ms") = Field(  # type: ignore[valid-type]
+    delay: bounded(0, MAX_DELAY_MS, " ms") = Field(  # type: ignore[valid-type]
         default=None, description="Not before this many milliseconds from now."
     )
     callbackUrl: Annotated[str, Field(max_length=MAX_CALLBACK_URL_LENGTH)] | None = Field(  # noqa: N815
@@ -134,6 +151,38 @@ class SubmitJob(BaseModel):
         json_schema_extra={"format": "uri"},
     )
     tags: list[_Name] = Field(default_factory=list, max_length=MAX_TAGS, description="Words to find it by.")
+    expiresAt: _Instant = Field(  # noqa: N815
+        default=None, description="Fail with the reason `expired` if no worker has started it by then."
+    )
+    ttl: bounded(1, MAX_DELAY_MS, " ms") = Field(  # type: ignore[valid-type]
+        default=None, description="The same in milliseconds from now. Not together with `expiresAt`."
+    )
+    uniqueKey: Annotated[str, Field(min_length=1, max_length=MAX_UNIQUE_KEY_LENGTH)] | None = Field(  # noqa: N815
+        default=None,
+        description="Of the jobs of one kind, only one holds a key: while it does, submits with the key give that job.",
+    )
+    uniqueScope: _Scope = Field(  # noqa: N815
+        default=None, description="How long the key is held; by default `until_finished`."
+    )
+    uniqueWindow: bounded(1, MAX_UNIQUE_WINDOW_MS, " ms") = Field(  # type: ignore[valid-type]  # noqa: N815
+        default=None, description="Milliseconds from now; with the scope `window`, and only then."
+    )
+
+
+class SubmitBatch(RootModel[list[SubmitJob]]):
+    """Up to 1,000 jobs, stored all or none."""
+
+
+class ChangeJob(BaseModel):
+    """What to change of a job that waits; what is left out or `null` stays."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, title="ChangeJob")
+
+    priority: _Priority = Field(default=None, description="Higher first.")
+    runAt: _Instant = Field(default=None, description="Not before this instant. Not together with `delay`.")  # noqa: N815
+    delay: bounded(0, MAX_DELAY_MS, " ms") = Field(  # type: ignore[valid-type]
+        default=None, description="Not before this many milliseconds from now."
+    )
 
 
 def digits(value: object) -> object:
@@ -155,7 +204,7 @@ Priority = _Priority
 Instant = _Instant
 Limit = _Limit
 Cursor = _Cursor
-bounded = _bounded
+bounded = bounded
 
 
 def _state(value: object) -> State | None:
@@ -187,6 +236,23 @@ class ListJobs(BaseModel):
     cursor: Cursor | None = Field(default=None, description="`nextCursor` of the page before.")
 
 
+class ChooseJobs(BaseModel):
+    """Which jobs; what is left out or `null` chooses any."""
+
+    model_config = ConfigDict(extra="forbid", title="ChooseJobs")
+
+    taskType: _Name | None = Field(default=None, description="Of this kind.")  # noqa: N815
+    status: Annotated[
+        State | None,
+        PlainValidator(lambda value: None if value is None else _state(value)),
+        WithJsonSchema({"type": ["string", "null"], "enum": [*State, None]}),
+    ] = Field(default=None, description="In this state; one that the action applies to.")
+    queue: _Name | None = Field(default=None, description="Of this queue.")
+    tag: _Name | None = Field(default=None, description="With this tag.")
+    created_from: _Instant = Field(default=None, alias="from", description="Created at this instant or later.")
+    created_to: _Instant = Field(default=None, alias="to", description="Created before this instant.")
+
+
 class ListLogs(BaseModel):
     """A page of log lines, oldest first."""
 
@@ -198,6 +264,15 @@ class ListLogs(BaseModel):
         default="false",
         description="`true`: server-sent events in place of a page, until the job has ended. Not with the others.",
     )
+
+
+class ListQueues(BaseModel):
+    """A page of queues, by name."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    limit: _Limit = DEFAULT_LIMIT
+    cursor: _Cursor | None = Field(default=None, description="`nextCursor` of the page before.")
 
 
 class NoQuery(BaseModel):
@@ -217,6 +292,15 @@ class AttemptView(msgspec.Struct, frozen=True, rename="camel"):
     error_type: str | None
     traceback: str | None
     next_retry_at: datetime | None
+
+
+class ProgressView(msgspec.Struct, frozen=True, rename="camel"):
+    """How far the handler said that it is."""
+
+    fraction: Annotated[float, Meta(ge=0, le=1)]
+    message: str
+    attempt: int
+    at: datetime
 
 
 class JobView(msgspec.Struct, frozen=True, rename="camel"):
@@ -243,10 +327,18 @@ class JobView(msgspec.Struct, frozen=True, rename="camel"):
     error: Annotated[str | None, Meta(description="Of the last attempt that failed, until the job completes.")]
     error_type: str | None
     failure_reason: FailureReason | None
+    expires_at: datetime | None
+    unique_key: str | None
+    unique_scope: UniqueScope | None
     callback_url: str | None
     deliveries: Annotated[str | None, Meta(description="Where the deliveries of its callback are listed.")]
+    progress: Annotated[ProgressView | None, Meta(description="What the handler reported last.")] = None
     attempts: Annotated[
         list[AttemptView] | UnsetType, Meta(description="Oldest first; only in `GET /api/v1/jobs/{jobId}`.")
+    ] = UNSET
+    duplicate: Annotated[
+        bool | UnsetType,
+        Meta(description="`true` in the answer to a submit whose unique key this job holds; else left out."),
     ] = UNSET
 
 
@@ -255,6 +347,12 @@ class JobPageView(msgspec.Struct, frozen=True, rename="camel"):
 
     items: list[JobView]
     next_cursor: Annotated[str | None, Meta(description="Of the next page; null at the end.")]
+
+
+class JobBatchView(msgspec.Struct, frozen=True, rename="camel"):
+    """The jobs of a batch, in its order."""
+
+    items: list[JobView]
 
 
 class LogLineView(msgspec.Struct, frozen=True, rename="camel"):
@@ -321,12 +419,15 @@ def view_of_new(job: NewJob, enqueued: Enqueued) -> JobView:
         error=None,
         error_type=None,
         failure_reason=None,
+        expires_at=enqueued.expires_at,
+        unique_key=job.unique_key,
+        unique_scope=scope_of(job),
         callback_url=job.callback_url,
         deliveries=_deliveries(enqueued.id, job.callback_url),
     )
 
 
-def view_of_job(job: Job, attempts: Sequence[Attempt] | None = None) -> JobView:
+def view_of_job(job: Job, attempts: Sequence[Attempt] | None = None, *, duplicate: bool = False) -> JobView:
     """Return how *job* looks from outside; with *attempts*, its history too."""
     message, error_type, _ = _error(job.error)
     return JobView(
@@ -351,6 +452,11 @@ def view_of_job(job: Job, attempts: Sequence[Attempt] | None = None) -> JobView:
         error=message,
         error_type=error_type,
         failure_reason=job.failure_reason,
+        expires_at=job.expires_at,
+        unique_key=job.unique_key,
+        unique_scope=job.unique_scope,
+        duplicate=True if duplicate else UNSET,
+        progress=_view_of_progress(job.progress),
         callback_url=job.callback_url,
         deliveries=_deliveries(job.id, job.callback_url),
         attempts=UNSET if attempts is None else [_view_of_attempt(attempt) for attempt in attempts],
@@ -368,6 +474,13 @@ def view_of_kind(kind: KindInfo) -> KindView:
         schema=dict(kind.schema),
         defaults=KindDefaults(kind.priority, kind.retries, round(kind.timeout_s * 1000)),
     )
+
+
+def _view_of_progress(progress: Progress | None) -> ProgressView | None:
+    if progress is None:
+        return None
+    # four places: what a person reads, and no more than the database keeps of it
+    return ProgressView(round(progress.fraction, 4), redacted(progress.message), progress.attempt, progress.at)
 
 
 def _view_of_attempt(attempt: Attempt) -> AttemptView:

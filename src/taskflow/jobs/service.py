@@ -17,6 +17,7 @@ from taskflow.adapters.address import Refused, parse_url
 from taskflow.db.query import Connection
 from taskflow.engine.client import Engine
 from taskflow.engine.job import (
+    MAX_BATCH,
     Attempt,
     Cancellation,
     Enqueued,
@@ -32,10 +33,11 @@ from taskflow.engine.policy import check_new_job
 from taskflow.http.validation import field_errors
 from taskflow.identity.access import Principal
 from taskflow.jobs.catalogue import Catalogue, Kind
-from taskflow.jobs.schemas import SubmitJob
-from taskflow.kernel.errors import FieldError, Invalid, NotFound
+from taskflow.jobs.schemas import ChangeJob, SubmitJob
+from taskflow.kernel.errors import FieldError, Invalid, NotFound, PayloadTooLarge
 from taskflow.kernel.json import JSONValue
 
+MAX_ERRORS = 100  # of a batch
 MAX_KINDS_NAMED = 50  # in the answer to an unknown one
 FORCE_FAIL = "forceFail"
 
@@ -88,6 +90,11 @@ class Jobs:
             run_at=submit.runAt,
             run_after=None if submit.delay is None else timedelta(milliseconds=submit.delay),
             callback_url=submit.callbackUrl,
+            unique_key=submit.uniqueKey,
+            unique_scope=submit.uniqueScope,
+            unique_window=None if submit.uniqueWindow is None else timedelta(milliseconds=submit.uniqueWindow),
+            expires_at=submit.expiresAt,
+            expires_after=None if submit.ttl is None else timedelta(milliseconds=submit.ttl),
             tags=submit.tags,
             headers=headers,
         )
@@ -100,6 +107,40 @@ class Jobs:
                 errors = [*(item for item in error.errors if item.pointer not in found), *errors]
             raise Invalid("the job has invalid fields", errors=errors)
         return job
+
+    async def prepare_batch(self, principal: Principal, data: JSONValue, headers: Mapping[str, str]) -> list[NewJob]:
+        """
+        Turn a decoded batch into jobs for `submit_batch`.
+
+        Raises:
+            Invalid: naming every bad field of every job, up to `MAX_ERRORS`; pointers begin with the job's index.
+        """
+        if not isinstance(data, list):
+            detail = "the body must be a JSON array of jobs"
+            raise Invalid(detail, errors=[FieldError("", "wrong_type", detail)])
+        if not 1 <= len(data) <= MAX_BATCH:
+            detail = f"a batch has from 1 to {MAX_BATCH} jobs, got {len(data)}"
+            raise Invalid(detail, errors=[FieldError("", "too_many" if data else "too_few", detail)])
+        jobs: list[NewJob] = []
+        errors: list[FieldError] = []
+        for index, item in enumerate(data):
+            try:
+                job = await self.prepare(principal, item, headers)
+                check_new_job(job)
+                jobs.append(job)
+            except Invalid as error:
+                errors += [FieldError(f"/{index}{e.pointer}", e.code, e.detail) for e in error.errors]
+            except PayloadTooLarge as error:
+                errors.append(FieldError(f"/{index}/payload", "payload_too_large", str(error)))
+            if len(errors) >= MAX_ERRORS:
+                break
+        if errors:
+            raise Invalid("the batch has invalid jobs; none was stored", errors=errors[:MAX_ERRORS])
+        return jobs
+
+    async def submit_batch(self, jobs: Sequence[NewJob], *, connection: Connection | None = None) -> list[Enqueued]:
+        """Store prepared jobs, all or none; with *connection*, call `wake` after the commit."""
+        return await self._engine.enqueue_many(jobs, connection=connection)
 
     async def submit(self, job: NewJob, *, connection: Connection | None = None) -> Enqueued:
         """Store a prepared job; with *connection*, in its transaction, and then call `wake` after the commit."""
@@ -155,6 +196,39 @@ class Jobs:
     async def replay(self, principal: Principal, job_id: JobId, *, connection: Connection | None = None) -> Job:
         """Run a failed job again. With *connection*, call `wake` after the commit."""
         return await self._engine.replay(job_id, namespace=principal.namespace, connection=connection)
+
+    async def run_now(self, principal: Principal, job_id: JobId, *, connection: Connection | None = None) -> Job:
+        """Make a job that waits for its time ready. With *connection*, call `wake` after the commit."""
+        return await self._engine.run_now(job_id, namespace=principal.namespace, connection=connection)
+
+    def check_change(self, data: JSONValue) -> ChangeJob:
+        """Return what is to be changed. Raises Invalid."""
+        try:
+            change = ChangeJob.model_validate(data)
+        except ValidationError as error:
+            raise Invalid("the change has invalid fields", errors=field_errors(error)) from None
+        if change.runAt is not None and change.delay is not None:
+            raise Invalid(
+                "the change has invalid fields",
+                errors=[FieldError("/runAt", "exclusive", "give runAt or delay, not both")],
+            )
+        if change.priority is None and change.runAt is None and change.delay is None:
+            detail = "give priority, runAt or delay"
+            raise Invalid(detail, errors=[FieldError("", "required", detail)])
+        return change
+
+    async def change(
+        self, principal: Principal, job_id: JobId, change: ChangeJob, *, connection: Connection | None = None
+    ) -> Job:
+        """Change a job before it is active. With *connection*, call `wake` after the commit."""
+        return await self._engine.change(
+            job_id,
+            priority=change.priority,
+            run_at=change.runAt,
+            run_after=None if change.delay is None else timedelta(milliseconds=change.delay),
+            namespace=principal.namespace,
+            connection=connection,
+        )
 
     # Checks ----------------------------------------------------------------------------------------------------------
 

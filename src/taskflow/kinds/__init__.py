@@ -9,7 +9,7 @@ from taskflow.kinds import email
 
 QUEUE = "builtin"
 BUILTIN = frozenset({email.NAME})
-INTERNAL = frozenset({"deliver_webhook"})  # the engine's own: offered by workers, submitted by nobody
+INTERNAL = frozenset({"bulk_operation", "deliver_webhook"})  # the engine's own: offered by workers, submitted by nobody
 ALIASES: Mapping[str, str] = dict.fromkeys(email.ALIASES, email.NAME)
 
 __all__ = ["ALIASES", "BUILTIN", "INTERNAL", "QUEUE", "canonical"]

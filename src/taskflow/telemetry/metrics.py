@@ -76,6 +76,9 @@ RESCUED_JOBS = Counter("taskflow_rescued_jobs_total", "Jobs taken back from work
 STAGED_JOBS = Counter(
     "taskflow_staged_jobs_total", "Scheduled and retrying jobs made available when due.", registry=REGISTRY
 )
+EXPIRED_JOBS = Counter(
+    "taskflow_expired_jobs_total", "Jobs that failed because nobody had claimed them in time.", registry=REGISTRY
+)
 SCHEDULE_TICKS = Counter(
     "taskflow_schedule_ticks_total",
     "Instants of schedules that were decided, by what became of them.",

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 import taskflow
-from taskflow.apps.cli import api, attempt, jobs, keys, migrate, status, up, webhooks, worker
+from taskflow.apps.cli import api, attempt, jobs, keys, migrate, queues, status, up, webhooks, worker
 from taskflow.kernel.errors import DomainError, Invalid, SetupError, TaskFlowError
 
 # The first that an error is an instance of counts.
@@ -54,7 +54,7 @@ def _options(
     del version  # its callback did it
 
 
-for _module in (up, api, worker, attempt, migrate, jobs, webhooks, status, keys):
+for _module in (up, api, worker, attempt, migrate, jobs, queues, webhooks, status, keys):
     _module.register(app)
 
 

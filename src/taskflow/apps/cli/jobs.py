@@ -1,4 +1,4 @@
-"""`taskflow jobs`: submit, list, show, logs, cancel, retry."""
+"""`taskflow jobs`: submit, list, show, logs, change, run-now, cancel, retry, bulk."""
 
 import re
 import sys
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from taskflow.apps.cli.bulk import bulk
 from taskflow.apps.cli.session import (
     EXITS,
     MISUSED,
@@ -36,6 +37,11 @@ SUBMIT_NAMES = {
     "runAt": "--run-at",
     "queue": "--queue",
     "tags": "--tag",
+    "expiresAt": "--expires-at",
+    "ttl": "--ttl-ms",
+    "uniqueKey": "--unique-key",
+    "uniqueScope": "--unique-scope",
+    "uniqueWindow": "--unique-window-ms",
     "callbackUrl": "--callback-url",
 }
 LIST_NAMES = {
@@ -65,6 +71,7 @@ JobId = Annotated[str, typer.Argument(metavar="ID", help="The whole id of a job.
 
 
 def register(app: typer.Typer) -> None:
+    group.command()(bulk)
     app.add_typer(group, name="jobs")
 
 
@@ -92,6 +99,21 @@ def submit(
     callback_url: Annotated[
         str | None, typer.Option(metavar="URL", help="Is told when the job has completed, failed or been cancelled.")
     ] = None,
+    expires_at: Annotated[
+        str | None, typer.Option(metavar="INSTANT", help="Fail if no worker has started it by then; with a time zone.")
+    ] = None,
+    ttl_ms: Annotated[str | None, typer.Option(metavar="MS", help="The same, so long from now.")] = None,
+    unique_key: Annotated[
+        str | None,
+        typer.Option(metavar="KEY", help="Of this kind's jobs one holds it; a second submit gives that job."),
+    ] = None,
+    unique_scope: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SCOPE", help="How long: until_finished, until_claimed or window. [default: until_finished]"
+        ),
+    ] = None,
+    unique_window_ms: Annotated[str | None, typer.Option(metavar="MS", help="How long, with the scope window.")] = None,
     wait: Annotated[
         bool, typer.Option("--wait", help="Follow the job to its end; exit code 0 only if it completes.")
     ] = False,
@@ -130,6 +152,11 @@ def submit(
         "delay": _number(delay_ms),
         "runAt": run_at,
         "queue": queue,
+        "expiresAt": expires_at,
+        "ttl": _number(ttl_ms),
+        "uniqueKey": unique_key,
+        "uniqueScope": unique_scope,
+        "uniqueWindow": _number(unique_window_ms),
         "callbackUrl": callback_url,
     }
     data |= {name: value for name, value in options.items() if value is not None}
@@ -236,6 +263,61 @@ def logs(job_id: JobId, as_json: AsJson = False, data_dir: DataDir = None, datab
 
 
 @group.command()
+def change(
+    job_id: JobId,
+    priority: Annotated[
+        str | None, typer.Option(metavar="PRIORITY", help="high, normal, low, or 0 to 9 (higher first).")
+    ] = None,
+    delay_ms: Annotated[str | None, typer.Option(metavar="MS", help="Not before so long from now.")] = None,
+    run_at: Annotated[
+        str | None, typer.Option(metavar="INSTANT", help="Not before then; ISO 8601 with a time zone.")
+    ] = None,
+    as_json: AsJson = False,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """
+    Change a job before it is active: its priority, when it is due.
+
+    Examples:
+
+        taskflow jobs change 019ab123-4567-7abc-8def-0123456789ab --priority high
+        taskflow jobs change 019ab123-4567-7abc-8def-0123456789ab --delay-ms 3600000
+    """
+    said = {"priority": _number(priority), "delay": _number(delay_ms), "runAt": run_at}
+
+    async def change_one(session: Session, text: str) -> "JobView":
+        from taskflow.jobs.schemas import view_of_job
+        from taskflow.jobs.service import job_id_of
+
+        wanted = session.jobs.check_change({name: value for name, value in said.items() if value is not None})
+        return view_of_job(await session.jobs.change(session.principal, job_id_of(text), wanted))
+
+    _for_each([job_id], change_one, as_json=as_json, data_dir=data_dir, database_url=database_url)
+
+
+@group.command("run-now")
+def run_now(
+    job_ids: JobIds, as_json: AsJson = False, data_dir: DataDir = None, database_url: DatabaseUrl = None
+) -> None:
+    """
+    Make jobs pending that are scheduled, or that wait for their retry.
+
+    Examples:
+
+        taskflow jobs run-now 019ab123-4567-7abc-8def-0123456789ab
+    """
+
+    async def run_one(session: Session, text: str) -> "JobView":
+        from taskflow.jobs.schemas import view_of_job
+        from taskflow.jobs.service import job_id_of
+
+        return view_of_job(await session.jobs.run_now(session.principal, job_id_of(text)))
+
+    _for_each(job_ids, run_one, as_json=as_json, data_dir=data_dir, database_url=database_url)
+
+
+@group.command()
 def cancel(
     job_ids: JobIds, as_json: AsJson = False, data_dir: DataDir = None, database_url: DatabaseUrl = None
 ) -> None:
@@ -330,7 +412,7 @@ def _for_each(
 
         await act_on_each(session, job_ids, act, as_json=as_json)
 
-    run(work, data_dir=data_dir, database_url=database_url)
+    run(work, data_dir=data_dir, database_url=database_url, names=SUBMIT_NAMES)
 
 
 def _number(text: str | None) -> int | str | None:

@@ -36,12 +36,16 @@ async def submit(
         out = Output(stored.created_at)
         if not as_json:
             out.line(str(stored.id))
+        elif not wait and stored.duplicate:
+            out.json(view_of_job(await session.jobs.get_job(session.principal, stored.id), duplicate=True))
         elif not wait:
             out.json(view_of_new(job, stored))
+        if stored.duplicate:
+            _remark("nothing was stored: this job holds the unique key")
         sys.stdout.flush()
     if wait:
         await _wait(session, stored.id, out, timeout_s=timeout_s, as_json=as_json)
-    elif not as_json and out.is_terminal:
+    elif not as_json and out.is_terminal and not stored.duplicate:
         due = f", due {out.time(stored.run_at)}" if stored.state is State.SCHEDULED else ""
         _remark(f"{clean(job.kind)} is {stored.state} in queue {clean(job.queue)}{due}")
 

@@ -38,7 +38,7 @@ def up(
 
         TASKFLOW_DATABASE_URL=postgresql://me@db.example.org/taskflow taskflow up
     """
-    settings = Settings.from_env(command="up", data_dir=data_dir, host=host, port=port, workers=workers)
+    settings = Settings.from_env(command="up", app="", data_dir=data_dir, host=host, port=port, workers=workers)
     from taskflow.apps.up import run_up
 
     run_up(settings, typer.echo)

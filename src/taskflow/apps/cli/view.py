@@ -169,6 +169,8 @@ def _facts(out: Output, view: JobView) -> list[tuple[str, str, str]]:
         ("timeout", f"{view.timeout} ms", ""),
         ("tags", clean(", ".join(view.tags)), ""),
         ("callback", clean(view.callback_url or ""), ""),
+        ("unique key", f"{clean(view.unique_key)} ({view.unique_scope})" if view.unique_key else "", ""),
+        ("expires", out.full_time(view.expires_at) if view.expires_at else "", ""),
         ("created", out.full_time(view.created_at), ""),
         ("due", out.full_time(view.run_at) if view.run_at else "", ""),
         ("started", out.full_time(view.started_at) if view.started_at else "", ""),

@@ -14,8 +14,16 @@ def register(app: typer.Typer) -> None:
 
 
 def worker(
+    *,
+    app: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODULE:NAME",
+            help="Application whose jobs to run, such as shop.jobs:app. [default: what is built in]",
+        ),
+    ] = None,
     queues: Annotated[
-        str | None, typer.Option(help="Queues to serve, separated by commas. [default: those of the built-in kinds]")
+        str | None, typer.Option(help="Queues to serve, separated by commas. [default: those of the kinds it runs]")
     ] = None,
     concurrency: Annotated[int | None, typer.Option(help="Jobs at the same time, per process. [default: 5]")] = None,
     processes: Annotated[int | None, typer.Option(help="Worker processes; about one per core. [default: 1]")] = None,
@@ -26,6 +34,10 @@ def worker(
         int | None,
         typer.Option(help="Loopback port for metrics; the processes take the ones after it. [default: none]"),
     ] = None,
+    reload: Annotated[
+        bool, typer.Option("--reload", help="Start again when a Python file below this directory changes.")
+    ] = False,
+    describe: Annotated[bool, typer.Option("--describe", hidden=True)] = False,
     supervised_by: Annotated[UUID | None, typer.Option(hidden=True)] = None,
     incarnation: Annotated[int, typer.Option(hidden=True)] = 0,
     control_fd: Annotated[int, typer.Option(hidden=True)] = -1,
@@ -39,17 +51,27 @@ def worker(
 
     Examples:
 
+        taskflow worker --app shop.jobs:app --reload
+
         taskflow worker --concurrency 20
 
         TASKFLOW_DATABASE_URL=postgresql://me@db.example.org/taskflow taskflow worker --processes 4 --queues builtin
     """
     settings = Settings.from_env(
-        queues=queues, worker_concurrency=concurrency, workers=processes, data_dir=data_dir, metrics_port=metrics_port
+        app=app,
+        queues=queues,
+        worker_concurrency=concurrency,
+        workers=processes,
+        data_dir=data_dir,
+        metrics_port=metrics_port,
     )
+    from taskflow.apps.worker import describe as describe_app
     from taskflow.apps.worker import run_fleet, run_worker
 
-    if supervised_by is None:
-        run_fleet(settings, typer.echo)
+    if describe:
+        describe_app(settings, typer.echo)
+    elif supervised_by is None:
+        run_fleet(settings, typer.echo, reload=reload)
     else:
         run_worker(
             settings, supervised_by=supervised_by, incarnation=incarnation, control_fd=control_fd, board_fd=board_fd

@@ -5,6 +5,7 @@ What a worker and its child processes say to each other: msgpack after four byte
     child → worker   Ready        once, when the lifespan is open
                      Begun        the handler is about to be called: what happens from now on is the job's doing
                      Line         a line of the job's log
+                     Progress     how far the handler says it is
                      Ended        what the call came to, and whether the child has had enough
 """
 
@@ -42,6 +43,14 @@ class Line(msgspec.Struct, frozen=True, tag="line", gc=False):
     written_s: float
 
 
+class Progress(msgspec.Struct, frozen=True, tag="progress", gc=False):
+    """How far the handler says it is; *written_s* as in `Line`."""
+
+    fraction: float
+    message: str
+    written_s: float
+
+
 class Ended(msgspec.Struct, frozen=True, tag="ended", gc=False):
     """
     The call came to this.
@@ -56,7 +65,7 @@ class Ended(msgspec.Struct, frozen=True, tag="ended", gc=False):
     told: bool = False
 
 
-Said: TypeAlias = Ready | Begun | Line | Ended
+Said: TypeAlias = Ready | Begun | Line | Progress | Ended
 
 _encoder = msgspec.msgpack.Encoder()
 decode_run = msgspec.msgpack.Decoder(Run).decode

@@ -24,10 +24,21 @@ from typing import Any
 import msgspec
 
 from taskflow.engine.context import JobContext
-from taskflow.engine.isolation.channel import LENGTH, Begun, Ended, Line, Ready, Said, decode_run, frame, length_of
+from taskflow.engine.isolation.channel import (
+    LENGTH,
+    Begun,
+    Ended,
+    Line,
+    Progress,
+    Ready,
+    Said,
+    decode_run,
+    frame,
+    length_of,
+)
 from taskflow.engine.isolation.ending import Ending, bad_payload, raised, returned
 from taskflow.engine.isolation.limits import limited
-from taskflow.engine.job import Claim, NewLogLine
+from taskflow.engine.job import Claim, NewLogLine, NewProgress
 from taskflow.engine.registry import Kind, Registry
 
 LEAVE_S = 5.0  # how long the process may live on once the channel has ended
@@ -205,6 +216,10 @@ class ChildProcess:
     def write_line(self, line: NewLogLine) -> None:
         """Be the sink of the handler's context."""
         self._say(Line(line.level, line.message, line.written_s))
+
+    def write_progress(self, report: NewProgress) -> None:
+        """Be the sink of the handler's context."""
+        self._say(Progress(report.fraction, report.message, report.written_s))
 
     def _say(self, message: Said) -> None:
         main = threading.current_thread() is threading.main_thread()

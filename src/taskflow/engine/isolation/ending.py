@@ -17,7 +17,8 @@ from taskflow.engine.context import Cancel, Retry, Snooze
 from taskflow.engine.job import JobError
 from taskflow.kernel.errors import ExternalError, Permanent
 
-_ENGINE = str(Path(__file__).parent.parent)
+_PACKAGE = Path(__file__).parents[2]
+_OURS = (f"{_PACKAGE / 'engine'}/", f"{_PACKAGE / 'apps' / 'sdk'}/")  # frames between the attempt and its handler
 
 
 class Verdict(StrEnum):
@@ -101,7 +102,7 @@ def raised(error: BaseException) -> Raised:
 
 def _describe(error: BaseException, *, with_traceback: bool) -> JobError:
     first = error.__traceback__
-    while first is not None and first.tb_frame.f_code.co_filename.startswith(_ENGINE):
+    while first is not None and first.tb_frame.f_code.co_filename.startswith(_OURS):
         first = first.tb_next  # ours, not the handler's
     trace = "".join(traceback.format_exception(type(error), error, first)) if with_traceback else None
     return policy.cut_error(JobError(type(error).__name__, str(error), trace))

@@ -25,9 +25,21 @@ from typing import Any
 
 from taskflow.engine.context import Sink
 from taskflow.engine.isolation.base import Call
-from taskflow.engine.isolation.channel import LENGTH, Begun, Ended, Line, Ready, Run, decode_said, frame, length_of
+from taskflow.engine.isolation.channel import (
+    LENGTH,
+    Begun,
+    Ended,
+    Line,
+    Progress,
+    Ready,
+    Run,
+    Said,
+    decode_said,
+    frame,
+    length_of,
+)
 from taskflow.engine.isolation.ending import CpuSpent, Crashed, Ending, NotStarted
-from taskflow.engine.job import JobError, NewLogLine
+from taskflow.engine.job import JobError, NewLogLine, NewProgress
 from taskflow.telemetry.log import get_logger
 
 MAX_JOBS = 100  # per child; then it makes room for a fresh one
@@ -340,11 +352,14 @@ class _Child:
             _log.error("taskflow.child.nonsense", error=str(error), pid=self.pid)
             self.kill()
 
-    def _hear(self, message: Ready | Begun | Line | Ended) -> None:
+    def _hear(self, message: Said) -> None:
         match message:
             case Line(level, text, written_s):
                 if self._call is not None:
                     self._sink.write_line(NewLogLine(self._call.claim, level, text, written_s))
+            case Progress(fraction, text, written_s):
+                if self._call is not None:
+                    self._sink.write_progress(NewProgress(self._call.claim, fraction, text, written_s))
             case Begun():
                 _settle(self._begun, True)
             case Ended(ending, worn, told):

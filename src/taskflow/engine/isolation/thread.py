@@ -17,7 +17,7 @@ import msgspec
 from taskflow.engine.context import JobContext, Sink
 from taskflow.engine.isolation.base import Call
 from taskflow.engine.isolation.ending import Ending, bad_payload, raised, returned
-from taskflow.engine.job import NewLogLine
+from taskflow.engine.job import NewLogLine, NewProgress
 
 
 class _Hop:
@@ -30,6 +30,10 @@ class _Hop:
     def write_line(self, line: NewLogLine) -> None:
         with suppress(RuntimeError):  # the loop is closed: a thread that was given up says something
             self._loop.call_soon_threadsafe(self._sink.write_line, line)
+
+    def write_progress(self, report: NewProgress) -> None:
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._sink.write_progress, report)
 
 
 class ThreadIsolator:

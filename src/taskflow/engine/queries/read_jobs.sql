@@ -1,5 +1,5 @@
 -- Whole jobs with their present state, newest first. One snapshot: a live job is in exactly one place.
--- Indexes: the primary keys of job, ready and deferred; done_job; attempt_log_job.
+-- Indexes: the primary keys of job, ready, deferred and job_progress; done_job; attempt_log_job.
 -- LATERAL with LIMIT 1 is a look-up by index and can be nothing else, whatever statistics say.
 -- Leases are scanned: there are as many as batches in flight.
 WITH held AS MATERIALIZED (
@@ -23,8 +23,9 @@ SELECT
     coalesce(r.failures, f.failures, h.failures, d.failures) AS failures,
     coalesce(r.run_at, f.run_at) AS run_at,
     coalesce(h.claimed_at, d.started_at, a.started_at) AS started_at,
-    d.finished_at, h.cancel_at, d.result, d.failure_reason,
-    CASE WHEN d.state IS DISTINCT FROM 'completed' THEN coalesce(d.error, a.error) END AS error
+    d.finished_at, h.cancel_at, d.result, d.failure_reason, j.unique_key, j.unique_scope, j.expires_at,
+    CASE WHEN d.state IS DISTINCT FROM 'completed' THEN coalesce(d.error, a.error) END AS error,
+    p.fraction AS progress, p.message AS progress_message, p.attempt AS progress_attempt, p.at AS progress_at
 FROM taskflow.job j
 LEFT JOIN LATERAL (SELECT * FROM taskflow.ready x WHERE x.job_id = j.id LIMIT 1) r ON true
 LEFT JOIN LATERAL (SELECT * FROM taskflow.deferred x WHERE x.job_id = j.id LIMIT 1) f ON true
@@ -41,5 +42,6 @@ LEFT JOIN LATERAL (
     ORDER BY x.attempt DESC
     LIMIT 1
 ) a ON true
+LEFT JOIN LATERAL (SELECT * FROM taskflow.job_progress x WHERE x.job_id = j.id LIMIT 1) p ON true
 WHERE j.id = ANY(:job_ids::uuid[]) AND (:namespace::uuid IS NULL OR j.namespace = :namespace)
 ORDER BY j.id DESC;

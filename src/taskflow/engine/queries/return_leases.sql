@@ -10,7 +10,8 @@ WITH gone AS (
 ), back AS MATERIALIZED (
     SELECT
         j.id AS job_id, j.namespace, j.queue, j.kind, j.priority, u.attempt, u.failures, gone.claimed_at,
-        j.callback_url IS NOT NULL OR j.kind = 'deliver_webhook' AS settles,
+        j.callback_url IS NOT NULL OR j.kind = 'deliver_webhook'
+            OR j.unique_scope IS NOT DISTINCT FROM 'until_finished' AS settles,
         coalesce(gone.cancels ? (u.ord - 1)::text, false) AS cancelled,
         coalesce((gone.marks -> (u.ord - 1)::text ->> 0)::smallint, 0) AS crashes,
         coalesce((gone.marks -> (u.ord - 1)::text ->> 1)::boolean, false)

@@ -10,9 +10,12 @@ WITH due AS (
         LIMIT :limit
         FOR UPDATE SKIP LOCKED
     ))
-    RETURNING job_id, namespace, queue, kind, priority, run_at, attempt, failures, crashes, suspect
+    RETURNING job_id, namespace, queue, kind, priority, run_at, attempt, failures, crashes, suspect, holds_key, expires_at
 ), now_ready AS (
-    INSERT INTO taskflow.ready (job_id, namespace, queue, kind, priority, run_at, attempt, failures, crashes, suspect)
-    SELECT job_id, namespace, queue, kind, priority, run_at, attempt, failures, crashes, suspect FROM due
+    INSERT INTO taskflow.ready
+        (job_id, namespace, queue, kind, priority, run_at, attempt, failures, crashes, suspect, holds_key, expires_at)
+    SELECT
+        job_id, namespace, queue, kind, priority, run_at, attempt, failures, crashes, suspect, holds_key, expires_at
+    FROM due
 )
 SELECT queue, count(*)::integer AS jobs FROM due GROUP BY queue ORDER BY queue;

@@ -1,14 +1,15 @@
 """Statements about attempts: claim, end, take back. Each names the claim it is about."""
 
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from uuid import UUID, uuid4
 
 import asyncpg
 import msgspec
 
-from taskflow.db.query import Connection
-from taskflow.engine.job import Claim, JobId, LeaseId, NewLogLine, Outcome, OutcomeKind, WorkerId
+from taskflow.db.query import Connection, Query
+from taskflow.engine.job import Claim, JobId, LeaseId, NewLogLine, NewProgress, Outcome, OutcomeKind, WorkerId
 from taskflow.engine.record import OwnLease
 from taskflow.engine.store.base import LEASE_S, QUERIES, StoreBase
 
@@ -28,15 +29,15 @@ class AttemptStatements(StoreBase):
         queues: Sequence[str],
         kinds: Sequence[str],
         limit: int,
-        lease_id: LeaseId | None = None,
+        lease_ids: Sequence[LeaseId] | None = None,
         namespace: UUID | None = None,
     ) -> list[Claim]:
         """
-        Take up to *limit* ready jobs under one new lease.
+        Take up to *limit* ready jobs under one new lease, and one more for each queue with a limit.
 
-        The caller makes up *lease_id*, so that it can ask about a claim whose answer it never saw.
+        The caller makes up *lease_ids* (`new_lease_ids`), so that it can ask about a claim whose answer it never saw.
         """
-        lease_id = lease_id or new_lease_id()
+        lease_ids = lease_ids or new_lease_ids(queues)
         rows = await QUERIES["claim"].fetch(
             connection,
             now=self._now(),
@@ -45,13 +46,15 @@ class AttemptStatements(StoreBase):
             queues=queues,
             kinds=kinds,
             limit=limit,
-            lease_id=lease_id,
+            lease_ids=lease_ids,
             namespace=namespace,
         )
+        # Lanes come last; hardly ever is there one.
+        sizes = Counter(row["lane"] for row in rows) if rows and rows[-1]["lane"] is not None else {None: len(rows)}
         return [
             Claim(
-                lease_id=lease_id,
-                lease_size=len(rows),
+                lease_id=lease_ids[lane or 0],
+                lease_size=sizes[lane],
                 position=position,
                 job_id=job_id,
                 attempt=attempt,
@@ -68,10 +71,11 @@ class AttemptStatements(StoreBase):
                 crashes=crashes,
                 suspect=suspect,
                 settles=settles,
+                limited=lane is not None,
             )
             for (
                 position, job_id, attempt, failures, crashes, suspect, namespace, kind, queue, priority,
-                payload, retries, timeout_ms, headers, settles, queue_wait_s,
+                payload, retries, timeout_ms, headers, settles, queue_wait_s, lane,
             ) in rows
         ]  # fmt: skip
 
@@ -100,6 +104,20 @@ class AttemptStatements(StoreBase):
             waits_s=[claim.queue_wait_s for claim in claims],
         )
         return _pick(outcomes, rows)
+
+    def complete_elsewhere(self, outcome: Outcome) -> tuple[Query, dict[str, object]]:
+        """
+        Return the statement that ends one attempt as completed on somebody else's connection, and its parameters.
+
+        It answers with one boolean: false if the claim was taken back, and then the caller must roll back.
+        """
+        claim = outcome.claim
+        return QUERIES["complete_one"], {
+            "lease_id": claim.lease_id,
+            "position": claim.position,
+            "result": outcome.result,
+            "wait_s": claim.queue_wait_s,
+        }
 
     async def finish(self, connection: Connection, outcomes: Sequence[Outcome]) -> list[Outcome]:
         """Write down attempts that came to anything but success; return those that were refused."""
@@ -210,6 +228,24 @@ class AttemptStatements(StoreBase):
         )
         return int(status.rpartition(" ")[2])  # INSERT 0 n
 
+    async def write_progress(
+        self, connection: Connection, reports: Sequence[NewProgress], *, written_at_s: float
+    ) -> None:
+        """Keep the last report of each attempt, at most one each; those of a claim that was taken back are dropped."""
+        if not reports:
+            return
+        await QUERIES["write_progress"].execute(
+            connection,
+            now=self._now(),
+            lease_ids=[report.claim.lease_id for report in reports],
+            positions=[report.claim.position for report in reports],
+            job_ids=[report.claim.job_id for report in reports],
+            attempts=[report.claim.attempt for report in reports],
+            fractions=[report.fraction for report in reports],
+            messages=[report.message for report in reports],
+            ages_s=[written_at_s - report.written_s for report in reports],
+        )
+
     # Taking back ----------------------------------------------------------------------------------------------------
 
     async def return_leases(
@@ -262,9 +298,9 @@ class AttemptStatements(StoreBase):
         return [row["id"] for row in await QUERIES["bury_workers"].fetch(connection, now=self._now(), lease_s=LEASE_S)]
 
 
-def new_lease_id() -> LeaseId:
-    """A random lease id: never a sequence, whose values may come twice after a crash."""
-    return LeaseId(uuid4())
+def new_lease_ids(queues: Sequence[str]) -> list[LeaseId]:
+    """Random ids for the leases of one claim: never a sequence, whose values may come twice after a crash."""
+    return [LeaseId(uuid4()) for _ in range(len(queues) + 1)]
 
 
 def _masks(claims: Iterable[Claim]) -> tuple[list[LeaseId], list[asyncpg.BitString]]:

@@ -1,16 +1,19 @@
-"""Statements about jobs that nobody runs: submit, due, cancel, replay."""
+"""Statements about jobs that nobody runs: submit, due, expired, cancel, change, replay."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import TypeVar
 from uuid import UUID
 
 import msgspec
 
-from taskflow.db.query import Connection
+from taskflow.db.query import Connection, Query
 from taskflow.engine.job import Enqueued, JobId, NewJob, State
-from taskflow.engine.policy import encode_payload
+from taskflow.engine.policy import encode_payload, scope_of
 from taskflow.engine.record import JobBody
 from taskflow.engine.store.base import QUERIES, StoreBase
+
+T = TypeVar("T")
 
 _encode = msgspec.json.encode
 
@@ -18,8 +21,16 @@ _encode = msgspec.json.encode
 class JobStatements(StoreBase):
     """See the module."""
 
-    async def enqueue(self, connection: Connection, jobs: Sequence[NewJob]) -> list[Enqueued]:
-        """Store *jobs* (checked before) and answer in their order. Durable when the caller's transaction commits."""
+    async def store(
+        self, connection: Connection, jobs: Sequence[NewJob], *, atomic: bool, ids: Sequence[JobId] = ()
+    ) -> list[Enqueued | None]:
+        """
+        Store *jobs* (checked before) and answer in their order. Durable when the caller's transaction commits.
+
+        Args:
+            atomic: all or none; either way None stands for a job whose queue drains.
+            ids: of jobs whose unique keys were claimed before.
+        """
         rows = await QUERIES["enqueue"].fetch(
             connection,
             now=self._now(),
@@ -34,22 +45,52 @@ class JobStatements(StoreBase):
             headers=[_encode(job.headers).decode() if job.headers else "{}" for job in jobs],
             run_ats=[job.run_at for job in jobs],
             run_afters=[job.run_after for job in jobs],
-            callback_urls=[job.callback_url for job in jobs],
+            ids=ids,
+            unique_keys=_sparse([job.unique_key for job in jobs]),
+            unique_scopes=_sparse([scope_of(job) for job in jobs]),
+            expires_ats=_sparse([job.expires_at for job in jobs]),
+            expires_afters=_sparse([job.expires_after for job in jobs]),
+            atomic=atomic,
+            callback_urls=_sparse([job.callback_url for job in jobs]),
         )
         return [
-            Enqueued(
-                id=row["id"],
-                state=State.PENDING if row["due_at"] == row["created_at"] else State.SCHEDULED,
-                created_at=row["created_at"],
-                run_at=row["due_at"],
+            None
+            if job_id is None
+            else Enqueued(
+                id=job_id,
+                state=State.PENDING if due_at == created_at else State.SCHEDULED,
+                created_at=created_at,
+                run_at=due_at,
+                expires_at=expires_at,
             )
-            for row in rows
+            for job_id, created_at, due_at, expires_at in rows
         ]
+
+    def elsewhere(self, jobs: Sequence[NewJob]) -> tuple[Query, str]:
+        """
+        Return the statement that submits *jobs* (checked before) on somebody else's connection, and its one parameter.
+
+        It answers with their ids, in their order.
+        """
+        given = [{"kind": job.kind, "payload": job.payload, "options": _options(job)} for job in jobs]
+        return QUERIES["enqueue_elsewhere"], _encode(given).decode()
 
     async def stage(self, connection: Connection, *, limit: int) -> dict[str, int]:
         """Make due jobs ready; return how many per queue."""
         rows = await QUERIES["stage"].fetch(connection, now=self._now(), limit=limit)
         return {row["queue"]: row["jobs"] for row in rows}
+
+    async def expire(self, connection: Connection, *, limit: int) -> int:
+        """Fail jobs that nobody has claimed in time, up to *limit* pending and *limit* waiting; return how many."""
+        async with connection.transaction():
+            rows = await QUERIES["expire"].fetch(connection, now=self._now(), limit=limit)
+            if rows:
+                await self.settle(connection, [row["job_id"] for row in rows])
+        return len(rows)
+
+    async def next_expiry_s(self, connection: Connection) -> float | None:
+        value: float | None = await QUERIES["next_expiry_s"].fetchval(connection, now=self._now())
+        return value
 
     async def next_due_s(self, connection: Connection) -> float | None:
         value: float | None = await QUERIES["next_due_s"].fetchval(connection, now=self._now())
@@ -84,6 +125,25 @@ class JobStatements(StoreBase):
         )
         return None if row is None else State(row["state"])
 
+    async def run_now(self, connection: Connection, body: JobBody) -> bool:
+        """Make a scheduled or retrying job ready; False if it is neither."""
+        return await QUERIES["run_now"].fetchval(connection, now=self._now(), job_id=body.id) is not None
+
+    async def change_waiting(
+        self,
+        connection: Connection,
+        body: JobBody,
+        *,
+        priority: int | None,
+        run_at: datetime | None,
+        run_after: timedelta | None,
+    ) -> bool | None:
+        """Change a job that waits; return whether it is ready now, None if it does not wait (any more)."""
+        row = await QUERIES["change_waiting"].fetchrow(
+            connection, now=self._now(), job_id=body.id, priority=priority, run_at=run_at, run_after=run_after
+        )
+        return None if row is None else bool(row["is_ready"])
+
     async def replay(self, connection: Connection, body: JobBody) -> bool:
         """Make a failed job ready again; False if it has not failed."""
         queue = await QUERIES["replay"].fetchval(
@@ -97,8 +157,33 @@ class JobStatements(StoreBase):
         return queue is not None
 
 
+def _sparse(values: list[T | None]) -> list[T | None]:
+    """Return *values*, or nothing if there are none: unnest fills up with NULL what is shorter."""
+    return values if any(value is not None for value in values) else []
+
+
 def _array_literal(texts: Sequence[str]) -> str:
     """A PostgreSQL array literal; asyncpg cannot send arrays of differing lengths in one array."""
     if not texts:
         return "{}"
     return "{" + ",".join('"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"' for text in texts) + "}"
+
+
+def _options(job: NewJob) -> dict[str, object]:
+    """What `taskflow.enqueue` is told of a job besides kind and payload, with the names of POST /jobs."""
+    options: dict[str, object] = {
+        "namespace": str(job.namespace),
+        "queue": job.queue,
+        "priority": job.priority,
+        "retries": job.retries,
+        "timeout": round(job.timeout_s * 1000),
+        "tags": list(job.tags),
+        "headers": dict(job.headers),
+    }
+    if job.callback_url is not None:
+        options["callbackUrl"] = job.callback_url
+    if job.run_at is not None:
+        options["runAt"] = job.run_at.isoformat()
+    if job.run_after is not None:
+        options["delay"] = round(job.run_after.total_seconds() * 1000)
+    return options

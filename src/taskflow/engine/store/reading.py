@@ -16,7 +16,9 @@ from taskflow.engine.job import (
     JobId,
     LogLine,
     OutcomeKind,
+    Progress,
     State,
+    UniqueScope,
 )
 from taskflow.engine.record import JobBody, LogNews, LogPosition, QueueDepth
 from taskflow.engine.store.base import LEASE_S, QUERIES, StoreBase, decode_error
@@ -161,5 +163,11 @@ def _job(row: asyncpg.Record) -> Job:
         result=_decode_json(row["result"]) if row["result"] else None,
         error=decode_error(row["error"]) if row["error"] else None,
         failure_reason=FailureReason(row["failure_reason"]) if row["failure_reason"] else None,
+        unique_key=row["unique_key"],
+        unique_scope=UniqueScope(row["unique_scope"]) if row["unique_scope"] else None,
+        expires_at=row["expires_at"],
+        progress=None
+        if row["progress"] is None
+        else Progress(row["progress"], row["progress_message"], row["progress_attempt"], row["progress_at"]),
         callback_url=row["callback_url"],
     )

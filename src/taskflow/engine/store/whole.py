@@ -1,18 +1,18 @@
 """All statements in one class, as the rest of the engine sees them."""
 
 from taskflow.engine.store.attempts import AttemptStatements
-from taskflow.engine.store.jobs import JobStatements
+from taskflow.engine.store.keys import KeyStatements
 from taskflow.engine.store.leading import LeaderStatements
-from taskflow.engine.store.reading import ReadStatements
+from taskflow.engine.store.operations import OperationStatements
 from taskflow.engine.store.remote import RemoteStatements
 from taskflow.engine.store.schedules import ScheduleStatements
 from taskflow.engine.store.statistics import StatStatements
 
 
 class Store(
-    JobStatements,
+    KeyStatements,
     AttemptStatements,
-    ReadStatements,
+    OperationStatements,
     RemoteStatements,
     LeaderStatements,
     ScheduleStatements,

@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from taskflow.engine.job import DEFAULT_QUEUE, MAX_LOG_LINES, MAX_NAME_LENGTH, MAX_RETRIES, KindInfo
 from taskflow.jobs.remote.token import MAX_TOKEN_LENGTH
-from taskflow.jobs.schemas import MAX_DELAY_MS, MAX_TIMEOUT_MS, KindView, _bounded, _Priority, view_of_kind
+from taskflow.jobs.schemas import MAX_DELAY_MS, MAX_TIMEOUT_MS, KindView, _Priority, bounded, view_of_kind
 
 MAX_CAPACITY = 100
 MAX_ITEMS = 100
@@ -68,13 +68,13 @@ class ClaimJobs(BaseModel):
         max_length=MAX_NAMES,
         description="Served in this order; by default those that the kinds' jobs go to.",
     )
-    capacity: _bounded(1, MAX_CAPACITY) = Field(  # type: ignore[valid-type]
+    capacity: bounded(1, MAX_CAPACITY) = Field(  # type: ignore[valid-type]
         default=None, description="How many jobs it starts at once; 1 by default."
     )
-    waitMs: _bounded(0, MAX_WAIT_MS, " ms") = Field(  # type: ignore[valid-type]  # noqa: N815
+    waitMs: bounded(0, MAX_WAIT_MS, " ms") = Field(  # type: ignore[valid-type]  # noqa: N815
         default=None, description="How long to wait for a first job; by default not at all."
     )
-    leaseMs: _bounded(MIN_LEASE_MS, MAX_LEASE_MS, " ms") = Field(  # type: ignore[valid-type]  # noqa: N815
+    leaseMs: bounded(MIN_LEASE_MS, MAX_LEASE_MS, " ms") = Field(  # type: ignore[valid-type]  # noqa: N815
         default=None,
         description="After this time without a heartbeat the worker is given up for dead; 15000 by default.",
     )
@@ -128,7 +128,7 @@ class FailedItem(BaseModel):
 
     token: _Token
     error: FailureSaid
-    retryAfter: _bounded(0, MAX_DELAY_MS, " ms") = Field(  # type: ignore[valid-type]  # noqa: N815
+    retryAfter: bounded(0, MAX_DELAY_MS, " ms") = Field(  # type: ignore[valid-type]  # noqa: N815
         default=None, description="Milliseconds until the next attempt, in place of the usual backoff."
     )
     permanent: bool = Field(default=False, description="Trying again is of no use.")
@@ -195,8 +195,8 @@ class KindSaid(BaseModel):
     )
     queue: _Name = Field(default=DEFAULT_QUEUE, description="Where its jobs go unless they say otherwise.")
     priority: _Priority = Field(default=None, description="Higher first; normal (5) by default.")
-    retries: _bounded(0, MAX_RETRIES) = Field(default=None, description="3 by default.")  # type: ignore[valid-type]
-    timeout: _bounded(1, MAX_TIMEOUT_MS, " ms") = Field(  # type: ignore[valid-type]
+    retries: bounded(0, MAX_RETRIES) = Field(default=None, description="3 by default.")  # type: ignore[valid-type]
+    timeout: bounded(1, MAX_TIMEOUT_MS, " ms") = Field(  # type: ignore[valid-type]
         default=None, description="Milliseconds; 30000 by default."
     )
 

@@ -40,6 +40,9 @@ CREATE TABLE taskflow.job (
     tags text[] NOT NULL,
     headers jsonb NOT NULL,
     created_at timestamptz NOT NULL,
+    unique_key text,
+    unique_scope text CHECK (unique_scope IN ('until_claimed', 'until_finished', 'window')),
+    expires_at timestamptz,
     callback_url text,
     PRIMARY KEY (id)
 ) PARTITION BY RANGE (id);
@@ -49,6 +52,7 @@ CREATE INDEX job_list ON taskflow.job (namespace, id);
 -- so that it runs alone next. Hardly any job has either.
 -- The key of ready and of deferred is made after the other index: of two that would cost the same, the planner takes the
 -- younger, and while a table is empty all cost the same.
+-- expires_at and holds_key (a unique key that the claim releases) are said of jobs that were never claimed only.
 CREATE TABLE taskflow.ready (
     job_id uuid NOT NULL,
     namespace uuid NOT NULL,
@@ -59,9 +63,12 @@ CREATE TABLE taskflow.ready (
     attempt integer NOT NULL,
     failures smallint NOT NULL,
     crashes smallint NOT NULL DEFAULT 0,
-    suspect boolean NOT NULL DEFAULT false
+    suspect boolean NOT NULL DEFAULT false,
+    holds_key boolean NOT NULL DEFAULT false,
+    expires_at timestamptz
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_delay = 0);
 CREATE INDEX ready_claim ON taskflow.ready (queue, priority DESC, run_at, job_id);
+CREATE INDEX ready_expiry ON taskflow.ready (expires_at) WHERE expires_at IS NOT NULL;
 ALTER TABLE taskflow.ready ADD PRIMARY KEY (job_id);
 
 CREATE TABLE taskflow.deferred (
@@ -75,14 +82,18 @@ CREATE TABLE taskflow.deferred (
     failures smallint NOT NULL,
     state text NOT NULL CHECK (state IN ('scheduled', 'retrying')),
     crashes smallint NOT NULL DEFAULT 0,
-    suspect boolean NOT NULL DEFAULT false
+    suspect boolean NOT NULL DEFAULT false,
+    holds_key boolean NOT NULL DEFAULT false,
+    expires_at timestamptz
 ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
 CREATE INDEX deferred_due ON taskflow.deferred (run_at, job_id);
+CREATE INDEX deferred_expiry ON taskflow.deferred (expires_at) WHERE expires_at IS NOT NULL;
 ALTER TABLE taskflow.deferred ADD PRIMARY KEY (job_id);
 
 -- Position p (0 up) of job_ids, attempts and failures belongs to bit p of open. cancels: {"p": when it was asked}.
 -- marks: {"p": [crashes, suspect]} of jobs that have either; NULL for nearly every lease.
 -- id is random on purpose: a sequence may repeat a value after a crash, and this is the fence.
+-- queue is set where the queue has settings: its jobs have leases of their own, so that they can be counted.
 CREATE TABLE taskflow.lease (
     id uuid PRIMARY KEY,
     worker_id uuid NOT NULL,
@@ -93,9 +104,11 @@ CREATE TABLE taskflow.lease (
     open bit varying NOT NULL,
     cancels jsonb,
     claimed_at timestamptz NOT NULL,
-    marks jsonb
+    marks jsonb,
+    queue text
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000,
         autovacuum_vacuum_cost_delay = 0);
+CREATE INDEX lease_queue ON taskflow.lease (queue) WHERE queue IS NOT NULL;
 
 CREATE TABLE taskflow.done (
     job_id uuid NOT NULL,
@@ -146,9 +159,10 @@ CREATE INDEX job_log_job ON taskflow.job_log (job_id, seq);
 --
 --   a callback_url   a delivery, and the engine's own job that makes it (namespace 1, which belongs to nobody)
 --   a delivery's job what became of it is noted in its delivery
+--   a unique key     released, unless it is held for a time
 --
--- settled_at is for tests, which move time. Locks: the rows in webhook_delivery of deliveries that ended.
--- Indexes: the primary keys of job and webhook_delivery, done_job.
+-- settled_at is for tests, which move time. Locks: the rows in webhook_delivery of deliveries that ended, those of keys.
+-- Indexes: the primary keys of job and webhook_delivery, done_job, unique_claim_job.
 CREATE FUNCTION taskflow.settle(job_ids uuid[], settled_at timestamptz DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -186,6 +200,9 @@ BEGIN
     ), now_ready AS (
         INSERT INTO taskflow.ready (job_id, namespace, queue, kind, priority, run_at, attempt, failures)
         SELECT id, system_namespace, 'webhooks', 'deliver_webhook', 5, created_at, 0, 0 FROM delivery
+    ), released AS (
+        DELETE FROM taskflow.unique_claim u
+        WHERE u.job_id = ANY(ARRAY(SELECT id FROM ended)) AND u.scope <> 'window'
     )
     UPDATE taskflow.webhook_delivery v
     SET (status, settled_at) = (

@@ -1,0 +1,143 @@
+"""A submitted job as its submitter sees it: where it is, what it came to, and how to stop it."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from uuid import UUID
+
+import msgspec
+
+from taskflow.engine.job import Cancellation, FailureReason, Job, JobId, State
+from taskflow.kernel.errors import TaskFlowError
+
+if TYPE_CHECKING:
+    from taskflow.apps.sdk.app import TaskFlow
+
+R_co = TypeVar("R_co", covariant=True)
+
+FIRST_LOOK_S, LAST_LOOK_S = 0.01, 0.5  # between two looks at a job that is waited for
+
+
+class JobFailed(TaskFlowError):
+    """
+    The job failed for good.
+
+    Attributes:
+        error_type, error, traceback: of the last attempt.
+        failure_reason: why there was no other attempt.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self.job_id = job.id
+        self.attempts = job.attempt
+        self.failure_reason: FailureReason | None = job.failure_reason
+        self.error_type = job.error.type if job.error else None
+        self.error = job.error.message if job.error else None
+        self.traceback = job.error.traceback if job.error else None
+        why = f": {self.error_type}: {self.error}" if job.error else ""
+        super().__init__(f"job {job.id} ({job.kind}) failed ({job.failure_reason}) after {job.attempt} attempts{why}")
+
+
+class JobCancelled(TaskFlowError):
+    """The job was cancelled."""
+
+    def __init__(self, job: Job) -> None:
+        self.job_id = job.id
+        super().__init__(f"job {job.id} ({job.kind}) was cancelled")
+
+
+class Handle(Generic[R_co]):
+    """
+    A job by its id. Each method looks at the database; those ending in `_sync` need no event loop.
+
+    Every method raises NotFound if there is no such job (yet: a transaction that is not committed shows nothing).
+    """
+
+    __slots__ = ("_app", "_result_type", "job_id")
+
+    def __init__(self, app: "TaskFlow", job_id: UUID, result_type: Any = Any) -> None:
+        self._app = app
+        self._result_type = result_type
+        self.job_id = JobId(job_id)
+
+    def __repr__(self) -> str:
+        return f"Handle({str(self.job_id)!r})"
+
+    async def job(self) -> Job:
+        """Return the job as it is now."""
+        return await self._app.get_job(self.job_id)
+
+    async def status(self) -> State:
+        """Return the state that the job is in."""
+        return (await self.job()).state
+
+    async def result(self, *, timeout_s: float | None = None) -> R_co:
+        """
+        Wait for the job's end and return its result.
+
+        Args:
+            timeout_s: how long to wait; None waits for ever.
+
+        Raises:
+            JobFailed, JobCancelled: it ended otherwise.
+            TimeoutError: it has not ended in time; it goes on.
+        """
+        for wait_s in _waits_s(timeout_s):
+            job = await self.job()
+            if job.state.is_terminal or wait_s is None:
+                return self._result_of(job, timeout_s)
+            await asyncio.sleep(wait_s)
+        raise AssertionError("the last wait is None")
+
+    async def cancel(self) -> Cancellation:
+        """Cancel the job, or ask its worker to stop it. Raises AlreadyFinal if it has ended."""
+        return await self._app.cancel(self.job_id)
+
+    def job_sync(self) -> Job:
+        return self._app.get_job_sync(self.job_id)
+
+    def status_sync(self) -> State:
+        return self.job_sync().state
+
+    def result_sync(self, *, timeout_s: float | None = None) -> R_co:
+        for wait_s in _waits_s(timeout_s):
+            job = self.job_sync()
+            if job.state.is_terminal or wait_s is None:
+                return self._result_of(job, timeout_s)
+            time.sleep(wait_s)
+        raise AssertionError("the last wait is None")
+
+    def cancel_sync(self) -> Cancellation:
+        return self._app.cancel_sync(self.job_id)
+
+    def _result_of(self, job: Job, timeout_s: float | None) -> R_co:
+        match job.state:
+            case State.COMPLETED:
+                try:
+                    result: R_co = msgspec.convert(job.result, self._result_type, str_keys=True)
+                except msgspec.ValidationError as error:
+                    raise TaskFlowError(f"the result of job {job.id} is not of the type declared: {error}") from error
+                return result
+            case State.FAILED:
+                raise JobFailed(job)
+            case State.CANCELLED:
+                raise JobCancelled(job)
+            case _:
+                raise TimeoutError(f"job {job.id} ({job.kind}) is {job.state} after {timeout_s:g} s")
+
+
+def _waits_s(timeout_s: float | None) -> Iterator[float | None]:
+    """Yield how long to wait after each look; None after the last one."""
+    deadline = None if timeout_s is None else time.monotonic() + timeout_s
+    wait_s = FIRST_LOOK_S
+    while True:
+        if deadline is None:
+            yield wait_s
+        else:
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                yield None
+                return
+            yield min(wait_s, left_s)
+        wait_s = min(LAST_LOOK_S, wait_s * 1.5)

@@ -1,0 +1,20 @@
+-- Delete jobs that have ended, with everything that was kept of them. Returns their ids; others are left alone.
+-- Locks: their rows, done first, so that a replay that comes at the same time finds nothing or keeps the job.
+-- Indexes: done_job, job's primary key, attempt_log_job, job_log_job, unique_claim_job.
+WITH gone AS MATERIALIZED (
+    DELETE FROM taskflow.done d
+    WHERE d.namespace = :namespace AND d.state = ANY('{completed,failed,cancelled}'::text[])
+      AND d.job_id = ANY(:job_ids::uuid[]) AND d.finished_at >= :created_from::timestamptz - interval '1 hour'
+    RETURNING d.job_id
+), bodies AS (
+    DELETE FROM taskflow.job j WHERE j.id = ANY(ARRAY(SELECT job_id FROM gone))
+), attempts AS (
+    DELETE FROM taskflow.attempt_log a
+    WHERE a.job_id = ANY(ARRAY(SELECT job_id FROM gone)) AND a.finished_at >= :created_from::timestamptz - interval '1 hour'
+), lines AS (
+    DELETE FROM taskflow.job_log l
+    WHERE l.job_id = ANY(ARRAY(SELECT job_id FROM gone)) AND l.at >= :created_from::timestamptz - interval '1 hour'
+), keys AS (
+    DELETE FROM taskflow.unique_claim u WHERE u.job_id = ANY(ARRAY(SELECT job_id FROM gone))
+)
+SELECT job_id FROM gone;

@@ -1,0 +1,8 @@
+-- Submit jobs in a transaction that is not the engine's, whatever its driver and its role's rights, by the function that
+-- the migration 0003 makes. One text in and ids out, in order: every driver can send that. CAST and no double colon,
+-- which SQLAlchemy would read as a parameter. Locks: none but the new rows.
+SELECT taskflow.enqueue(g.kind, g.payload, g.options) AS id
+FROM ROWS FROM (
+    jsonb_to_recordset(CAST(CAST(:jobs AS text) AS jsonb)) AS (kind text, payload jsonb, options jsonb)
+) WITH ORDINALITY AS g(kind, payload, options, ord)
+ORDER BY g.ord;

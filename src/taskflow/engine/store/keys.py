@@ -1,0 +1,131 @@
+"""
+Submits as callers see them: all or none, and of jobs with the same unique key only one.
+
+A key is a row of `unique_claim`, written in the transaction that stores its job. PostgreSQL decides between two at once
+by that table's primary key: the second waits until the first transaction has ended, then finds the row, or takes the
+key itself if it rolled back.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from taskflow.db.query import Connection
+from taskflow.engine.job import Enqueued, JobId, NewJob
+from taskflow.engine.policy import scope_of
+from taskflow.engine.record import JobBody
+from taskflow.engine.store.base import QUERIES
+from taskflow.engine.store.jobs import JobStatements
+from taskflow.engine.store.queues import QueueStatements
+from taskflow.engine.store.reading import ReadStatements
+from taskflow.kernel.errors import Conflict, FieldError, Unavailable
+
+_KEY_TRIES = 10  # a key that is freed and taken again between two looks this often is not to be had
+
+
+class KeyStatements(JobStatements, ReadStatements, QueueStatements):
+    """See the module."""
+
+    async def enqueue(self, connection: Connection, jobs: Sequence[NewJob]) -> list[Enqueued]:
+        """
+        Store *jobs* (checked before), all or none, and answer in their order. Durable when the transaction commits.
+
+        A job whose unique key is held is not stored: the answer is the job that holds it. With unique keys this is a
+        transaction of several statements, a savepoint in that of the caller.
+
+        Raises:
+            Conflict: a queue drains; nothing was stored.
+        """
+        if all(job.unique_key is None for job in jobs):
+            return await self._all_of(connection, jobs, await self.store(connection, jobs, atomic=True))
+        async with connection.transaction():
+            return await self._enqueue_unique(connection, jobs)
+
+    async def is_key_held(self, connection: Connection, body: JobBody) -> bool:
+        """Claim the unique key of a job that runs again, if it has one; say whether another job holds it."""
+        return bool(await QUERIES["reclaim_key"].fetchval(connection, job_id=body.id))
+
+    async def prune_keys(self, connection: Connection, *, limit: int) -> int:
+        """Delete keys whose window is over; return how many."""
+        return len(await QUERIES["prune_unique_keys"].fetch(connection, now=self._now(), limit=limit))
+
+    async def _enqueue_unique(self, connection: Connection, jobs: Sequence[NewJob]) -> list[Enqueued]:
+        ids: dict[int, JobId] = {}  # place in *jobs* → id of what is to be stored
+        holders: dict[int, JobId] = {}  # place in *jobs* → the job that holds its key
+        open_places = list(range(len(jobs)))
+        for _ in range(_KEY_TRIES):
+            claimed = zip(open_places, await self._claim_keys(connection, jobs, open_places), strict=True)
+            ids |= {place: job_id for place, job_id in claimed if job_id is not None}
+            lost = [place for place in open_places if place not in ids]
+            if not lost:
+                break
+            keys = {_key(jobs[place]): job_id for place, job_id in ids.items() if jobs[place].unique_key is not None}
+            holders |= {place: keys[_key(jobs[place])] for place in lost if _key(jobs[place]) in keys}
+            lost = [place for place in lost if place not in holders]
+            holders |= await self._find_holders(connection, jobs, lost)
+            open_places = [place for place in lost if place not in holders]
+            if not open_places:
+                break
+            await QUERIES["free_unique_keys"].execute(connection, now=self._now(), **_names(jobs, open_places))
+        else:
+            raise Unavailable("the unique key keeps changing hands; try again", retry_after_s=1.0)
+        places = sorted(ids)
+        chosen = [jobs[place] for place in places]
+        stored = await self.store(connection, chosen, atomic=True, ids=[ids[place] for place in places])
+        answers = dict(zip(places, await self._all_of(connection, chosen, stored), strict=True))
+        if holders:
+            found = {job.id: job for job in await self.read_jobs(connection, list(set(holders.values())))}
+            for place, job_id in holders.items():
+                job = found[job_id]
+                answers[place] = Enqueued(
+                    job.id, job.state, job.created_at, job.run_at or job.created_at, duplicate=True
+                )
+        return [answers[place] for place in range(len(jobs))]
+
+    async def _all_of(
+        self, connection: Connection, jobs: Sequence[NewJob], stored: Sequence[Enqueued | None]
+    ) -> list[Enqueued]:
+        """Return what was stored. Raises Conflict if that is nothing, naming a queue that drains."""
+        answers = [answer for answer in stored if answer is not None]
+        if len(answers) == len(stored):
+            return answers
+        closed = await self.find_draining(connection, list({job.queue for job in jobs}))
+        place = next((place for place, job in enumerate(jobs) if job.queue in closed), 0)
+        raise draining(jobs[place].queue, pointer="/queue" if len(jobs) == 1 else f"/{place}/queue")
+
+    async def _claim_keys(
+        self, connection: Connection, jobs: Sequence[NewJob], places: Sequence[int]
+    ) -> list[JobId | None]:
+        rows = await QUERIES["claim_unique_keys"].fetch(
+            connection,
+            now=self._now(),
+            **_names(jobs, places),
+            scopes=[scope_of(jobs[place]) for place in places],
+            windows=[jobs[place].unique_window for place in places],
+        )
+        return [row["id"] for row in rows]
+
+    async def _find_holders(
+        self, connection: Connection, jobs: Sequence[NewJob], places: Sequence[int]
+    ) -> dict[int, JobId]:
+        rows = await QUERIES["find_unique_holders"].fetch(connection, now=self._now(), **_names(jobs, places))
+        return {places[row["place"]]: row["job_id"] for row in rows}
+
+
+def _key(job: NewJob) -> tuple[object, ...]:
+    return job.namespace, job.kind, job.unique_key
+
+
+def _names(jobs: Sequence[NewJob], places: Iterable[int]) -> dict[str, list[object]]:
+    chosen = [jobs[place] for place in places]
+    return {
+        "namespaces": [job.namespace for job in chosen],
+        "kinds": [job.kind for job in chosen],
+        "keys": [job.unique_key for job in chosen],
+    }
+
+
+def draining(queue: str, *, pointer: str = "/queue") -> Conflict:
+    """The refusal of a job for a queue that drains."""
+    detail = f"queue {queue!r} drains: it takes no new jobs until it is resumed"
+    return Conflict(
+        detail, code="queue_draining", errors=[FieldError(pointer, "queue_draining", detail)], facts={"queue": queue}
+    )

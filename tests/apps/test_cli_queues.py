@@ -1,0 +1,102 @@
+"""`taskflow queues`, and what `taskflow jobs` says of queues' jobs before they are active."""
+
+import pytest
+from tests.support.operator import Operator
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def operator(database_url: str) -> Operator:
+    operator = Operator(database_url)
+    operator.publish()
+    return operator
+
+
+def submit(operator: Operator, *words: str) -> str:
+    return operator.taskflow("jobs", "submit", "order", '{"number": 1}', *words).id
+
+
+def status(operator: Operator, job_id: str) -> str:
+    found: str = operator.taskflow("jobs", "show", job_id, "--json").json["status"]
+    return found
+
+
+def test_a_queue_is_limited_paused_drained_and_resumed(operator: Operator) -> None:
+    assert operator.taskflow("queues", "limit", "orders", "4", "--json").json["concurrency"] == 4
+    assert "paused since" in operator.taskflow("queues", "pause", "orders").out
+    assert operator.taskflow("queues", "drain", "orders", "--json").json["draining"] is True
+    refused = operator.taskflow("jobs", "submit", "order", '{"number": 1}')
+    assert (refused.code, "drains" in refused.err) == (1, True)
+    table = operator.taskflow("queues", "list").out.splitlines()
+    assert [line.split()[0] for line in table] == ["QUEUE", "builtin", "orders"]
+    assert "paused, draining" in table[2]
+    shown = operator.taskflow("queues", "resume", "orders", "--json").json
+    assert (shown["paused"], shown["draining"], shown["concurrency"]) == (False, False, 4)
+    assert operator.taskflow("queues", "limit", "orders", "none", "--json").json["concurrency"] is None
+    assert "limit    none" in operator.taskflow("queues", "show", "orders").out
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("limit", "orders", "many"), 2, "LIMIT: must be a whole number"),
+        (("limit", "orders", "0"), 2, "LIMIT: must be from 1 to 100000, got 0"),
+        (("pause", "no queue"), 2, "QUEUE: must be 1 to 100 characters"),
+        (("show", "nowhere"), 1, "there is no queue 'nowhere'"),
+    ],
+)
+def test_what_cannot_be_is_said_in_one_line(operator: Operator, words: tuple[str, ...], code: int, said: str) -> None:
+    result = operator.taskflow("queues", *words)
+    assert (result.code, result.out) == (code, "")
+    assert said in result.err
+    assert result.err.count("\n") == 1
+
+
+def test_a_submit_with_a_key_that_is_held_prints_the_job_that_holds_it(operator: Operator) -> None:
+    first = submit(operator, "--unique-key", "k", "--ttl-ms", "60000")
+    again = operator.taskflow("jobs", "submit", "order", '{"number": 2}', "--unique-key", "k")
+    assert (again.id, "holds the unique key" in again.err) == (first, True)
+    shown = operator.taskflow("jobs", "submit", "order", '{"number": 2}', "--unique-key", "k", "--json").json
+    assert (shown["jobId"], shown["duplicate"], shown["payload"]) == (first, True, {"number": 1})
+    facts = operator.taskflow("jobs", "show", first).out
+    assert "k (until_finished)" in facts
+    assert "expires" in facts
+    wrong = operator.taskflow("jobs", "submit", "order", '{"number": 1}', "--unique-scope", "window")
+    assert (wrong.code, wrong.err) == (2, "taskflow: --unique-scope: goes with uniqueKey\n")
+
+
+def test_waiting_jobs_are_changed_and_run_now(operator: Operator) -> None:
+    job_id = submit(operator, "--delay-ms", "60000")
+    assert operator.taskflow("jobs", "change", job_id, "--priority", "high").out == f"{job_id}  scheduled\n"
+    assert operator.taskflow("jobs", "run-now", job_id).out == f"{job_id}  pending\n"
+    again = operator.taskflow("jobs", "run-now", job_id)
+    assert (again.code, "this one is pending" in again.err) == (1, True)
+    nothing = operator.taskflow("jobs", "change", job_id)
+    assert (nothing.code, nothing.out) == (2, "")
+
+
+def test_all_jobs_that_options_choose_are_cancelled_and_deleted(operator: Operator) -> None:
+    ids = [submit(operator, "--tag", "old") for _ in range(3)]
+    other = submit(operator)
+    assert operator.taskflow("jobs", "bulk", "cancel", "--tag", "old").out == "3 jobs cancelled, or asked to stop\n"
+    assert [status(operator, job_id) for job_id in (*ids, other)] == ["cancelled"] * 3 + ["pending"]
+    operation = operator.taskflow("jobs", "bulk", "delete", "--all", "--json").json
+    assert (operation["status"], operation["progress"]) == ("completed", {"done": 3, "failed": 0, "total": 3})
+    assert operator.taskflow("jobs", "show", ids[0]).code == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("burn", "--all"), "ACTION: must be cancel, retry, delete"),
+        (("cancel",), "choose jobs by options, or give --all alone"),
+        (("cancel", "--all", "--queue", "x"), "choose jobs by options, or give --all alone"),
+        (("cancel", "--status", "failed"), "--status: must be pending, scheduled, retrying, active"),
+        (("cancel", "--from", "yesterday"), "--from: must be an ISO 8601 instant"),
+    ],
+)
+def test_a_bulk_that_cannot_be_is_refused(operator: Operator, words: tuple[str, ...], said: str) -> None:
+    result = operator.taskflow("jobs", "bulk", *words)
+    assert (result.code, result.out) == (2, "")
+    assert said in result.err

@@ -1,0 +1,228 @@
+"""Operations on many jobs: started over HTTP, carried out step by step, by whoever comes first."""
+
+import asyncio
+from collections import Counter
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+from tests.jobs.test_look import ORDER, submit
+from tests.support.api import Api, check_problem, pointers, until
+from tests.support.workers import working
+
+from taskflow.engine import bulk as module
+from taskflow.engine.bulk import Bulk
+from taskflow.engine.client import Engine
+from taskflow.engine.job import NewJob
+from taskflow.engine.record import OperationId
+from taskflow.engine.registry import Registry
+from taskflow.handlers import bulk as handler
+
+
+async def start(client: httpx.AsyncClient, action: str, **chosen: Any) -> str:
+    response = await client.post(f"/api/v1/jobs/bulk/{action}", json=chosen)
+    assert response.status_code == 202, response.text
+    operation: dict[str, Any] = response.json()
+    assert response.headers["location"] == f"/api/v1/operations/{operation['operationId']}"
+    assert operation["progress"] == {"done": 0, "failed": 0, "total": None}
+    return str(operation["operationId"])
+
+
+async def look(client: httpx.AsyncClient, operation_id: str) -> dict[str, Any]:
+    response = await client.get(f"/api/v1/operations/{operation_id}")
+    assert response.status_code == 200, response.text
+    found: dict[str, Any] = response.json()
+    return found
+
+
+async def carry_out(api: Api, operation_id: str) -> int:
+    """Take all steps; return how many that were."""
+    bulk = Bulk(api.database, Engine(api.database))
+    steps = 1
+    while not await bulk.step(OperationId(UUID(operation_id))):
+        steps += 1
+    return steps
+
+
+async def states(client: httpx.AsyncClient) -> Counter[str]:
+    return Counter(job["status"] for job in (await client.get("/api/v1/jobs?limit=200")).json()["items"])
+
+
+async def test_what_waits_is_cancelled_and_what_runs_is_asked_to_stop(api: Api, client: httpx.AsyncClient) -> None:
+    done = await submit(client)
+    await api.complete((await api.claim())[0], None)
+    active = [await submit(client), await submit(client)]
+    await api.claim(2)
+    for fields in ({}, {"delay": 60_000}, {"queue": "other"}):
+        await submit(client, **fields)
+    operation_id = await start(client, "cancel", taskType="order")
+    await submit(client)  # later: none of its business
+    await carry_out(api, operation_id)
+    assert await states(client) == {"cancelled": 3, "active": 2, "completed": 1, "pending": 1}
+    for job_id in active:
+        assert (await client.get(f"/api/v1/jobs/{job_id}")).json()["cancelRequestedAt"] is not None
+    operation = await look(client, operation_id)
+    assert (operation["status"], operation["progress"]) == ("completed", {"done": 5, "failed": 0, "total": 5})
+    assert operation["finishedAt"] is not None
+    assert (await client.get(f"/api/v1/jobs/{done}")).json()["status"] == "completed"
+
+
+async def test_a_filter_chooses(api: Api, client: httpx.AsyncClient) -> None:
+    await submit(client, tags=["old"])
+    await submit(client, queue="other", tags=["old"])
+    await submit(client)
+    await carry_out(api, await start(client, "cancel", queue="orders", tag="old", status="pending"))
+    assert await states(client) == {"cancelled": 1, "pending": 2}
+
+
+async def test_failed_jobs_run_again(api: Api, client: httpx.AsyncClient) -> None:
+    for _ in range(3):
+        await submit(client, retries=0)
+    for claim in await api.claim(3):
+        await api.fail(claim)
+    operation_id = await start(client, "retry")
+    assert (await look(client, operation_id))["filter"] == {"status": "failed"}
+    await carry_out(api, operation_id)
+    assert len(await api.claim(9)) == 3
+
+
+async def test_a_job_whose_key_is_held_counts_as_failed_and_hinders_no_other(
+    api: Api, client: httpx.AsyncClient
+) -> None:
+    await submit(client, retries=0, uniqueKey="k")
+    await submit(client, retries=0)
+    for claim in await api.claim(2):
+        await api.fail(claim)
+    await submit(client, uniqueKey="k")
+    operation_id = await start(client, "retry")
+    await carry_out(api, operation_id)
+    assert (await look(client, operation_id))["progress"] == {"done": 1, "failed": 1, "total": 2}
+    assert await states(client) == {"pending": 2, "failed": 1}
+
+
+async def test_ended_jobs_are_deleted_with_all_that_was_kept_of_them(api: Api, client: httpx.AsyncClient) -> None:
+    window = {"uniqueKey": "k", "uniqueScope": "window", "uniqueWindow": 60_000}
+    ended = await submit(client, **window)
+    [claim] = await api.claim()
+    await api.fail(claim)
+    await client.post(f"/api/v1/jobs/{ended}/cancel")
+    alive = await submit(client)
+    operation_id = await start(client, "delete", **{"from": "2026-01-01T00:00:00Z"})
+    await carry_out(api, operation_id)
+    assert (await look(client, operation_id))["progress"]["done"] == 1
+    check_problem(await client.get(f"/api/v1/jobs/{ended}"), 404, "not_found")
+    assert (await client.get(f"/api/v1/jobs/{alive}")).json()["status"] == "pending"
+    async with api.database.acquire() as connection:
+        for table in ("done", "attempt_log", "job_log", "unique_claim"):
+            assert await connection.fetchval(f"SELECT count(*) FROM taskflow.{table}") == 0, table
+    assert (await client.post("/api/v1/jobs", json={**ORDER, **window})).status_code == 201
+
+
+async def test_a_step_that_dies_leaves_nothing_and_is_taken_again(
+    api: Api, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "STEP_JOBS", 2)
+    for _ in range(5):
+        await submit(client)
+    operation_id = await start(client, "cancel")
+    bulk = Bulk(api.database, Engine(api.database))
+    assert not await bulk.step(OperationId(UUID(operation_id)))
+
+    async def dies(*_: Any, **__: Any) -> bool:
+        raise RuntimeError("killed on this line")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bulk._store, "advance_operation", dies)
+        with pytest.raises(RuntimeError):
+            await bulk.step(OperationId(UUID(operation_id)))
+    assert await states(client) == {"cancelled": 2, "pending": 3}
+    operation = await look(client, operation_id)
+    assert (operation["status"], operation["progress"]["done"]) == ("running", 2)
+    await carry_out(api, operation_id)
+    assert (await look(client, operation_id))["progress"] == {"done": 5, "failed": 0, "total": 5}
+
+
+async def test_two_that_carry_out_the_same_operation_count_each_job_once(
+    api: Api, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "STEP_JOBS", 3)
+    await client.post("/api/v1/jobs/batch", json=[ORDER] * 20)
+    operation_id = await start(client, "cancel")
+    await asyncio.gather(carry_out(api, operation_id), carry_out(api, operation_id))
+    assert (await look(client, operation_id))["progress"] == {"done": 20, "failed": 0, "total": 20}
+
+
+async def test_a_worker_carries_it_out(api: Api, client: httpx.AsyncClient, database_url: str) -> None:
+    for _ in range(3):
+        await submit(client)
+    operation_id = await start(client, "cancel")
+    registry = Registry()
+    async with Engine(api.database) as engine:
+        handler.register(registry, Bulk(api.database, engine), queue="builtin")
+        async with working(database_url, registry, queues=["builtin"]):
+
+            async def over() -> bool:
+                return bool((await look(client, operation_id))["status"] == "completed")
+
+            await until(over)
+            assert await states(client) == {"cancelled": 3}  # and the internal job is nobody's
+            stranger = await engine.enqueue(NewJob(module.KIND, {"operation": operation_id}, queue="builtin"))
+
+            async def refused() -> bool:
+                return (await engine.get_job(stranger.id)).failure_reason == "permanent"
+
+            await until(refused)
+
+
+async def test_the_engines_own_kinds_are_not_for_submitters(api: Api, client: httpx.AsyncClient) -> None:
+    registry = Registry()
+    handler.register(registry, Bulk(api.database, Engine(api.database)), queue="builtin")
+    await api.publish(registry)
+    job = {"taskType": module.KIND, "payload": {"operation": str(uuid4())}}
+    check_problem(await client.post("/api/v1/jobs", json=job), 422, "unknown_kind")
+    kinds = (await client.get("/api/v1/job-types")).json()["items"]
+    assert module.KIND not in {kind["taskType"] for kind in kinds}
+
+
+@pytest.mark.parametrize(
+    ("action", "chosen", "wrong"),
+    [
+        ("cancel", {"status": "completed"}, {"/status": "unknown_value"}),
+        ("retry", {"status": "pending"}, {"/status": "unknown_value"}),
+        ("delete", {"status": "active"}, {"/status": "unknown_value"}),
+        ("delete", {"state": "failed"}, {"/state": "unknown_field"}),
+        ("cancel", {"from": "yesterday"}, {"/from": "instant"}),
+        ("cancel", {"queue": ""}, {"/queue": "wrong_length"}),
+        ("cancel", [], {"": "wrong_type"}),
+    ],
+)
+async def test_a_filter_that_cannot_be_is_refused(
+    client: httpx.AsyncClient, action: str, chosen: Any, wrong: dict[str, str]
+) -> None:
+    response = await client.post(f"/api/v1/jobs/bulk/{action}", json=chosen)
+    assert pointers(check_problem(response, 422, "invalid")) == wrong
+
+
+async def test_an_operation_of_another_namespace_is_not_there(api: Api, client: httpx.AsyncClient) -> None:
+    operation_id = await start(client, "cancel")
+    async with api.client(await api.key(namespace=uuid4())) as stranger:
+        check_problem(await stranger.get(f"/api/v1/operations/{operation_id}"), 404, "not_found")
+    check_problem(await client.get("/api/v1/operations/none"), 404, "not_found")
+
+
+async def test_an_operation_started_twice_with_a_key_is_one(api: Api, client: httpx.AsyncClient) -> None:
+    headers = {"Idempotency-Key": "o"}
+    first = await client.post("/api/v1/jobs/bulk/cancel", json={}, headers=headers)
+    again = await client.post("/api/v1/jobs/bulk/cancel", json={}, headers=headers)
+    assert again.json() == first.json()
+    async with api.database.acquire() as connection:
+        assert await connection.fetchval("SELECT count(*) FROM taskflow.operation") == 1
+
+
+async def test_an_operation_whose_job_was_given_up_says_so(api: Api, client: httpx.AsyncClient) -> None:
+    operation_id = await start(client, "cancel")
+    async with api.database.acquire() as connection:
+        job_id = await connection.fetchval("SELECT job_id FROM taskflow.operation")
+    await Engine(api.database).cancel(job_id)
+    assert (await look(client, operation_id))["status"] == "failed"

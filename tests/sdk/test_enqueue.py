@@ -1,0 +1,440 @@
+"""Submitting from Python: without an event loop and with one, alone and in transactions of one's own."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import psycopg
+import pytest
+from sqlalchemy import create_engine, text
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+from sqlalchemy.orm import Session
+from tests.support.reference import SOURCE
+from tests.support.waiting import eventually
+
+from taskflow import Invalid, JobFunction, NewJob, NotFound, SetupError, State, TaskFlow, Unavailable
+from taskflow.db.query import Connection
+from taskflow.engine.notifier import WAKE_CHANNEL
+
+
+@pytest.fixture
+def greet(app: TaskFlow) -> JobFunction[[str, int], str]:
+    @app.job("greet", queue="greetings", retries=1, timeout_s=5)
+    async def greet(name: str, times: int = 1) -> str:
+        return f"Hello, {name}! " * times
+
+    return greet
+
+
+Greet = JobFunction[[str, int], str]
+
+
+def jobs_in(url: str) -> int:
+    with psycopg.connect(url) as connection:
+        row = connection.execute("SELECT count(*) FROM taskflow.job").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def driver_url(url: str, driver: str) -> str:
+    return url.replace("postgresql://", f"postgresql+{driver}://")
+
+
+@contextmanager
+def hearing(url: str) -> Iterator["list[str]"]:
+    """Collect the queues that workers are woken for, as a worker would hear of them."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"LISTEN {WAKE_CHANNEL}")
+        heard: list[str] = []
+        yield heard
+        heard += [note.payload for note in connection.notifies(timeout=0.3)]
+
+
+async def test_a_submitted_job_is_stored_with_its_arguments_and_the_jobs_defaults(greet: Greet) -> None:
+    handle = await greet.enqueue("Ada", 2)
+    job = await handle.job()
+    assert (job.kind, job.queue, job.payload) == ("greet", "greetings", {"name": "Ada", "times": 2})
+    assert (job.retries, job.timeout_s, job.priority, job.state) == (1, 5.0, 5, State.PENDING)
+
+
+async def test_an_argument_with_a_default_may_be_left_out(greet: Greet) -> None:
+    assert (await (await greet.enqueue(name="Ada")).job()).payload == {"name": "Ada"}  # type: ignore[call-arg]
+
+
+async def test_calling_a_job_function_runs_it_here_and_submits_nothing(greet: Greet, database_url: str) -> None:
+    assert await greet("Ada", times=2) == "Hello, Ada! Hello, Ada! "
+    assert jobs_in(database_url) == 0
+
+
+async def test_options_change_what_one_submit_says(greet: Greet) -> None:
+    at = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
+    chosen = greet.options(
+        queue="slow", priority="high", retries=7, timeout_s=60, run_at=at, tags=["a", "b"], headers={"trace": "1"}
+    )
+    job = await (await chosen.enqueue("Ada", 1)).job()
+    assert (job.queue, job.priority, job.retries, job.timeout_s) == ("slow", 8, 7, 60.0)
+    assert (job.state, job.run_at, list(job.tags), job.headers) == (State.SCHEDULED, at, ["a", "b"], {"trace": "1"})
+
+
+async def test_a_delay_defers_a_job(greet: Greet) -> None:
+    job = await (await greet.options(delay_s=60).enqueue("Ada", 1)).job()
+    assert job.state is State.SCHEDULED
+    assert job.run_at is not None
+    assert timedelta(seconds=59) < job.run_at - job.created_at <= timedelta(seconds=60)
+
+
+async def test_every_wrong_argument_is_named_and_nothing_is_stored(greet: Greet, database_url: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        await greet.enqueue(times="twice", colour="red")  # type: ignore[call-arg]
+    found = {error.pointer: (error.code, error.detail) for error in caught.value.errors}
+    assert found["/times"] == ("invalid", "expected `int`, got `str`")
+    assert found["/name"] == ("required", "is required")
+    assert found["/colour"][0] == "unknown_field"
+    assert "times expected `int`, got `str`" in str(caught.value)
+    assert jobs_in(database_url) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "pointer"),
+    [
+        ({"priority": 10}, "/priority"),
+        ({"priority": "urgent"}, "/priority"),
+        ({"retries": 11}, "/retries"),
+        ({"timeout_s": 0}, "/timeout"),
+        ({"delay_s": -1}, "/delay"),
+        ({"delay_s": float("inf")}, "/delay"),
+        ({"queue": "a b"}, "/queue"),
+        ({"run_at": datetime(2026, 1, 1)}, "/runAt"),  # noqa: DTZ001
+        ({"tags": [""]}, "/tags/0"),
+    ],
+)
+async def test_a_wrong_option_is_named(greet: Greet, options: dict[str, Any], pointer: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        await greet.options(**options).enqueue("Ada", 1)
+    assert [error.pointer for error in caught.value.errors] == [pointer]
+
+
+async def test_many_calls_are_stored_in_order(greet: Greet) -> None:
+    handles = await greet.enqueue_many([{"name": str(number)} for number in range(5)])
+    assert [(await handle.job()).payload["name"] for handle in handles] == list("01234")
+    assert sorted(handle.job_id for handle in handles) == [handle.job_id for handle in handles]
+
+
+@pytest.mark.slow
+async def test_more_calls_than_one_statement_takes_are_one_transaction(greet: Greet, database_url: str) -> None:
+    assert len(await greet.enqueue_many([{"name": "Ada"}] * 1500)) == 1500
+    assert len(greet.enqueue_many_sync([{"name": "Ada"}] * 1500)) == 1500
+    assert jobs_in(database_url) == 3000
+
+
+async def test_of_many_calls_the_wrong_ones_are_named_by_index_and_none_is_stored(
+    greet: Greet, database_url: str
+) -> None:
+    with pytest.raises(Invalid) as caught:
+        await greet.enqueue_many([{"name": "Ada"}, {"name": 1}, {}])
+    assert [error.pointer for error in caught.value.errors] == ["/1/name", "/2/name"]
+    assert jobs_in(database_url) == 0
+
+
+# Without an event loop ------------------------------------------------------------------------------------------------
+
+
+def test_a_job_is_submitted_and_looked_at_without_an_event_loop(greet: Greet, database_url: str) -> None:
+    with hearing(database_url) as woken:
+        handle = greet.options(delay_s=60).enqueue_sync("Ada", 3)
+        assert handle.job_sync().payload == {"name": "Ada", "times": 3}
+        assert handle.status_sync() is State.SCHEDULED
+        assert handle.cancel_sync().state is State.CANCELLED
+        assert handle.status_sync() is State.CANCELLED
+    assert woken == ["greetings"]
+
+
+def test_a_job_that_does_not_exist_is_not_found(app: TaskFlow, greet: Greet) -> None:
+    with pytest.raises(NotFound):
+        greet.handle("01234567-89ab-7def-8123-456789abcdef").status_sync()
+    with pytest.raises(NotFound):
+        app.handle(UUID(int=5)).status_sync()
+
+
+def test_threads_submit_side_by_side(greet: Greet, database_url: str) -> None:
+    with ThreadPoolExecutor(20) as threads:
+        handles = list(threads.map(lambda number: greet.enqueue_sync(str(number), 1), range(200)))
+    assert len({handle.job_id for handle in handles}) == 200 == jobs_in(database_url)
+
+
+def test_a_connection_that_was_cut_is_replaced(app: TaskFlow, greet: Greet, database_url: str) -> None:
+    greet.enqueue_sync("Ada", 1)
+    with psycopg.connect(database_url, autocommit=True) as admin:
+        admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'taskflow-app'")
+    with suppress(Unavailable):  # it was alive a moment ago: the caller is told that the submit may have happened
+        greet.enqueue_sync("Ada", 1)
+    assert greet.enqueue_sync("Ada", 1).status_sync() is State.PENDING
+
+
+@pytest.mark.slow
+def test_a_child_that_was_forked_uses_connections_of_its_own(greet: Greet, database_url: str) -> None:
+    """As under gunicorn with a preloaded app: parent and child must not speak on one socket."""
+    greet.enqueue_sync("parent", 1)
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            code = 0 if greet.enqueue_sync("child", 1).status_sync() is State.PENDING else 2
+        finally:
+            os._exit(code)
+    assert os.waitpid(child, 0)[1] == 0
+    assert greet.enqueue_sync("parent", 1).status_sync() is State.PENDING
+    assert jobs_in(database_url) == 3
+
+
+# In transactions of one's own -----------------------------------------------------------------------------------------
+
+
+async def test_a_job_exists_if_and_only_if_an_asyncpg_transaction_commits(greet: Greet, database_url: str) -> None:
+    connection = await asyncpg.connect(database_url)
+    try:
+        with pytest.raises(RuntimeError):  # noqa: PT012
+            async with connection.transaction():
+                await greet.options(connection=connection).enqueue("lost", 1)
+                raise RuntimeError
+        assert jobs_in(database_url) == 0
+        async with connection.transaction():
+            handle = await greet.options(connection=connection, delay_s=5, tags=["t"]).enqueue("kept", 1)
+            with pytest.raises(NotFound):
+                await handle.status()
+    finally:
+        await connection.close()
+    job = await handle.job()
+    assert (job.payload, job.state, list(job.tags), job.queue, job.timeout_s) == (
+        {"name": "kept", "times": 1},
+        State.SCHEDULED,
+        ["t"],
+        "greetings",
+        5.0,
+    )
+
+
+async def test_many_jobs_go_into_a_transaction_in_their_order(greet: Greet, database_url: str) -> None:
+    connection = await asyncpg.connect(database_url)
+    try:
+        async with connection.transaction():
+            handles = await greet.enqueue_many([{"name": str(n)} for n in range(300)], connection=connection)
+    finally:
+        await connection.close()
+    assert [handle.job_id for handle in handles] == sorted(handle.job_id for handle in handles)
+    assert [(await handle.job()).payload["name"] for handle in handles[::50]] == ["0", "50", "100", "150", "200", "250"]
+
+
+async def test_psycopg_carries_jobs_async_and_sync(greet: Greet, database_url: str) -> None:
+    async with await psycopg.AsyncConnection.connect(database_url) as connection:
+        await greet.options(connection=connection).enqueue("lost", 1)
+        await connection.rollback()
+        kept = await greet.options(connection=connection).enqueue("kept", 1)
+    assert await kept.status() is State.PENDING
+    with psycopg.connect(database_url, row_factory=psycopg.rows.dict_row) as plain:
+        greet.options(connection=plain).enqueue_sync("lost", 1)
+        plain.rollback()
+        kept = greet.options(connection=plain).enqueue_sync("kept", 1)
+    assert kept.status_sync() is State.PENDING
+    assert jobs_in(database_url) == 2
+
+
+def test_a_session_of_sqlalchemy_carries_jobs_and_wakes_workers_after_its_commit(
+    greet: Greet, database_url: str
+) -> None:
+    engine = create_engine(driver_url(database_url, "psycopg"))
+    with hearing(database_url) as woken, Session(engine) as session:
+        greet.options(connection=session).enqueue_sync("lost", 1)
+        session.rollback()
+        session.execute(text("SELECT 1"))
+        session.commit()  # of a transaction without a job
+    assert woken == []
+    with hearing(database_url) as woken, Session(engine) as session:
+        handle = greet.options(connection=session).enqueue_sync("kept", 1)
+        session.commit()
+        session.commit()
+    assert woken == ["greetings"]
+    with engine.begin() as connection:
+        greet.options(connection=connection).enqueue_sync("kept too", 1)
+    engine.dispose()
+    assert handle.status_sync() is State.PENDING
+    assert jobs_in(database_url) == 2
+
+
+@pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
+async def test_an_async_session_of_sqlalchemy_carries_jobs_and_wakes_workers_after_its_commit(
+    greet: Greet, database_url: str, driver: str
+) -> None:
+    engine = create_async_engine(driver_url(database_url, driver))
+    listener = await asyncpg.connect(database_url)
+    woken: list[object] = []
+    await listener.add_listener(WAKE_CHANNEL, lambda *note: woken.append(note[3]))
+    try:
+        async with AsyncSession(engine) as session:
+            await greet.options(connection=session).enqueue("lost", 1)
+            await session.rollback()
+            handle = await greet.options(connection=session).enqueue("kept", 1)
+            assert woken == []
+            await session.commit()
+        await eventually("a wake-up", lambda: woken == ["greetings"])
+        async with engine.begin() as connection:
+            await greet.options(connection=connection).enqueue("kept too", 1)
+    finally:
+        await listener.close()
+        await engine.dispose()
+    assert await handle.status() is State.PENDING
+    assert jobs_in(database_url) == 2
+
+
+async def test_a_transaction_of_the_app_commits_rows_and_jobs_together_and_wakes_workers(
+    app: TaskFlow, greet: Greet, connection: Connection, database_url: str
+) -> None:
+    woken: list[object] = []
+    await connection.add_listener(WAKE_CHANNEL, lambda *note: woken.append(note[3]))
+    with pytest.raises(RuntimeError):  # noqa: PT012
+        async with app.transaction() as tx:
+            await greet.options(connection=tx).enqueue("lost", 1)
+            raise RuntimeError
+    async with app.transaction() as tx:
+        await greet.enqueue_many([{"name": "kept"}], connection=tx)
+        await asyncio.sleep(0.01)
+        assert woken == []
+    await eventually("a wake-up", lambda: woken == ["greetings"])
+    assert jobs_in(database_url) == 1
+
+
+def test_a_transaction_of_the_app_without_an_event_loop_does_the_same(
+    app: TaskFlow, greet: Greet, database_url: str
+) -> None:
+    with hearing(database_url) as woken:
+        with app.transaction_sync() as tx:
+            greet.options(connection=tx).enqueue_sync("kept", 1)
+        with pytest.raises(RuntimeError), app.transaction_sync() as tx:  # noqa: PT012
+            greet.options(connection=tx).enqueue_sync("lost", 1)
+            raise RuntimeError
+    assert woken == ["greetings"]
+    assert jobs_in(database_url) == 1
+
+
+async def test_a_guests_statement_is_planned_as_its_author_expects(app: TaskFlow) -> None:
+    async with app.transaction() as connection:
+        assert await connection.fetchval("SHOW enable_seqscan") == "on"
+    with app.transaction_sync() as plain:
+        assert plain.execute("SHOW enable_seqscan").fetchone() == ("on",)
+
+
+async def test_what_is_no_connection_is_refused_by_name(greet: Greet, database_url: str) -> None:
+    with pytest.raises(TypeError, match=r"connection must be one of asyncpg.Connection, .* got builtins.str"):
+        await greet.options(connection=database_url).enqueue("Ada", 1)
+    with psycopg.connect(database_url) as plain, pytest.raises(TypeError, match=r"a connection for enqueue_sync\(\)"):
+        await greet.options(connection=plain).enqueue("Ada", 1)
+    pooled = await asyncpg.connect(database_url)
+    with pytest.raises(TypeError, match=r"a connection for enqueue\(\)"):
+        greet.options(connection=pooled).enqueue_sync("Ada", 1)
+    await pooled.close()
+
+
+# Hooks, and where the database is -------------------------------------------------------------------------------------
+
+
+async def test_hooks_around_a_submit_may_change_and_refuse_it(app: TaskFlow, greet: Greet, database_url: str) -> None:
+    heard: list[Any] = []
+
+    @app.before_enqueue
+    def trace(job: NewJob) -> NewJob:
+        if job.payload["name"] == "nobody":
+            raise PermissionError
+        return NewJob(job.kind, job.payload, queue=job.queue, headers={"trace": "42"})
+
+    @app.after_enqueue
+    def hear(job: NewJob, job_id: UUID) -> None:
+        heard.append((job.headers["trace"], job_id))
+
+    first = await greet.enqueue("Ada", 1)
+    second = greet.enqueue_sync("Ada", 1)
+    with pytest.raises(PermissionError):
+        await greet.enqueue("nobody", 1)
+    assert heard == [("42", first.job_id), ("42", second.job_id)]
+    assert (await first.job()).headers == {"trace": "42"}
+    assert jobs_in(database_url) == 2
+
+
+def test_a_hook_of_a_submit_must_not_need_an_event_loop(app: TaskFlow) -> None:
+    async def hook(_job: NewJob) -> None: ...
+
+    with pytest.raises(TypeError, match="'hook' must be a plain function"):
+        app.before_enqueue(hook)
+
+
+async def test_an_app_connects_at_its_first_use_and_then_says_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TASKFLOW_DATABASE_URL", raising=False)
+    app = TaskFlow(data_dir=tmp_path)
+
+    @app.job()
+    async def noop() -> None: ...
+
+    for submit in (noop.enqueue, noop.enqueue_sync):
+        with pytest.raises(SetupError, match=r"start `taskflow up`.*or set TASKFLOW_DATABASE_URL"):
+            await submit()  # type: ignore[misc]
+
+
+async def test_the_environment_names_the_database_of_an_app_that_names_none(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TASKFLOW_DATABASE_URL", database_url)
+    async with TaskFlow() as app:
+
+        @app.job()
+        async def noop() -> None: ...
+
+        assert await (await noop.enqueue()).status() is State.PENDING
+
+
+SCRIPT = """
+import asyncio
+from taskflow import TaskFlow
+
+app = TaskFlow()
+
+@app.job()
+async def noop() -> None: ...
+
+async def main():
+    await noop.enqueue()
+
+asyncio.run(main())
+asyncio.run(main())  # another loop
+noop.enqueue_sync()
+"""
+
+
+@pytest.mark.slow
+def test_a_script_that_closes_nothing_leaves_no_warning_behind(database_url: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-X", "dev", "-W", "error", "-c", SCRIPT],
+        env={"PYTHONPATH": str(SOURCE.parent), "TASKFLOW_DATABASE_URL": database_url},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    assert jobs_in(database_url) == 3
+
+
+def test_importing_the_package_loads_none_of_the_sdk() -> None:
+    code = "import sys, taskflow; print(*sorted(name for name in sys.modules if name.startswith('taskflow')))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={"PYTHONPATH": str(SOURCE.parent)}, capture_output=True, text=True
+    )
+    assert done.stdout.split() == ["taskflow"]
