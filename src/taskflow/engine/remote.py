@@ -23,6 +23,7 @@ from taskflow.engine.job import (
     KindInfo,
     LeaseId,
     NewLogLine,
+    NewProgress,
     Outcome,
     OutcomeKind,
     State,
@@ -218,6 +219,11 @@ class RemoteWorkers:
                 elif number == MAX_LOG_LINES:
                     kept.append(NewLogLine(line.claim, "warning", LINES_DROPPED, line.written_s))
             return await self._store.write_logs(connection, kept, written_at_s=written_at_s)
+
+    async def write_progress(self, reports: Sequence[NewProgress], *, written_at_s: float) -> int:
+        """Keep reports of progress and return how many were taken; those of a claim that was taken back are dropped."""
+        async with self._database.acquire() as connection:
+            return await self._store.write_progress(connection, reports, written_at_s=written_at_s)
 
     # Kinds ----------------------------------------------------------------------------------------------------------
 

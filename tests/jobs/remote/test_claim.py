@@ -226,7 +226,7 @@ async def test_too_many_waiting_claims_are_sent_away(worker: RemoteTester, monke
 # Refusals -------------------------------------------------------------------------------------------------------------
 
 
-ROUTES = ("claim", "heartbeat", "complete", "fail", "hand-back", "logs", "kinds", "sign-off")
+ROUTES = ("claim", "heartbeat", "complete", "fail", "hand-back", "logs", "progress", "kinds", "sign-off")
 
 
 async def test_only_the_scope_worker_may_work(api: Api) -> None:
