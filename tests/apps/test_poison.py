@@ -116,14 +116,17 @@ async def test_a_job_that_blocks_its_worker_is_suspect_and_a_job_beside_it_that_
     assert str(jobs[0]) in line
 
 
-async def test_the_children_of_a_killed_worker_die_with_it(
+async def test_the_children_of_a_killed_worker_die_with_it_whatever_they_are_doing(
     database_url: str, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """And their jobs are nobody's crash: they run again."""
     async with fleet(database_url, tmp_path, monkeypatch, concurrency=2) as child:
-        [job_id] = await submit(engine, ["neighbour_alone"])
-        pid = (await reaches(engine, job_id, within_s=30)).result
-        assert isinstance(pid, int)
-        os.kill(pid, 0)
+        [job_id] = await submit(engine, ["stay_alone"])
+        [line] = await eventually("its process", lambda: engine.list_logs(job_id, limit=1), within_s=30)
+        os.kill(int(line.message), 0)
         assert child.pid is not None
         os.kill(child.pid, signal.SIGKILL)
-        await eventually("the child to be gone", lambda: not Path(f"/proc/{pid}").exists())
+        await eventually("the child to be gone", lambda: not Path(f"/proc/{line.message}").exists(), within_s=3)
+        job = await reaches(engine, job_id, within_s=30)
+        assert (job.state, job.failures) == (State.COMPLETED, 0)
+        assert await outcomes(engine, job_id) == [OutcomeKind.LOST, OutcomeKind.COMPLETED]

@@ -19,6 +19,7 @@ import asyncpg
 import psycopg
 import pytest
 from tests.conftest import TEMPLATE
+from tests.db import schedule_plans
 from tests.engine.worksite import failed, new_job, succeeded
 from tests.support.clock import FakeClock
 
@@ -70,7 +71,7 @@ FILL = f"""
     INSERT INTO taskflow.job
     SELECT id, namespace, queue, kind, '{{}}', priority, 3, 30000, '{{}}', '{{}}', at FROM fill;
     INSERT INTO taskflow.ready
-    SELECT id, namespace, queue, kind, priority, at, 0, 0, false,
+    SELECT id, namespace, queue, kind, priority, at, 0, 0, 0, false, false,
         CASE WHEN n %% 50 = 0 THEN %(now)s + n * interval '1 s' END
     FROM fill WHERE n <= {READY};
     INSERT INTO taskflow.lease
@@ -79,7 +80,7 @@ FILL = f"""
     FROM fill WHERE n > {READY} AND n <= {READY + ACTIVE} GROUP BY batch;
     INSERT INTO taskflow.deferred
     SELECT id, namespace, queue, kind, priority, %(now)s + (n %% 2 * 2 - 1) * n * interval '1 ms', n %% 2, n %% 2,
-        (ARRAY['scheduled', 'retrying'])[n %% 2 + 1], false, CASE WHEN n %% 10 = 0 THEN at END
+        (ARRAY['scheduled', 'retrying'])[n %% 2 + 1], 0, false, false, CASE WHEN n %% 10 = 0 THEN at END
     FROM fill WHERE n > {READY + ACTIVE} AND n <= {READY + ACTIVE + DEFERRED};
     INSERT INTO taskflow.done
     SELECT id, namespace, queue, kind, (ARRAY['completed', 'failed', 'cancelled'])[n %% 3 + 1], NULL, 1, 0, NULL, NULL,
@@ -102,6 +103,7 @@ FILL = f"""
         at, at
     FROM fill WHERE n > {READY + ACTIVE + DEFERRED};
 """
+FILL += schedule_plans.FILL
 TABLES = (
     "job",
     "ready",
@@ -114,6 +116,7 @@ TABLES = (
     "queue",
     "unique_claim",
     "webhook_delivery",
+    *schedule_plans.TABLES,
 )
 LEAVES = "SELECT relname FROM pg_class WHERE relnamespace = 'taskflow'::regnamespace AND relkind = 'r'"
 INDEXES = """
@@ -493,6 +496,10 @@ CASES: Mapping[str, Case] = {
         rows=10_000,
         buffers=10_000,
     ),
+    **{
+        name: Case(work, indexes, rows=rows, buffers=30_000 if name == "count_live" else 2000, scans=scans)
+        for name, (work, indexes, rows, scans) in schedule_plans.CASES.items()
+    },
 }
 
 

@@ -8,7 +8,7 @@ takes the instant from its caller, so that it and the database agree on time to 
 import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -25,8 +25,10 @@ from taskflow.engine.job import (
     Outcome,
     OutcomeKind,
     State,
+    UniqueScope,
     WorkerId,
 )
+from taskflow.engine.policy import scope_of
 from taskflow.kernel.json import JSONValue
 
 TOLD = (OutcomeKind.ERROR, OutcomeKind.TIMEOUT, OutcomeKind.CRASHED)  # attempts whose error a job shows
@@ -62,6 +64,8 @@ class ModelJob:
     failures: int = 0
     crashes: int = 0
     suspect: bool = False
+    expires_at: datetime | None = None
+    replayed: bool = False
     held: tuple[ModelLease, int] | None = None
     result: JSONValue = None
     end_error: JobError | None = None
@@ -72,6 +76,14 @@ class ModelJob:
     ends: list[tuple[State, datetime, str | None]] = field(
         default_factory=list
     )  # each time it ended: how, when, of what
+
+    @property
+    def may_expire(self) -> bool:
+        """Only a job that nobody has claimed yet expires; run again, it has been failed before."""
+        return self.attempt == 0 and not self.replayed
+
+    def is_expired(self, now: datetime) -> bool:
+        return self.expires_at is not None and self.expires_at <= now
 
     @property
     def claim_key(self) -> tuple[int, datetime, JobId]:
@@ -115,6 +127,9 @@ class ModelJob:
             error=None if self.state is State.COMPLETED else error,
             failure_reason=self.failure_reason,
             callback_url=self.new.callback_url,
+            unique_key=self.new.unique_key,
+            unique_scope=scope_of(self.new),
+            expires_at=self.expires_at,
         )
 
 
@@ -123,6 +138,9 @@ class QueueModel:
 
     def __init__(self) -> None:
         self.jobs: dict[JobId, ModelJob] = {}
+        self.keys: dict[tuple[UUID, str, str], tuple[ModelJob, datetime | None]] = {}
+        self.paused: set[str] = set()
+        self.limits: dict[str, int] = {}
         self.leases: dict[LeaseId, ModelLease] = {}
         self.beats: dict[WorkerId, datetime] = {}
         # Which attempts came to what, whoever wrote it: what a flush sent twice finds of itself.
@@ -145,38 +163,117 @@ class QueueModel:
 
     # What the store does ---------------------------------------------------------------------------------------
 
-    def enqueue(self, news: Sequence[NewJob], answers: Sequence[Enqueued]) -> None:
+    def enqueue(self, now: datetime, news: Sequence[NewJob], answers: Sequence[Enqueued]) -> None:
         """Take over ids and creation times as the database gave them; where the job waits is decided here."""
         for new, answer in zip(news, answers, strict=True):
+            holder = self.holder(now, new)
+            assert answer.duplicate == (holder is not None)
+            if holder is not None:
+                assert (answer.id, answer.state) == (holder.id, holder.state)
+                continue
             asked = new.run_at or answer.created_at + (new.run_after or timedelta(0))
             state = State.SCHEDULED if asked > answer.created_at else State.PENDING
             run_at = max(asked, answer.created_at)
             assert (answer.state, answer.run_at) == (state, run_at)
-            self.jobs[answer.id] = ModelJob(answer.id, new, answer.created_at, state, run_at)
+            expires_at = None if new.expires_after is None else answer.created_at + new.expires_after
+            assert answer.expires_at == expires_at
+            job = self.jobs[answer.id] = ModelJob(answer.id, new, answer.created_at, state, run_at)
+            job.expires_at = expires_at
+            if new.unique_key is not None:
+                until = None if new.unique_window is None else now + new.unique_window
+                self.keys[new.namespace, new.kind, new.unique_key] = (job, until)
+
+    def holder(self, now: datetime, new: NewJob) -> ModelJob | None:
+        """The job that holds the key that *new* wants."""
+        job, until = self.keys.get((new.namespace, new.kind, new.unique_key or ""), (None, None))
+        return job if until is None or until > now else None
+
+    def release(self, job: ModelJob, *scopes: UniqueScope) -> None:
+        key = job.new.namespace, job.new.kind, job.new.unique_key or ""
+        if scope_of(job.new) in scopes and self.keys.get(key, (None, None))[0] is job:
+            del self.keys[key]
+
+    def room(self, queue: str, limit: int) -> int | None:
+        """How many jobs of a queue a claim may take; None where nobody has said anything."""
+        if queue in self.paused:
+            return 0
+        if queue not in self.limits:
+            return None
+        active = sum(job.new.queue == queue for job in self.among(State.ACTIVE))
+        return max(0, min(limit, self.limits[queue] - active))
 
     def claim(
         self,
         now: datetime,
-        lease_id: LeaseId,
+        lease_ids: Sequence[LeaseId],
         worker_id: WorkerId,
         incarnation: int,
         queues: Sequence[str],
         kinds: Sequence[str],
         limit: int,
-    ) -> list[ModelJob]:
+    ) -> list[tuple[int, ModelJob]]:
+        """Return positions and jobs, those of queues without a limit first: they share the first lease."""
         if worker_id not in self.beats:
             return []
-        chosen: list[ModelJob] = []
-        for queue in queues:
-            lane = [job for job in self.among(State.PENDING) if job.new.queue == queue and job.new.kind in kinds]
-            chosen += sorted(lane, key=lambda job: job.claim_key)[: limit - len(chosen)]
-        chosen.sort(key=lambda job: job.claim_key)
-        if chosen:
-            lease = ModelLease(lease_id, worker_id, incarnation, chosen, now, set(range(len(chosen))))
-            self.leases[lease_id] = lease
-            for position, job in enumerate(chosen):
+        lanes: dict[int, list[ModelJob]] = {}
+        free = limit
+        for number, queue in enumerate(queues, start=1):
+            lane = [
+                job
+                for job in self.among(State.PENDING)
+                if job.new.queue == queue and job.new.kind in kinds and not (job.may_expire and job.is_expired(now))
+            ]
+            room = self.room(queue, limit)
+            taken = sorted(lane, key=lambda job: job.claim_key)[: min(free, limit if room is None else room)]
+            free -= len(taken)
+            lanes.setdefault(0 if room is None else number, []).extend(taken)
+        chosen: list[tuple[int, ModelJob]] = []
+        for number, jobs in sorted(lanes.items()):
+            if not jobs:
+                continue
+            jobs.sort(key=lambda job: job.claim_key)
+            lease = ModelLease(lease_ids[number], worker_id, incarnation, jobs, now, set(range(len(jobs))))
+            self.leases[lease.id] = lease
+            for position, job in enumerate(jobs):
                 job.state, job.run_at, job.held, job.attempt = State.ACTIVE, None, (lease, position), job.attempt + 1
+                if job.attempt == 1:
+                    self.release(job, UniqueScope.UNTIL_CLAIMED)
+                chosen.append((position, job))
         return chosen
+
+    def expire(self, now: datetime) -> int:
+        late = [job for job in self.among(State.PENDING, State.SCHEDULED) if job.may_expire and job.is_expired(now)]
+        for job in late:
+            error = JobError("Expired", "no worker had started it by its expiresAt")
+            self._to_end(now, job, State.FAILED, None, error)
+            job.failure_reason = FailureReason.EXPIRED
+        return len(late)
+
+    def prune_keys(self, now: datetime) -> int:
+        over = [key for key, (_, until) in self.keys.items() if until is not None and until <= now]
+        for key in over:
+            del self.keys[key]
+        return len(over)
+
+    def run_now(self, now: datetime, job: ModelJob) -> bool:
+        if job.state not in (State.SCHEDULED, State.RETRYING):
+            return False
+        job.state, job.run_at = State.PENDING, now
+        return True
+
+    def change(self, now: datetime, job: ModelJob, priority: int, run_after: timedelta | None) -> bool | None:
+        if job.state not in (State.PENDING, State.SCHEDULED, State.RETRYING) or job.run_at is None:
+            return None
+        job.new = replace(job.new, priority=priority)
+        if run_after is None:
+            return job.state is State.PENDING
+        if run_after > timedelta(0):
+            job.state = State.SCHEDULED if job.state is State.PENDING else job.state
+            job.run_at = now + run_after
+            return False
+        if job.state is not State.PENDING:
+            job.state, job.run_at = State.PENDING, min(job.run_at, now)
+        return True
 
     def flush(self, now: datetime, outcomes: Iterable[Outcome]) -> list[Outcome]:
         """Write down what attempts came to; return the refused."""
@@ -252,6 +349,12 @@ class QueueModel:
     def replay(self, now: datetime, job: ModelJob) -> bool:
         if job.state is not State.FAILED:
             return False
+        if scope_of(job.new) is UniqueScope.UNTIL_FINISHED:
+            key = job.new.namespace, job.new.kind, job.new.unique_key or ""
+            if key in self.keys:
+                return False
+            self.keys[key] = (job, None)
+        job.replayed = True
         job.state, job.run_at, job.failures = State.PENDING, now, 0
         job.crashes, job.suspect = 0, False
         job.finished_at = job.end_started_at = job.end_error = job.failure_reason = None
@@ -295,6 +398,7 @@ class QueueModel:
     ) -> None:
         job.state, job.run_at, job.finished_at, job.end_started_at = state, None, now, started_at
         job.end_error = error
+        self.release(job, UniqueScope.UNTIL_CLAIMED, UniqueScope.UNTIL_FINISHED)
         job.ends.append((state, now, error.message if error else None))
         self.ends[job.new.namespace, job.new.queue, job.new.kind, str(state)] += 1
 

@@ -13,6 +13,7 @@ from tests.engine.worksite import OOPS, new_job
 from taskflow.engine import policy
 from taskflow.engine.job import (
     DEFAULT_NAMESPACE,
+    MAX_CRASHES,
     MAX_DELAY_S,
     MAX_NAME_LENGTH,
     MAX_PAYLOAD_BYTES,
@@ -170,6 +171,40 @@ def test_a_failure_is_charged_and_ends_the_job_when_it_exceeds_the_retries(
     else:
         assert (outcome.state, outcome.failure_reason) == (State.RETRYING, None)
         assert outcome.wait_s >= 2
+
+
+@pytest.mark.parametrize("earlier", range(MAX_CRASHES))
+def test_a_crash_is_charged_apart_from_failures_and_the_third_ends_the_job(earlier: int) -> None:
+    crashing = msgspec.structs.replace(claim(failures=1), crashes=earlier)
+    outcome = policy.crashed(crashing, OOPS, 0.5, backoff=lambda crashes: crashes * 10.0)
+    assert (outcome.kind, outcome.failures, outcome.crashes) == (OutcomeKind.CRASHED, 1, earlier + 1)
+    assert outcome.suspect
+    if earlier + 1 == MAX_CRASHES:
+        assert (outcome.state, outcome.failure_reason) == (State.FAILED, FailureReason.CRASH_LIMIT)
+    else:
+        assert (outcome.state, outcome.wait_s) == (State.RETRYING, (earlier + 1) * 10.0)
+
+
+def test_a_suspect_is_cleared_by_an_attempt_that_ends_by_itself_and_by_no_other() -> None:
+    suspect = msgspec.structs.replace(claim(), suspect=True, crashes=1)
+    cleared = {
+        outcome.kind: not outcome.suspect
+        for outcome in (
+            policy.failed(suspect, OutcomeKind.ERROR, OOPS, 0.5),
+            policy.failed(suspect, OutcomeKind.TIMEOUT, OOPS, 0.5),
+            policy.snoozed(suspect, 1.0, 0.5),
+            policy.handed_back(suspect),
+            policy.crashed(suspect, OOPS, 0.5),
+        )
+    }
+    assert cleared == {
+        OutcomeKind.ERROR: True,
+        OutcomeKind.TIMEOUT: False,
+        OutcomeKind.SNOOZED: True,
+        OutcomeKind.HANDED_BACK: False,
+        OutcomeKind.CRASHED: False,
+    }
+    assert policy.failed(suspect, OutcomeKind.ERROR, OOPS, 0.5).crashes == 1
 
 
 @given(asked_s=st.floats(allow_nan=True, allow_infinity=True))

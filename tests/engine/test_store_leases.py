@@ -4,7 +4,7 @@ import pytest
 from tests.engine.worksite import OOPS, Worksite, succeeded
 
 from taskflow.engine import policy
-from taskflow.engine.job import Attempt, KindInfo, OutcomeKind, State
+from taskflow.engine.job import MAX_CRASHES, Attempt, FailureReason, KindInfo, OutcomeKind, State
 from taskflow.engine.store import LEASE_S, new_lease_ids
 
 # Proving life ---------------------------------------------------------------------------------------------------------
@@ -90,6 +90,37 @@ async def test_a_rescued_job_keeps_the_failures_it_was_charged_before(site: Work
     assert (again.attempt, again.failures) == (3, 1)
     await site.fail(again)
     assert (await site.job(job_id)).state is State.FAILED
+
+
+async def test_what_was_running_when_its_process_died_is_suspect_and_nothing_else(site: Worksite) -> None:
+    running, waiting = await site.submit_many(2)
+    claims = await site.claim()
+    assert [claim.suspect for claim in claims] == [False, False]
+    lease = [claims[0].lease_id]
+    await site.store.return_leases(site.connection, lease, OutcomeKind.LOST, suspects=[running])
+    again = {claim.job_id: claim for claim in await site.claim()}
+    assert (again[running].suspect, again[waiting].suspect) == (True, False)
+    assert (again[running].failures, again[running].crashes) == (0, 0)
+    await site.store.return_leases(site.connection, [again[running].lease_id], OutcomeKind.HANDED_BACK)
+    assert {claim.job_id: claim.suspect for claim in await site.claim()} == {running: True, waiting: False}
+
+
+async def test_crashes_and_suspicion_stay_with_a_job_while_it_waits_and_replay_forgives_both(site: Worksite) -> None:
+    job_id = await site.submit()
+    for crashes in range(1, MAX_CRASHES + 1):
+        claim = await site.claim_one()
+        assert (claim.crashes, claim.suspect) == (crashes - 1, crashes > 1)
+        outcome = policy.crashed(claim, OOPS, 0.1, backoff=lambda failures: 0.0)
+        assert await site.store.finish(site.connection, [outcome]) == []
+        await site.store.stage(site.connection, limit=1)
+    job = await site.job(job_id)
+    assert (job.state, job.failure_reason, job.failures) == (State.FAILED, FailureReason.CRASH_LIMIT, 0)
+    assert job.error == OOPS
+    history = await site.store.list_attempts(site.connection, await site.body(job_id))
+    assert [attempt.outcome for attempt in history] == [OutcomeKind.CRASHED] * MAX_CRASHES
+    assert await site.store.replay(site.connection, await site.body(job_id))
+    again = await site.claim_one()
+    assert (again.crashes, again.suspect, again.attempt) == (0, False, MAX_CRASHES + 1)
 
 
 async def test_a_rescue_cancels_what_was_asked_to_stop(site: Worksite) -> None:

@@ -36,8 +36,10 @@ from taskflow.engine.job import (
     Outcome,
     OutcomeKind,
     State,
+    UniqueScope,
     WorkerId,
 )
+from taskflow.engine.record import JobBody
 from taskflow.engine.store import LEASE_S, Store
 
 settings.register_profile(
@@ -60,7 +62,7 @@ TABLES = (
 )
 
 STEPS = (
-    *("enqueue", "claim", "claim", "flush", "flush", "ask", "ask", "log", "look_back"),
+    *("enqueue", "claim", "claim", "flush", "flush", "ask", "ask", "say", "log", "look_back"),
     *("lead", "lead", "supervise", "supervise"),
 )
 COMMITTED, ROLLED_BACK, ANSWER_LOST = "committed", "rolled back", "answer lost"
@@ -109,6 +111,14 @@ STATS = """
 """
 LEASES = "SELECT id, worker_id, incarnation, open::text FROM taskflow.lease ORDER BY id"
 
+
+def keyed(new: NewJob, key: tuple[str, UniqueScope] | None) -> NewJob:
+    if key is None:
+        return new
+    window = timedelta(seconds=5) if key[1] is UniqueScope.WINDOW else None
+    return replace(new, unique_key=key[0], unique_scope=key[1], unique_window=window)
+
+
 new_jobs = st.builds(
     NewJob,
     kind=st.sampled_from(KINDS),
@@ -119,9 +129,14 @@ new_jobs = st.builds(
     retries=st.integers(0, 2),
     tags=st.sampled_from(((), ("nightly",))),
     callback_url=st.sampled_from((None, None, "https://shop.example/done")),
+    expires_after=st.sampled_from((None, None, timedelta(seconds=1), timedelta(seconds=30))),
 )
+SCOPES = (UniqueScope.UNTIL_CLAIMED, UniqueScope.UNTIL_FINISHED, UniqueScope.UNTIL_FINISHED, UniqueScope.WINDOW)
+keys = st.none() | st.tuples(st.sampled_from("ab"), st.sampled_from(SCOPES))
 # A job, how many seconds from now it should run, and whether that is asked for as an instant or as a delay.
-submits = st.tuples(new_jobs, st.sampled_from([None, None, None, None, -5, 0, 3, 20]), st.booleans())
+submits = st.tuples(
+    st.builds(keyed, new_jobs, keys), st.sampled_from([None, None, None, None, -5, 0, 3, 20]), st.booleans()
+)
 Request: TypeAlias = tuple[NewJob, int | None, bool]
 mostly = st.sampled_from([True, True, True, True, False])
 ENDINGS = ("complete", "error", "error", "timeout", "crash", "crash", "permanent", "snooze", "cancel", "hand back",
@@ -179,7 +194,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     def ask(self, data: st.DataObject) -> None:
         """Somebody wants a job stopped or run again, whatever its state."""
-        requests = ["cancel", "cancel active", "cancel active", "replay", "replay failed"]
+        requests = ["cancel", "cancel active", "cancel active", "replay", "replay failed", "run now", "change"]
         request = data.draw(st.sampled_from(requests), label="request")
         wanted = {"cancel active": State.ACTIVE, "replay failed": State.FAILED}.get(request)
         among = self.model.among(wanted) if wanted else []
@@ -187,7 +202,16 @@ class StoreMachine(RuleBasedStateMachine):
         body = self.do(self.store.find_body(self.connection, job.id, job.new.namespace))
         assert body is not None
         if request.startswith("replay"):
-            assert self.do(self.store.replay(self.connection, body)) == self.model.replay(self.clock.now, job)
+            assert self.replay(body) == self.model.replay(self.clock.now, job)
+            return
+        if request == "run now":
+            assert self.do(self.store.run_now(self.connection, body)) == self.model.run_now(self.clock.now, job)
+            return
+        if request == "change":
+            priority = data.draw(st.sampled_from(PRIORITIES), label="priority")
+            wait = data.draw(st.sampled_from([None, timedelta(0), timedelta(seconds=4)]), label="wait")
+            changed = self.store.change_waiting(self.connection, body, priority=priority, run_at=None, run_after=wait)
+            assert self.do(changed) == self.model.change(self.clock.now, job, priority, wait)
             return
         ended = job.state if job.state.is_terminal else None
         assert self.do(self.store.find_end(self.connection, body)) == ended
@@ -196,6 +220,36 @@ class StoreMachine(RuleBasedStateMachine):
         if not waited:
             asked = self.do(self.store.request_cancel(self.connection, job.id))
             assert asked == self.model.request_cancel(self.clock.now, job)
+
+    def replay(self, body: JobBody) -> bool:
+        """As the engine does it: nothing of it stays if another job holds the key."""
+        block = self.connection.transaction()
+        self.do(block.start())
+        done = self.do(self.store.replay(self.connection, body))
+        if done and self.do(self.store.is_key_held(self.connection, body)):
+            self.do(block.rollback())
+            return False
+        self.do(block.commit())
+        return done
+
+    def say(self, data: st.DataObject) -> None:
+        """An operator says something of a queue."""
+        queue = data.draw(st.sampled_from(QUEUES), label="queue")
+        settings: dict[str, Any]
+        match data.draw(st.sampled_from(["pause", "resume", "resume", "limit", "limit", "lift"]), label="said"):
+            case "pause":
+                settings = {"paused": True}
+                self.model.paused.add(queue)
+            case "resume":
+                settings = {"paused": False}
+                self.model.paused.discard(queue)
+            case "limit":
+                settings = {"limits": True, "concurrency": data.draw(st.integers(1, 4), label="concurrency")}
+                self.model.limits[queue] = settings["concurrency"]
+            case _:
+                settings = {"limits": True, "concurrency": None}
+                self.model.limits.pop(queue, None)
+        self.do(self.store.set_queue(self.connection, queue, **settings))
 
     # Workers ---------------------------------------------------------------------------------------------------------
 
@@ -273,7 +327,7 @@ class StoreMachine(RuleBasedStateMachine):
     def lead(self, data: st.DataObject) -> None:
         """Time passes, and the leader does one of its duties."""
         seconds = data.draw(st.sampled_from([0.0, 0.5, 2.0, LEASE_S, LEASE_S + 1, 3600.0]), label="seconds")
-        duty = data.draw(st.sampled_from(["stage", "reap"]), label="duty")
+        duty = data.draw(st.sampled_from(["stage", "reap", "expire"]), label="duty")
         limit = data.draw(st.integers(1, 4), label="limit")
         self.clock.advance(seconds=seconds)
         now = self.clock.now
@@ -284,6 +338,10 @@ class StoreMachine(RuleBasedStateMachine):
             for worker_id in self.model.beats:
                 assert self.do(self.store.heartbeat(self.connection, worker_id))
                 self.model.beats[worker_id] = now
+        if duty == "expire":
+            assert self.do(self.store.expire(self.connection, limit=100)) == self.model.expire(now)
+            assert self.do(self.store.prune_keys(self.connection, limit=100)) == self.model.prune_keys(now)
+            return
         if duty == "stage":
             waits = [job.run_at for job in self.model.among(State.SCHEDULED, State.RETRYING) if job.run_at]
             next_due_s = (min(waits) - now).total_seconds() if waits else None
@@ -340,9 +398,10 @@ class StoreMachine(RuleBasedStateMachine):
         news = [self.plan(*request) for request in requests]
         with self.transaction(commit=commit):
             answers = self.do(self.store.enqueue(self.connection, news))
-        assert [answer.id for answer in answers] == sorted(answer.id for answer in answers)
+        stored = [answer.id for answer in answers if not answer.duplicate]
+        assert stored == sorted(stored)
         if commit:
-            self.model.enqueue(news, answers)
+            self.model.enqueue(self.clock.now, news, answers)
 
     def plan(self, new: NewJob, wait_s: int | None, fixed: bool) -> NewJob:
         if wait_s is None:
@@ -363,11 +422,12 @@ class StoreMachine(RuleBasedStateMachine):
     def take(self, data: st.DataObject, commit: bool) -> None:
         if not self.model.beats:
             self.start_worker()
-        worker_id, lease_id = self.draw_worker(data), LeaseId(self.new_id())
+        worker_id = self.draw_worker(data)
         incarnation = data.draw(st.integers(1, 2), label="incarnation")
         queues = data.draw(st.permutations(QUEUES), label="queues")[: data.draw(st.sampled_from([2, 2, 1]))]
         kinds = data.draw(st.sampled_from([KINDS, KINDS, KINDS[:1], KINDS[1:]]), label="kinds")
         limit = data.draw(st.integers(1, 5), label="limit")
+        lease_ids = [LeaseId(self.new_id()) for _ in range(len(queues) + 1)]
         with self.transaction(commit=commit):
             claim = self.store.claim(
                 self.connection,
@@ -376,16 +436,16 @@ class StoreMachine(RuleBasedStateMachine):
                 queues=queues,
                 kinds=kinds,
                 limit=limit,
-                lease_ids=[lease_id, *(LeaseId(self.new_id()) for _ in queues)],
+                lease_ids=lease_ids,
             )
             claims = self.do(claim)
         if not commit:
             return
-        chosen = self.model.claim(self.clock.now, lease_id, worker_id, incarnation, queues, kinds, limit)
+        chosen = self.model.claim(self.clock.now, lease_ids, worker_id, incarnation, queues, kinds, limit)
         assert claim_of(claims) == [
-            (n, job.id, job.attempt, job.failures, job.crashes, job.suspect) for n, job in enumerate(chosen)
+            (position, job.id, job.attempt, job.failures, job.crashes, job.suspect) for position, job in chosen
         ]
-        assert all(claim.lease_size == len(chosen) for claim in claims)
+        assert all(claim.lease_size == self.model.leases[claim.lease_id].size for claim in claims)
         self.claims += claims
 
     def new_id(self) -> UUID:

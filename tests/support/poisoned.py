@@ -7,7 +7,8 @@ The `taskflow` command with kinds of its own, one of which kills the process tha
 import asyncio
 import os
 import signal
-from contextlib import nullcontext
+import time
+from contextlib import nullcontext, suppress
 
 import msgspec
 
@@ -52,6 +53,14 @@ def poison_alone(ctx: JobContext, payload: Nothing) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def stay_alone(ctx: JobContext, payload: Nothing) -> None:
+    """Say which process this is, and stay whatever happens."""
+    ctx.log(str(os.getpid()))
+    while ctx.attempt == 1:
+        with suppress(BaseException):
+            time.sleep(60)
+
+
 async def block(ctx: JobContext, payload: Nothing) -> int:
     """Hold on to the event loop, in the first attempt for ever."""
     while ctx.attempt == 1:
@@ -61,7 +70,7 @@ async def block(ctx: JobContext, payload: Nothing) -> int:
 
 def load_jobs(_settings: object) -> tuple[Registry, worker.Lifespan]:
     registry = Registry()
-    for handler in (neighbour, poison, neighbour_alone, poison_alone, block):
+    for handler in (neighbour, poison, neighbour_alone, poison_alone, stay_alone, block):
         register = registry.job(handler.__name__, payload=Nothing, queue=QUEUE, backoff=lambda failures: 0.0)
         register(handler)
     return registry, lambda: nullcontext({})

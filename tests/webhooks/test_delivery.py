@@ -166,7 +166,7 @@ async def test_a_failure_and_a_cancel_are_told_too_and_no_secret_with_them(shop:
     assert told[1]["data"]["error"] is None
 
 
-@pytest.mark.covers("S2-23", "X-9")
+@pytest.mark.covers("S2-23", "S2-35", "S2-47", "X-9")
 async def test_a_receiver_that_fails_is_told_again_with_the_same_id_and_body(shop: Shop) -> None:
     lie = saying(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nshort")
     bad = (answering(500, b"oops \x00 \xff"), answering(302, b"", location="/x"), saying(b"SSH-2.0\r\n"), hanging())

@@ -9,11 +9,12 @@ from taskflow.adapters.fetch import Fetcher
 from taskflow.adapters.mail import FileSender, SmtpSender
 from taskflow.apps.data_dir import DataDirectory
 from taskflow.apps.settings import Settings
+from taskflow.datasets.service import Datasets
 from taskflow.db.pool import Database
 from taskflow.engine.bulk import Bulk
 from taskflow.engine.client import Engine
 from taskflow.engine.registry import Registry
-from taskflow.handlers import bulk, email, webhook
+from taskflow.handlers import bulk, email, sync, webhook
 from taskflow.http.secret import RootSecret
 
 
@@ -37,6 +38,13 @@ class Builtin:
         )
         fetcher = Fetcher(allow_loopback=settings.is_development)
         email.register(self.registry, sender, retries=settings.max_retries, timeout_s=settings.job_timeout_s)
+        sync.register(
+            self.registry,
+            Datasets(self._database),
+            fetcher,
+            retries=settings.max_retries,
+            timeout_s=settings.job_timeout_s,
+        )
         self._engine = Engine(self._database)
         bulk.register(self.registry, Bulk(self._database, self._engine), queue=taskflow.kinds.QUEUE)
         if settings.secret_key is not None:

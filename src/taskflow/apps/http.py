@@ -17,6 +17,8 @@ from starlette.middleware.cors import CORSMiddleware
 import taskflow
 from taskflow.adapters.blobs import DatabaseBlobs
 from taskflow.apps.settings import Settings
+from taskflow.datasets import endpoints as datasets_endpoints
+from taskflow.datasets.service import Datasets
 from taskflow.db.listen import Listener
 from taskflow.db.pool import Database
 from taskflow.engine.client import Engine
@@ -77,6 +79,7 @@ TAGS = [
     {"name": "schedules", "description": "Jobs that are submitted again and again, at times that a rule gives."},
     {"name": "statistics", "description": "How many jobs are where, how they ended, and how long they took."},
     {"name": "files", "description": "What jobs read and make: upload it, download it, hand on a link to it."},
+    {"name": "datasets", "description": "Rows that jobs of the kind `sync` keep of URLs."},
     {"name": "workers", "description": "For workers in any language: claim jobs, run them, say what became of them."},
     {"name": "operations", "description": "For those who run TaskFlow."},
 ]
@@ -114,6 +117,7 @@ def create_app(
     writes = Writes(once)
     streams = SubmitStreams(database, jobs)
     deliveries = Deliveries(database, engine, root)
+    datasets = Datasets(database)
     following = LogFollowing(engine)
     bell = Bell()
     work = RemoteWork(RemoteWorkers(database, engine), catalogue, Tokens(root), bell)
@@ -170,6 +174,7 @@ def create_app(
             *stats_endpoints.operations(stats_endpoints.StatEndpoints(Stats(Statistics(database)), guard)),
             *files_endpoints.operations(files_endpoints.FileEndpoints(files, guard, once, cursors, Links(root))),
             *stream_endpoints.operations(stream_endpoints.StreamEndpoints(streams, guard, drain)),
+            *datasets_endpoints.operations(datasets_endpoints.DatasetEndpoints(datasets, guard, cursors)),
             *remote_endpoints.operations(remote_endpoints.RemoteEndpoints(work, guard, drain)),
             *health.operations(
                 health.HealthEndpoints(database, engine, lambda request: guard.admit(request, Permission.OPERATE))

@@ -391,7 +391,9 @@ class Engine:
             raise Invalid("the limit is not valid", errors=[FieldError("/concurrency", "out_of_range", detail)])
         async with self._lend(connection) as lent:
             if await self._store.count_queue_settings(lent, besides=name, limit=MAX_QUEUES) >= MAX_QUEUES:
-                raise Conflict(f"{MAX_QUEUES} queues have settings already, the most there can be", code="too_many")
+                raise Conflict(
+                    f"{MAX_QUEUES} queues have settings already, the most there can be", code="too_many_queues"
+                )
             await self._store.set_queue(
                 lent, name, paused=paused, draining=draining, limits=limits, concurrency=concurrency
             )

@@ -223,9 +223,8 @@ class Executor:
     def _begun(self, attempt: _Attempt) -> None:
         """Its handler is called now: let its time run, and note it, unless it can only end a process of its own."""
         attempt.began_s = time.monotonic()
-        if attempt.stop is not None:  # told to end in the moment that it began
-            attempt.isolator.stop(attempt)
-            return
+        if attempt.stop is not None:
+            return  # it was told to end in the moment that it began, and has that time for it
         attempt.expiry = asyncio.get_running_loop().call_later(
             attempt.claim.timeout_s, self._stop, attempt, Stop.TIMEOUT
         )
@@ -240,10 +239,8 @@ class Executor:
         if attempt.expiry is not None:
             attempt.expiry.cancel()
         attempt.expiry = asyncio.get_running_loop().call_later(self._cancel_grace_s, self._outlived, attempt)
-        if attempt.began_s is not None:
+        if attempt.entered:  # a task that is cancelled before its first step never runs, not even its clean-up
             attempt.isolator.stop(attempt)
-        elif attempt.entered:  # a task that is cancelled before its first step never runs, not even its clean-up
-            attempt.task.cancel()
 
     def _outlived(self, attempt: _Attempt) -> None:
         """Its grace is over. What has been made to end and does not is stuck as well."""

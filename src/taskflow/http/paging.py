@@ -16,7 +16,7 @@ from taskflow.kernel.errors import FieldError, Invalid
 
 MIN_LIMIT, MAX_LIMIT, DEFAULT_LIMIT = 1, 200, 50
 _MAC_BYTES = 16
-_MAX_CURSOR_LENGTH = 200
+_MAX_CURSOR_LENGTH = 800  # of the longest position, a key of 500 bytes
 
 
 class Cursors:

@@ -243,17 +243,20 @@ class Jobs:
         return [] if kind is None else self._payload_errors(kind, payload)
 
     def _callback_errors(self, url: str | None) -> list[FieldError]:
-        """What can be seen of a callback without asking a resolver; names are checked again when they are called."""
-        if url is None:
-            return []
+        return [] if url is None else self._url_errors("/callbackUrl", url)
+
+    def _url_errors(self, pointer: str, url: str) -> list[FieldError]:
+        """What can be seen of a URL without asking a resolver; names are checked again when they are called."""
         try:
             parse_url(url, allow_loopback=self._development)
         except Refused as refusal:
-            return [FieldError("/callbackUrl", "refused_url", str(refusal))]
+            return [FieldError(pointer, "refused_url", str(refusal))]
         return []
 
     def _payload_errors(self, kind: Kind, payload: Mapping[str, Any]) -> list[FieldError]:
         errors = kind.payload_errors(payload)
+        if kind.info.kind == kinds.sync.NAME and isinstance(payload.get("url"), str) and not errors:
+            errors += self._url_errors("/payload/url", payload["url"])
         if FORCE_FAIL in payload and not self._development and kind.info.kind in kinds.BUILTIN:
             detail = "is for trying things out; this deployment runs in production mode and refuses it"
             errors.append(FieldError(f"/payload/{FORCE_FAIL}", "development_only", detail))

@@ -5,12 +5,12 @@ runs them, so that anyone may enqueue them.
 
 from collections.abc import Mapping
 
-from taskflow.kinds import email
+from taskflow.kinds import email, sync
 
 QUEUE = "builtin"
-BUILTIN = frozenset({email.NAME})
+BUILTIN = frozenset({email.NAME, sync.NAME})
 INTERNAL = frozenset({"bulk_operation", "deliver_webhook"})  # the engine's own: offered by workers, submitted by nobody
-ALIASES: Mapping[str, str] = dict.fromkeys(email.ALIASES, email.NAME)
+ALIASES: Mapping[str, str] = {alias: kind.NAME for kind in (email, sync) for alias in kind.ALIASES}
 
 __all__ = ["ALIASES", "BUILTIN", "INTERNAL", "QUEUE", "canonical"]
 

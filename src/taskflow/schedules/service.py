@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from taskflow.db.query import Connection
 from taskflow.engine.job import Enqueued, NewJob
+from taskflow.engine.policy import check_new_job
 from taskflow.engine.schedule import Schedule, ScheduleId, SchedulePlan, Tick, timing_errors
 from taskflow.engine.schedules import PREVIEW
 from taskflow.engine.schedules import Schedules as EngineSchedules
@@ -136,15 +137,15 @@ class Schedules:
             errors.append(FieldError("/name", "invalid_name", "must be printable, and not begin or end with a space"))
         errors += timing_errors(plan, _SOME_DAY)
         document = document_of(plan)
+        refusal = None
         try:
-            await self._jobs.prepare(principal, {name: document[name] for name in _JOB_FIELDS}, {})
+            job = await self._jobs.prepare(principal, {name: document[name] for name in _JOB_FIELDS}, {})
+            check_new_job(job)
         except Invalid as error:
-            raise Invalid(
-                "the schedule has invalid fields" if errors else str(error),
-                code=None if errors else error.code,
-                errors=[*errors, *error.errors],
-                facts=error.facts,
-            ) from None
+            refusal = error
+            errors += error.errors
+        if refusal is not None and len(errors) == len(refusal.errors):
+            raise refusal
         if errors:
             raise Invalid("the schedule has invalid fields", errors=errors)
 

@@ -11,7 +11,20 @@ from typing import Annotated
 import typer
 
 import taskflow
-from taskflow.apps.cli import api, attempt, jobs, keys, migrate, queues, status, up, webhooks, worker
+from taskflow.apps.cli import (
+    api,
+    attempt,
+    jobs,
+    keys,
+    migrate,
+    queues,
+    schedules,
+    stats,
+    status,
+    up,
+    webhooks,
+    worker,
+)
 from taskflow.kernel.errors import DomainError, Invalid, SetupError, TaskFlowError
 
 # The first that an error is an instance of counts.
@@ -54,7 +67,7 @@ def _options(
     del version  # its callback did it
 
 
-for _module in (up, api, worker, attempt, migrate, jobs, queues, webhooks, status, keys):
+for _module in (up, api, worker, attempt, migrate, jobs, schedules, queues, webhooks, stats, status, keys):
     _module.register(app)
 
 

@@ -146,17 +146,17 @@ def submit(
             raise Failure(f"--timeout-s: must be above 0 and at most {MAX_WAIT_S}, got {timeout_s:g}", MISUSED)
         data: dict[str, Any] = {"taskType": task_type, "payload": read_payload(payload), "tags": tag or []}
     options = {
-        "priority": _number(priority),
-        "retries": _number(retries),
-        "timeout": _number(timeout_ms),
-        "delay": _number(delay_ms),
+        "priority": number(priority),
+        "retries": number(retries),
+        "timeout": number(timeout_ms),
+        "delay": number(delay_ms),
         "runAt": run_at,
         "queue": queue,
         "expiresAt": expires_at,
-        "ttl": _number(ttl_ms),
+        "ttl": number(ttl_ms),
         "uniqueKey": unique_key,
         "uniqueScope": unique_scope,
-        "uniqueWindow": _number(unique_window_ms),
+        "uniqueWindow": number(unique_window_ms),
         "callbackUrl": callback_url,
     }
     data |= {name: value for name, value in options.items() if value is not None}
@@ -284,7 +284,7 @@ def change(
         taskflow jobs change 019ab123-4567-7abc-8def-0123456789ab --priority high
         taskflow jobs change 019ab123-4567-7abc-8def-0123456789ab --delay-ms 3600000
     """
-    said = {"priority": _number(priority), "delay": _number(delay_ms), "runAt": run_at}
+    said = {"priority": number(priority), "delay": number(delay_ms), "runAt": run_at}
 
     async def change_one(session: Session, text: str) -> "JobView":
         from taskflow.jobs.schemas import view_of_job
@@ -415,7 +415,7 @@ def _for_each(
     run(work, data_dir=data_dir, database_url=database_url, names=SUBMIT_NAMES)
 
 
-def _number(text: str | None) -> int | str | None:
+def number(text: str | None) -> int | str | None:
     """Return the whole number that *text* is; else the text, for the service to say what it must be."""
     if text is not None and re.fullmatch(r"-?[0-9]{1,18}", text):
         return int(text)

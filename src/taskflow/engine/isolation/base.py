@@ -36,12 +36,12 @@ class Isolator(Protocol):
         Call the handler and return what that came to.
 
         Raises:
-            CancelledError: the task was cancelled; so ends an attempt that has not begun.
+            CancelledError: the task was cancelled; so ends a call whose handler has not begun.
             BaseException: what the handler raised, if it ran on this loop.
         """
 
     def stop(self, call: Call) -> None:
-        """Ask a handler that has begun to end; its context says so already. Returns at once."""
+        """Ask a call to end, whether its handler has begun or not; its context says so already. Returns at once."""
 
     def end(self, call: Call) -> bool:
         """Make it end, because it did not within its grace. False: that cannot be done here, and costs the process."""

@@ -42,9 +42,10 @@ from taskflow.engine.isolation.ending import CpuSpent, Crashed, Ending, NotStart
 from taskflow.engine.job import JobError, NewLogLine, NewProgress
 from taskflow.telemetry.log import get_logger
 
-MAX_JOBS = 100  # per child; then it makes room for a fresh one
-MAX_IDLE = 2
+MAX_JOBS = 1000  # per child; then it makes room for a fresh one
+MAX_IDLE = 2  # that are kept for
 IDLE_S = 60.0
+SURPLUS_S = 2.0  # others, between a job and the next one
 MAX_BOOTING = max(2, os.cpu_count() or 1)
 BOOT_S = 30.0
 TRIES = 3  # children that may die before they begin
@@ -109,6 +110,7 @@ class ProcessIsolator:
             self._busy[call] = child
             try:
                 if not await child.send(call):
+                    _check_wanted(call)
                     continue
                 call.begin()
                 ending = await child.ending
@@ -127,6 +129,8 @@ class ProcessIsolator:
         if (child := self._busy.get(call)) is not None:
             child.told = True
             child.signal(signal.SIGTERM)
+        elif call.task is not None:
+            call.task.cancel()  # it waits for a child
 
     def end(self, call: Call) -> bool:
         if (child := self._busy.get(call)) is not None:
@@ -176,11 +180,9 @@ class ProcessIsolator:
             self._boot_more()
         elif (place := self._next_place()) is not None:
             place.set_result(child)
-        elif len(self._idle) < self._max_idle:
-            self._idle.append(child)
-            child.sleep(IDLE_S, self._drop)
         else:
-            child.retire()
+            child.sleep(IDLE_S if len(self._idle) < self._max_idle else SURPLUS_S, self._drop)
+            self._idle.append(child)  # taken from this end: those at the other end outlast the surplus
 
     def _drop(self, child: "_Child") -> None:
         if child in self._idle:
@@ -209,7 +211,8 @@ class ProcessIsolator:
             if child is not None:
                 child.kill()
             says = str(error) or f"it was not ready within {BOOT_S:g} s"
-            _log.error("taskflow.child.refused", error=says)
+            if not self._closed:
+                _log.error("taskflow.child.refused", error=says)
             if (place := self._next_place()) is not None:
                 place.set_exception(NoChild(f"a child process does not start: {says}"))
         else:
@@ -375,6 +378,12 @@ class _Child:
             self.ready.exception()  # nobody may be waiting
         _settle(self._begun, False)
         _settle(self.ending, Crashed(JobError("Crashed", f"the job's process {_in_words(self.code)}")))
+
+
+def _check_wanted(call: Call) -> None:
+    """Raise CancelledError if the child left because it heard of the stop before it heard of the call."""
+    if call.context.cancelled:
+        raise asyncio.CancelledError
 
 
 def _settle(future: "asyncio.Future[Any]", value: Any) -> None:

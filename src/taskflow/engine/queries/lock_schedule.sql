@@ -1,5 +1,5 @@
 -- One schedule of a namespace, for somebody who is going to change it or to fire it. Locks: its row.
--- Index: schedule's primary key.
+-- Index: schedule_list.
 SELECT
     id, namespace, name, cron, zone, interval_ms, anchor_at, kind, payload, queue, priority, retries, timeout_ms, tags,
     catchup, overlap, created_at, updated_at, paused_at, next_at, last_fire_at, last_outcome, last_job_id, last_job_at

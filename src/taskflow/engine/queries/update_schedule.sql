@@ -1,4 +1,4 @@
--- Change what a schedule says, unless somebody has since :seen. Locks: its row. Index: schedule's primary key.
+-- Change what a schedule says, unless somebody has since :seen. Locks: its row. Index: schedule_list.
 UPDATE taskflow.schedule SET
     name = :name, cron = :cron, zone = :zone, interval_ms = :interval_ms, anchor_at = :anchor_at, kind = :kind,
     payload = :payload::text::jsonb, queue = :queue, priority = :priority, retries = :retries,

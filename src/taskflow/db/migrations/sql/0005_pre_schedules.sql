@@ -84,4 +84,3 @@ CREATE TABLE taskflow.stat_hour (
     jobs bigint NOT NULL,
     PRIMARY KEY (namespace, hour, queue, kind, state, measure, bucket)
 ) WITH (fillfactor = 70);
-CREATE INDEX stat_hour_age ON taskflow.stat_hour (hour);

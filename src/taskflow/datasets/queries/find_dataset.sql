@@ -1,0 +1,4 @@
+-- One dataset. Locks: none. Index: dataset's primary key.
+SELECT name, source, etag, last_modified, version, row_count, created_at, synced_at, changed_at
+FROM taskflow.dataset
+WHERE namespace = :namespace::uuid AND name = :name::text;
