@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 
 from taskflow.db.pool import Database
 from taskflow.engine import policy
-from taskflow.engine.job import DELIVERY_QUEUE, JobError, Outcome, OutcomeKind
+from taskflow.engine.job import JobError, Outcome, OutcomeKind
 from taskflow.engine.leader import Leader
 from taskflow.engine.store import Store
 from taskflow.telemetry.log import get_logger
@@ -59,7 +59,6 @@ class Deadlines:
                     error = JobError("Timeout", said)
                     outcomes.append(policy.failed(claim, OutcomeKind.TIMEOUT, error, age_s))
             refused = await self._store.finish(connection, outcomes)
-        if any(claim.settles for claim, _ in claims):
-            self._wake([DELIVERY_QUEUE])  # there may be deliveries to make
+        self._wake(policy.queues_to_wake([claim for claim, _ in claims]))
         _log.warning("taskflow.deadline.stop", jobs=len(outcomes) - len(refused))
         return len(overdue)

@@ -17,7 +17,6 @@ from taskflow.db.pool import Database, is_partition_missing
 from taskflow.engine import policy
 from taskflow.engine.client import Engine
 from taskflow.engine.job import (
-    DELIVERY_QUEUE,
     MAX_LOG_LINES,
     Claim,
     KindInfo,
@@ -180,8 +179,8 @@ class RemoteWorkers:
                 refused = await self._store.complete(connection, completed)
                 refused += await self._store.finish(connection, others)
             lost = await self._store.find_unsettled(connection, refused)
-        if any(outcome.claim.settles for outcome in outcomes):
-            self._engine.wake([DELIVERY_QUEUE])  # there may be deliveries to make
+        if awaited := policy.queues_to_wake([outcome.claim for outcome in outcomes]):
+            self._engine.wake(awaited)
         for outcome in lost:
             if outcome.kind is not OutcomeKind.HANDED_BACK:
                 LEASES_LOST.inc()
