@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeAlias
 from uuid import UUID, uuid4
@@ -235,6 +236,12 @@ def lists(state: State | None, namespace: UUID = DEFAULT_NAMESPACE) -> Work:
     return lambda store, connection, sample: store.list_ids(
         connection, namespace, JobFilter(state=state), limit=30, before=None
     )
+
+
+async def ended_of(store: Store, connection: Connection, *, limit: int) -> int:
+    end = FakeClock().now + timedelta(days=1)
+    stream = store.stream_ended(connection, DEFAULT_NAMESPACE, end - timedelta(days=2), end, limit=limit)
+    return len([job async for job in stream])
 
 
 def deliveries(job_id: UUID | None = None, status: DeliveryStatus | None = None) -> Work:
@@ -489,6 +496,12 @@ CASES: Mapping[str, Case] = {
         rows=2 * 10_000,
         buffers=4000,
         scans={"ready", "worker"},
+    ),
+    "stream_ended": Case(
+        lambda store, connection, sample: ended_of(store, connection, limit=1_000),
+        {"done_job"},
+        rows=1_001,
+        buffers=2_000,
     ),
     "count_dead_letters": Case(
         lambda store, connection, sample: store.count_dead_letters(connection, DEFAULT_NAMESPACE),

@@ -20,7 +20,7 @@ from taskflow.adapters.mail import Delivered, FileSender, Mail
 from taskflow.engine.job import DEFAULT_NAMESPACE, Claim, JobId, LeaseId, NewLogLine
 from taskflow.engine.registry import JobContext, Registry
 from taskflow.handlers import email
-from taskflow.handlers.email import ForcedFailure
+from taskflow.handlers.forced import ForcedFailure
 from taskflow.kinds.email import EmailSent, SendEmail
 
 PAYLOAD = {"to": "ada@example.com", "subject": "Hello", "body": "It works."}

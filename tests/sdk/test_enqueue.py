@@ -96,7 +96,7 @@ async def test_every_wrong_argument_is_named_and_nothing_is_stored(greet: Greet,
     with pytest.raises(Invalid) as caught:
         await greet.enqueue(times="twice", colour="red")  # type: ignore[call-arg]
     found = {error.pointer: (error.code, error.detail) for error in caught.value.errors}
-    assert found["/times"] == ("invalid", "expected `int`, got `str`")
+    assert found["/times"] == ("wrong_type", "expected `int`, got `str`")
     assert found["/name"] == ("required", "is required")
     assert found["/colour"][0] == "unknown_field"
     assert "times expected `int`, got `str`" in str(caught.value)
@@ -121,6 +121,28 @@ async def test_a_wrong_option_is_named(greet: Greet, options: dict[str, Any], po
     with pytest.raises(Invalid) as caught:
         await greet.options(**options).enqueue("Ada", 1)
     assert [error.pointer for error in caught.value.errors] == [pointer]
+
+
+@pytest.mark.parametrize("how", ["alone", "in a transaction", "sync", "sync in a transaction"])
+async def test_of_jobs_with_one_unique_key_only_one_is_stored(
+    app: TaskFlow, greet: Greet, database_url: str, how: str
+) -> None:
+    chosen = {"unique_key": "ada", "unique_for_s": 60.0, "expires_in_s": 3600.0}
+    if how == "alone":
+        handles = [await greet.options(**chosen).enqueue("Ada", n) for n in range(3)]  # type: ignore[arg-type]
+    elif how == "sync":
+        handles = [greet.options(**chosen).enqueue_sync("Ada", n) for n in range(3)]  # type: ignore[arg-type]
+    elif how == "in a transaction":
+        async with app.transaction() as tx:
+            handles = [await greet.options(**chosen, connection=tx).enqueue("Ada", n) for n in range(3)]  # type: ignore[arg-type]
+    else:
+        with app.transaction_sync() as tx:
+            handles = [greet.options(**chosen, connection=tx).enqueue_sync("Ada", n) for n in range(3)]  # type: ignore[arg-type]
+    assert len({handle.job_id for handle in handles}) == 1 == jobs_in(database_url)
+    job = await handles[0].job()
+    assert (job.unique_key, job.payload["times"]) == ("ada", 0)
+    assert job.expires_at is not None
+    assert job.expires_at - job.created_at == timedelta(hours=1)
 
 
 async def test_many_calls_are_stored_in_order(greet: Greet) -> None:
@@ -422,7 +444,7 @@ noop.enqueue_sync()
 @pytest.mark.slow
 def test_a_script_that_closes_nothing_leaves_no_warning_behind(database_url: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-X", "dev", "-W", "error", "-c", SCRIPT],
+        [sys.executable, "-W", "error", "-c", SCRIPT],
         env={"PYTHONPATH": str(SOURCE.parent), "TASKFLOW_DATABASE_URL": database_url},
         capture_output=True,
         text=True,

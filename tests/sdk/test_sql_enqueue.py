@@ -1,5 +1,6 @@
 """`taskflow.enqueue` in SQL: for any language, in the caller's transaction, checked."""
 
+import asyncio
 import json
 import os
 import shutil
@@ -8,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import psycopg
 import pytest
 from typer.testing import CliRunner
@@ -74,6 +76,40 @@ async def test_options_are_those_of_a_submit_over_http(connection: Connection, e
     assert (job.run_at - job.created_at).total_seconds() == 60
 
 
+async def test_a_held_key_gives_the_job_that_holds_it_until_its_time_is_over(
+    connection: Connection, engine: Engine
+) -> None:
+    first = await enqueue(connection, "resize", uniqueKey="a", uniqueScope="window", uniqueWindow=60_000)
+    assert await enqueue(connection, "resize", uniqueKey="a", uniqueScope="window", uniqueWindow=60_000) == first
+    assert await enqueue(connection, "resize", uniqueKey="b", ttl=5000) != first
+    assert await enqueue(connection, "shrink", uniqueKey="a") != first
+    await connection.execute("UPDATE taskflow.unique_claim SET held_until = now() WHERE job_id = $1", first)
+    again = await enqueue(connection, "resize", uniqueKey="a", uniqueScope="until_claimed")
+    assert again != first
+    job = await engine.get_job(again)
+    assert (job.unique_key, job.unique_scope) == ("a", "until_claimed")
+    assert await connection.fetchval("SELECT holds_key FROM taskflow.ready WHERE job_id = $1", again) is True
+
+
+async def test_two_at_once_with_one_key_are_one_job(connection: Connection, second: Connection, engine: Engine) -> None:
+    """The second waits for the first transaction: if it rolls back, the key is the second's."""
+    for commit in (True, False):
+        transaction = connection.transaction()
+        await transaction.start()
+        first = await enqueue(connection, "resize", uniqueKey=str(commit))
+        waiting = asyncio.ensure_future(enqueue(second, "resize", uniqueKey=str(commit)))
+        assert not (await asyncio.wait([waiting], timeout=0.1))[0]
+        await (transaction.commit() if commit else transaction.rollback())
+        assert (await waiting == first) is commit
+
+
+async def test_a_queue_that_drains_takes_nothing(connection: Connection) -> None:
+    await connection.execute("INSERT INTO taskflow.queue (name, draining_at, changed_at) VALUES ('old', now(), now())")
+    with pytest.raises(asyncpg.ObjectNotInPrerequisiteStateError, match="queue 'old' drains and takes no jobs"):
+        await enqueue(connection, "resize", queue="old")
+    await connection.execute("DELETE FROM taskflow.queue")
+
+
 async def test_run_at_takes_an_instant_and_one_in_the_past_is_now(connection: Connection, engine: Engine) -> None:
     later = await engine.get_job(await enqueue(connection, "resize", runAt="2100-01-02T03:04:05+01:00"))
     assert later.run_at is not None
@@ -100,7 +136,7 @@ async def test_a_rollback_leaves_nothing(connection: Connection, engine: Engine)
         ("'k', null", "payload must be a JSON object, got null"),
         ("'k', jsonb_build_object('a', repeat('x', 262144))", "payload is 262153 bytes of JSON, the limit is 262144"),
         ("'k', '{}', '[]'", "options must be a JSON object, got array"),
-        ("'k', '{}', '{\"prio\": 1}'", "there is no option 'prio'; known are callbackUrl, delay, headers"),
+        ("'k', '{}', '{\"prio\": 1}'", "there is no option 'prio'; known are callbackUrl, delay, expiresAt"),
         ("'k', '{}', '{\"queue\": 5}'", "queue must be a text, got 5"),
         ("'k', '{}', '{\"queue\": \"\"}'", "queue must be 1 to 100 characters"),
         ("'k', '{}', '{\"priority\": 10}'", "priority must be high, normal, low or a whole number from 0 to 9, got 10"),
@@ -120,6 +156,16 @@ async def test_a_rollback_leaves_nothing(connection: Connection, engine: Engine)
         ("'k', '{}', '{\"tags\": [\"a\", 1]}'", "tags must be an array of at most 20 texts"),
         ("'k', '{}', '{\"headers\": {\"a\": 1}}'", "headers must be an object of texts"),
         ("'k', '{}', '{\"callbackUrl\": \"ftp://a\"}'", "callbackUrl must start with http:// or https://"),
+        ("'k', '{}', '{\"uniqueScope\": \"window\"}'", "uniqueScope and uniqueWindow go with uniqueKey"),
+        ("'k', '{}', '{\"uniqueKey\": \"\"}'", "uniqueKey must be 1 to"),
+        (
+            '\'k\', \'{}\', \'{"uniqueKey": "a", "uniqueScope": "ever"}\'',
+            "uniqueScope must be .* got ever",
+        ),
+        ("'k', '{}', '{\"uniqueKey\": \"a\", \"uniqueWindow\": 5}'", "uniqueWindow goes with the uniqueScope window"),
+        ("'k', '{}', '{\"ttl\": 0}'", "ttl must be a whole number from 1 to"),
+        ("'k', '{}', '{\"ttl\": 5, \"expiresAt\": \"2030-01-01T00:00:00Z\"}'", "give expiresAt or ttl, not both"),
+        ("'k', '{}', '{\"ttl\": 5, \"delay\": 10}'", "ttl must be after the instant at which the job is due"),
         ("'k', '{}', '{\"namespace\": \"mine\"}'", "namespace must be a UUID, got mine"),
     ],
 )

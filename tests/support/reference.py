@@ -26,6 +26,12 @@ from taskflow.apps.http import create_app
 from taskflow.apps.settings import SETTINGS
 from taskflow.db.pool import Database
 from taskflow.engine import job, policy
+from taskflow.files.endpoints import MAX_UPLOADS
+from taskflow.files.link import DEFAULT_LIFETIME_S, MAX_LIFETIME_S
+from taskflow.files.service import MAX_NAME_LENGTH as MAX_FILE_NAME_LENGTH
+from taskflow.files.service import MAX_RETENTION_DAYS
+from taskflow.files.spool import MAX_FILE_BYTES
+from taskflow.files.upload import IDLE_TIMEOUT_S, UPLOAD_TIMEOUT_S
 from taskflow.http import idempotency, paging, problem
 from taskflow.http.body import BODY_TIMEOUT_S, MAX_QUERY_FIELDS
 from taskflow.http.call import MAX_BODY_BYTES
@@ -271,6 +277,11 @@ def _limits_of_all() -> str:
         ("error of an attempt", f"{policy.MAX_ERROR_CHARS} characters"),
         ("traceback of an attempt", f"its last {policy.MAX_TRACEBACK_CHARS} characters"),
         ("time for a request's body to arrive", f"{BODY_TIMEOUT_S:g} s"),
+        ("file", f"{MAX_FILE_BYTES // 1024 // 1024} MiB, a name of {MAX_FILE_NAME_LENGTH} characters"),
+        ("time for an upload to arrive", f"{UPLOAD_TIMEOUT_S / 60:g} min, {IDLE_TIMEOUT_S:g} s between two pieces"),
+        ("uploads at the same time", f"{MAX_UPLOADS} in each API process"),
+        ("time until a file is deleted", f"{MAX_RETENTION_DAYS} days, or none"),
+        ("life of a signed link", f"{MAX_LIFETIME_S / 3600:g} h, by default {DEFAULT_LIFETIME_S / 60:g} min"),
     ]
     return "\n".join(["| what | limit |", "| --- | --- |", *(f"| {what} | {limit} |" for what, limit in rows)])
 

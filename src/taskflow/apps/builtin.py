@@ -2,9 +2,10 @@
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypedDict
 
 import taskflow.kinds
+from taskflow.adapters.blobs import DatabaseBlobs
 from taskflow.adapters.fetch import Fetcher
 from taskflow.adapters.mail import FileSender, SmtpSender
 from taskflow.apps.data_dir import DataDirectory
@@ -14,8 +15,16 @@ from taskflow.db.pool import Database
 from taskflow.engine.bulk import Bulk
 from taskflow.engine.client import Engine
 from taskflow.engine.registry import Registry
-from taskflow.handlers import bulk, email, sync, webhook
+from taskflow.files.service import Files
+from taskflow.handlers import bulk, email, image, pdf, report, sync, webhook
 from taskflow.http.secret import RootSecret
+
+
+class _Usual(TypedDict):
+    """What jobs get that say nothing else."""
+
+    retries: int
+    timeout_s: float
 
 
 class Builtin:
@@ -37,15 +46,14 @@ class Builtin:
             else FileSender(DataDirectory(settings.data_dir).mail, sender=settings.mail_from)
         )
         fetcher = Fetcher(allow_loopback=settings.is_development)
-        email.register(self.registry, sender, retries=settings.max_retries, timeout_s=settings.job_timeout_s)
-        sync.register(
-            self.registry,
-            Datasets(self._database),
-            fetcher,
-            retries=settings.max_retries,
-            timeout_s=settings.job_timeout_s,
-        )
+        files = Files(self._database, DatabaseBlobs(self._database))
         self._engine = Engine(self._database)
+        usual: _Usual = {"retries": settings.max_retries, "timeout_s": settings.job_timeout_s}
+        email.register(self.registry, sender, **usual)
+        sync.register(self.registry, Datasets(self._database), fetcher, **usual)
+        image.register(self.registry, files, **usual)
+        pdf.register(self.registry, files, **usual)
+        report.register(self.registry, files, self._engine, **usual)
         bulk.register(self.registry, Bulk(self._database, self._engine), queue=taskflow.kinds.QUEUE)
         if settings.secret_key is not None:
             deliverer = webhook.Deliverer(

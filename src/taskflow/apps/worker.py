@@ -178,9 +178,7 @@ async def _run_fleet_once(
         if (secret := find_secret(settings)) is not None:
             changes["secret_key"] = secret
         else:
-            say(
-                "no root secret: set TASKFLOW_SECRET_KEY as the API has it; until then these workers deliver no callbacks"
-            )
+            say("no root secret: set TASKFLOW_SECRET_KEY as the API has it; until then no callbacks are delivered")
     fleet = WorkerFleet(supervisor, settings, url, settings.child_environ(**changes))
     try:
         fleet.start()

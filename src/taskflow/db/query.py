@@ -7,7 +7,7 @@ give exactly the names that the statement uses, so that a forgotten or misspelt 
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias, Union
@@ -66,6 +66,10 @@ class Query:
 
     async def fetchval(self, connection: Connection, **params: Any) -> Any:
         return await connection.fetchval(self.sql, *self.arguments(params))
+
+    def cursor(self, connection: Connection, *, prefetch: int, **params: Any) -> AsyncIterator[asyncpg.Record]:
+        """Iterate over the rows, *prefetch* of them at a time; the connection is in a transaction."""
+        return aiter(connection.cursor(self.sql, *self.arguments(params), prefetch=prefetch))
 
     async def execute(self, connection: Connection, **params: Any) -> str:
         return await connection.execute(self.sql, *self.arguments(params))

@@ -7,7 +7,7 @@ their poll.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
 from typing import Self
@@ -37,7 +37,7 @@ from taskflow.engine.job import (
 )
 from taskflow.engine.notifier import Notifier
 from taskflow.engine.policy import check_new_job, check_queue_name
-from taskflow.engine.record import JobBody, Leadership, LogNews, LogPosition, QueueDepth
+from taskflow.engine.record import EndedJob, JobBody, Leadership, LogNews, LogPosition, QueueDepth
 from taskflow.engine.store import Store
 from taskflow.engine.submitter import Submitter, store_jobs
 from taskflow.kernel.errors import AlreadyFinal, Conflict, FieldError, Invalid, NotFound, Unavailable
@@ -220,6 +220,18 @@ class Engine:
         """Return ready jobs per queue and kind, counted over a bounded number of rows."""
         async with self._database.acquire() as connection:
             return await self._store.queue_depths(connection)
+
+    async def stream_ended(
+        self, namespace: UUID, ended_from: datetime, ended_to: datetime, *, limit: int
+    ) -> AsyncGenerator[EndedJob, None]:
+        """
+        Yield jobs that ended in [*ended_from*, *ended_to*), in no order, up to *limit*, out of one snapshot.
+
+        Memory stays small however many there are. Go through it without delay: it holds a connection.
+        """
+        async with self._database.transaction(isolation="repeatable_read", readonly=True) as connection:
+            async for job in self._store.stream_ended(connection, namespace, ended_from, ended_to, limit=limit):
+                yield job
 
     async def list_queues(self, *, after: str = "", limit: int = MAX_QUEUES) -> list[QueueInfo]:
         """Return queues by name, those above *after*, with their settings and what is in them."""

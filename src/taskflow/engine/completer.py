@@ -112,7 +112,9 @@ class Completer:
         """Write one batch, however long it takes the database to come back."""
         # Lines and progress first: they are taken only while their attempt is open.
         lines, self._lines = self._lines[:MAX_BATCH_LINES], self._lines[MAX_BATCH_LINES:]
-        progress, self._progress = list(self._progress.values()), {}
+        progress: Sequence[NewProgress] = ()
+        if self._progress:
+            progress, self._progress = list(self._progress.values()), {}
         if not self._lines:
             self._in_flight, self._outcomes = (
                 self._outcomes[:MAX_BATCH_OUTCOMES],

@@ -76,6 +76,8 @@ def _field_errors(error: jsonschema_rs.ValidationError, schema: Mapping[str, Any
                 yield from _field_errors(inner, schema)
         case jsonschema_rs.ValidationErrorKind.AnyOf() | jsonschema_rs.ValidationErrorKind.OneOfNotValid():
             yield FieldError(place, "wrong_type", "is of none of the types that are possible here")
+        case jsonschema_rs.ValidationErrorKind.FalseSchema():
+            yield FieldError(place, "exclusive", "does not go together with another field that is given")
         case jsonschema_rs.ValidationErrorKind.Pattern():
             yield FieldError(place, "pattern", _form(schema, error.schema_path))
         case kind:

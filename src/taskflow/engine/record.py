@@ -77,6 +77,18 @@ class QueueDepth:
 
 
 @dataclass(frozen=True, slots=True)
+class EndedJob:
+    """What a job came to. *duration_s* is of its last attempt; the error's message is cut off at 2,000 characters."""
+
+    kind: str
+    state: str
+    finished_at: datetime
+    duration_s: float | None
+    error_type: str | None
+    error_message: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class DeadEntries:
     """Dead rows per table of the claim path, and the oldest snapshot (as text) that keeps them from going."""
 

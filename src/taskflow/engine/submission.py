@@ -2,14 +2,17 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from taskflow.db.query import Connection
 from taskflow.engine.job import KindInfo, NewJob
-from taskflow.engine.payload import PayloadSchema
 from taskflow.engine.policy import check_new_job
 from taskflow.engine.schedule import ScheduleId, SchedulePlan
 from taskflow.engine.store import Store
 from taskflow.kernel.errors import FieldError, Invalid, PayloadTooLarge
+
+if TYPE_CHECKING:
+    from taskflow.engine.payload import PayloadSchema
 
 MAX_SCHEMAS = 500  # compiled ones that are kept
 HEADER_ID, HEADER_FIRE_AT = "schedule_id", "schedule_fire_at"  # of jobs: which schedule, and which of its instants
@@ -55,7 +58,9 @@ class Submission:
         check_new_job(job)
         return job
 
-    def _schema_of(self, info: KindInfo, schema_hash: str) -> PayloadSchema:
+    def _schema_of(self, info: KindInfo, schema_hash: str) -> "PayloadSchema":
+        from taskflow.engine.payload import PayloadSchema  # 8 MB that a leader without schedules can do without
+
         key = info.kind, schema_hash
         if (schema := self._schemas.get(key)) is None:
             try:

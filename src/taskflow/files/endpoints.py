@@ -28,6 +28,7 @@ from taskflow.files.schemas import (
     view_of_file,
 )
 from taskflow.files.service import Files, file_id_of
+from taskflow.files.spool import MAX_FILE_BYTES
 from taskflow.files.upload import MAX_UPLOAD_BYTES, Upload
 from taskflow.http import idempotency, operation
 from taskflow.http.body import check_json_type, parse_json, read_body, read_query
@@ -201,7 +202,7 @@ def _check_length(headers: Mapping[str, str]) -> None:
     """Refuse what says itself that it is too long before any of it is read."""
     length = headers.get("content-length", "")
     if length.isdecimal() and int(length) > MAX_UPLOAD_BYTES:
-        raise TooLarge(f"the upload is over the limit of {MAX_UPLOAD_BYTES} bytes", code="file_too_large")
+        raise TooLarge(f"the file is over the limit of {MAX_FILE_BYTES} bytes", code="file_too_large")
 
 
 def _media_type(file: File) -> str:

@@ -154,5 +154,5 @@ def read_fields(fields: Mapping[str, str]) -> UploadFields:
         raise Invalid("the upload has invalid fields", errors=field_errors(error)) from None
     if parsed.expiresAt is not None and parsed.retentionDays is not None:
         detail = "is given together with retentionDays; one of them is enough"
-        raise Invalid("the upload has invalid fields", errors=[FieldError("/expiresAt", "conflict", detail)])
+        raise Invalid("the upload has invalid fields", errors=[FieldError("/expiresAt", "exclusive", detail)])
     return parsed

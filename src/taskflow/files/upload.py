@@ -20,7 +20,7 @@ IDLE_TIMEOUT_S = 30.0  # between two pieces of the body
 UPLOAD_TIMEOUT_S = 30 * 60.0
 MAX_PARTS = 10
 MAX_FIELD_BYTES = 1024
-MAX_OVERHEAD_BYTES = 64 * 1024  # of boundaries, headers and fields
+MAX_OVERHEAD_BYTES = 1024 * 1024  # of boundaries, headers and fields
 MAX_UPLOAD_BYTES = MAX_FILE_BYTES + MAX_OVERHEAD_BYTES
 FILE_FIELD = "file"
 

@@ -5,12 +5,8 @@ from datetime import UTC, datetime
 from taskflow import kinds
 from taskflow.adapters.mail import Mail, MailSender
 from taskflow.engine.registry import JobContext, Registry
-from taskflow.kernel.errors import TaskFlowError
+from taskflow.handlers.forced import ForcedFailure
 from taskflow.kinds.email import NAME, EmailSent, SendEmail
-
-
-class ForcedFailure(TaskFlowError):
-    """The payload asked for a failure (forceFail)."""
 
 
 def register(registry: Registry, sender: MailSender, *, retries: int, timeout_s: float) -> None:

@@ -89,14 +89,14 @@ def _operation(method: str, path: str, operation: Mapping[str, Any]) -> Iterator
             yield f"<code>{_text(json.dumps(item['schema']))}</code></tr>"
         yield "</table>"
     if body := operation.get("requestBody"):
-        content = body["content"]["application/json"]
-        yield f"<p>Takes {_type(content)}:</p>"
+        ((media_type, content),) = body["content"].items()
+        yield f"<p>Takes {_type(content)}{'' if media_type == 'application/json' else f' as {media_type}'}:</p>"
         for name, example in content.get("examples", {}).items():
             yield f"<p>{_text(name)}</p>{_json(example['value'])}"
     yield "<table><tr><th>Answer<th>When</tr>"
     for status, response in operation["responses"].items():
-        (content,) = response["content"].values()
-        yield f"<tr><td><code>{status}</code><td>{_prose(response['description'])} {_type(content)}</tr>"
+        given = " ".join(_type(content) for content in response.get("content", {}).values())  # 204 and 304 have none
+        yield f"<tr><td><code>{status}</code><td>{_prose(response['description'])} {given}</tr>"
     yield "</table></details>"
 
 

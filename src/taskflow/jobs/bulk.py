@@ -35,7 +35,7 @@ from taskflow.kernel.json import JSONValue
 _encode = msgspec.json.Encoder().encode
 
 
-class ProgressView(msgspec.Struct, frozen=True, rename="camel"):
+class OperationProgress(msgspec.Struct, frozen=True, rename="camel"):
     """How far an operation has come. How many jobs there are in all is not known before its end."""
 
     done: Annotated[int, Meta(description="Jobs it was done to.")]
@@ -50,7 +50,7 @@ class OperationView(msgspec.Struct, frozen=True, rename="camel"):
     action: BulkAction
     status: Annotated[str, Meta(description="`pending`, `running`, `completed`, or `failed` if it was given up.")]
     filter: dict[str, Any]
-    progress: ProgressView
+    progress: OperationProgress
     created_at: datetime
     finished_at: datetime | None
 
@@ -71,7 +71,7 @@ def view_of_operation(found: Operation, *, abandoned: bool = False) -> Operation
         action=found.action,
         status="failed" if abandoned else found.state,
         filter={name: value for name, value in said.items() if value is not None},
-        progress=ProgressView(found.done, found.failed, found.done + found.failed if over else None),
+        progress=OperationProgress(found.done, found.failed, found.done + found.failed if over else None),
         created_at=found.created_at,
         finished_at=found.finished_at,
     )

@@ -5,12 +5,12 @@ runs them, so that anyone may enqueue them.
 
 from collections.abc import Mapping
 
-from taskflow.kinds import email, sync
+from taskflow.kinds import email, image, pdf, report, sync
 
 QUEUE = "builtin"
-BUILTIN = frozenset({email.NAME, sync.NAME})
+BUILTIN = frozenset({email.NAME, image.NAME, pdf.NAME, report.NAME, sync.NAME})
 INTERNAL = frozenset({"bulk_operation", "deliver_webhook"})  # the engine's own: offered by workers, submitted by nobody
-ALIASES: Mapping[str, str] = {alias: kind.NAME for kind in (email, sync) for alias in kind.ALIASES}
+ALIASES: Mapping[str, str] = {alias: kind.NAME for kind in (email, report, sync) for alias in kind.ALIASES}
 
 __all__ = ["ALIASES", "BUILTIN", "INTERNAL", "QUEUE", "canonical"]
 

@@ -14,6 +14,7 @@ import taskflow
 from taskflow.apps.cli import (
     api,
     attempt,
+    files,
     jobs,
     keys,
     migrate,
@@ -67,7 +68,7 @@ def _options(
     del version  # its callback did it
 
 
-for _module in (up, api, worker, attempt, migrate, jobs, schedules, queues, webhooks, stats, status, keys):
+for _module in (up, api, worker, attempt, migrate, jobs, schedules, queues, files, webhooks, stats, status, keys):
     _module.register(app)
 
 

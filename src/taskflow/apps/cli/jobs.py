@@ -114,6 +114,14 @@ def submit(
         ),
     ] = None,
     unique_window_ms: Annotated[str | None, typer.Option(metavar="MS", help="How long, with the scope window.")] = None,
+    files: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--file",
+            metavar="FIELD=PATH",
+            help="Upload a file and put its id into that field of the payload; give it again for more.",
+        ),
+    ] = None,
     wait: Annotated[
         bool, typer.Option("--wait", help="Follow the job to its end; exit code 0 only if it completes.")
     ] = False,
@@ -135,6 +143,7 @@ def submit(
         taskflow jobs submit send_email @mail.json --priority high
         taskflow jobs submit send_email @mail.json --wait --timeout-s 30
         taskflow jobs submit send_email @mail.json --delay-ms 60000 --tag news
+        taskflow jobs submit resize_image '{"width": 640}' --file file=photo.jpg --wait
         echo '{"to": "ada@example.org", "subject": "Hi", "body": "Hello."}' \\
           | taskflow jobs submit send_email -
     """
@@ -162,8 +171,9 @@ def submit(
     data |= {name: value for name, value in options.items() if value is not None}
 
     async def work(session: Session) -> None:
-        from taskflow.apps.cli.submission import submit
+        from taskflow.apps.cli.submission import attach, submit
 
+        await attach(session, data, files or [])
         await submit(session, data, wait=wait, timeout_s=timeout_s, as_json=as_json)
 
     run(work, data_dir=data_dir, database_url=database_url, names=SUBMIT_NAMES)

@@ -35,7 +35,8 @@ def create(
         typer.Option(
             "--scope",
             metavar="SCOPE",
-            help="jobs:read, jobs:write, worker, owner (all of a namespace), operator. Repeatable.",
+            help="jobs:read, jobs:write, files:read, files:write, worker, owner (all of a namespace), operator. "
+            "Repeatable.",
         ),
     ],
     days: Annotated[

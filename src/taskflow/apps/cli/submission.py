@@ -4,12 +4,14 @@ import asyncio
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import msgspec
 import typer
 
 from taskflow.apps.cli.output import Output, clean, span
-from taskflow.apps.cli.session import REFUSED, Failure, Session, complain, describe
+from taskflow.apps.cli.session import MISUSED, REFUSED, Failure, Session, complain, describe
 from taskflow.db.pool import OUTAGE_ERRORS
 from taskflow.engine.job import Job, JobId, State
 from taskflow.jobs.schemas import JobView, view_of_job, view_of_new
@@ -48,6 +50,27 @@ async def submit(
     elif not as_json and out.is_terminal and not stored.duplicate:
         due = f", due {out.time(stored.run_at)}" if stored.state is State.SCHEDULED else ""
         _remark(f"{clean(job.kind)} is {stored.state} in queue {clean(job.queue)}{due}")
+
+
+async def attach(session: Session, data: dict[str, Any], files: Sequence[str]) -> None:
+    """
+    Upload what `FIELD=PATH` names and put the ids into the payload.
+
+    Raises:
+        Failure: a text is none of that form, the field is there already, or the file cannot be had.
+    """
+    from taskflow.apps.cli.filing import upload_one
+
+    wanted: dict[str, Path] = {}
+    for text in files:
+        field, is_pair, path = text.partition("=")
+        if not is_pair or not field or not path:
+            raise Failure(f"--file: must be FIELD=PATH, got {text!r}", MISUSED)
+        if not isinstance(data["payload"], dict) or field in data["payload"] or field in wanted:
+            raise Failure(f"--file: the payload has a field {field!r} already, or is no JSON object", MISUSED)
+        wanted[field] = Path(path)
+    for field, source in wanted.items():
+        data["payload"][field] = str((await upload_one(session, source)).id)
 
 
 async def act_on_each(

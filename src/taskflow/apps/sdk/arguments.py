@@ -87,9 +87,9 @@ class Arguments:
                 payload[name] = msgspec.json.decode(text)
             except msgspec.ValidationError as error:
                 detail, pointer = _located(str(error))
-                errors.append(FieldError(f"/{name}{pointer}", "invalid", detail))
+                errors.append(FieldError(f"/{name}{pointer}", "wrong_type", detail))
             except (TypeError, ValueError, RecursionError, OverflowError) as error:
-                errors.append(FieldError(f"/{name}", "not_json", f"cannot be written as JSON: {error}"))
+                errors.append(FieldError(f"/{name}", "unstorable", f"cannot be written as JSON: {error}"))
         errors += [FieldError(f"/{name}", "required", "is required") for name in sorted(self._required - named.keys())]
         if errors:
             named_errors = "; ".join(f"{error.pointer[1:]} {error.detail}" for error in errors)
@@ -102,7 +102,7 @@ class Arguments:
 
     def _named(self, args: Sequence[Any], given: Mapping[str, Any]) -> tuple[dict[str, Any], list[FieldError]]:
         named = dict(zip(self._positional, args, strict=False))
-        errors = [FieldError(f"/{name}", "twice", "is given twice") for name in named if name in given]
+        errors = [FieldError(f"/{name}", "given_twice", "is given twice") for name in named if name in given]
         if len(args) > len(self._positional):
             detail = f"takes {len(self._positional)} arguments by position, got {len(args)}"
             errors.append(FieldError("", "too_many", detail))

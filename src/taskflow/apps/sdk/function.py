@@ -14,7 +14,7 @@ from uuid import UUID
 
 from taskflow.apps.sdk.arguments import Arguments
 from taskflow.apps.sdk.handle import Handle
-from taskflow.engine.job import PRIORITY_HIGH, PRIORITY_LOW, PRIORITY_NORMAL, NewJob
+from taskflow.engine.job import PRIORITY_HIGH, PRIORITY_LOW, PRIORITY_NORMAL, NewJob, UniqueScope
 from taskflow.kernel.errors import FieldError, Invalid
 
 if TYPE_CHECKING:
@@ -40,6 +40,11 @@ class Options:
     tags: Sequence[str] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
     callback_url: str | None = None
+    unique_key: str | None = None
+    unique_scope: UniqueScope | None = None
+    unique_for_s: float | None = None
+    expires_at: datetime | None = None
+    expires_in_s: float | None = None
     connection: object = None
 
 
@@ -115,10 +120,15 @@ class Submittable(Generic[P, R_co]):
             retries=function.retries if options.retries is None else options.retries,
             timeout_s=function.timeout_s if options.timeout_s is None else options.timeout_s,
             run_at=options.run_at,
-            run_after=None if options.delay_s is None else _delay(options.delay_s),
+            run_after=_length("delay_s", options.delay_s),
             tags=options.tags,
             headers=options.headers,
             callback_url=options.callback_url,
+            unique_key=options.unique_key,
+            unique_scope=options.unique_scope,
+            unique_window=_length("unique_for_s", options.unique_for_s),
+            expires_at=options.expires_at,
+            expires_after=_length("expires_in_s", options.expires_in_s),
         )
 
 
@@ -175,6 +185,11 @@ class JobFunction(Submittable[P, R_co]):
         tags: Sequence[str] = (),
         headers: Mapping[str, str] | None = None,
         callback_url: str | None = None,
+        unique_key: str | None = None,
+        unique_scope: Literal["until_claimed", "until_finished", "window"] | None = None,
+        unique_for_s: float | None = None,
+        expires_at: datetime | None = None,
+        expires_in_s: float | None = None,
         connection: object = None,
     ) -> Submittable[P, R_co]:
         """
@@ -187,6 +202,9 @@ class JobFunction(Submittable[P, R_co]):
             tags: words to find it by, 20 at most.
             headers: short texts that ride along; the function finds them at `ctx.headers`.
             callback_url: who is told, durably, how the job ended.
+            unique_key: of the jobs of this kind only one holds a key; a submit of another gives the handle of that one.
+            unique_scope: how long it holds it; by default until it has finished. *unique_for_s* makes it a time.
+            expires_at, expires_in_s: fail the job if no worker has taken it by then.
             connection: of asyncpg, psycopg or SQLAlchemy: the job exists if and only if its transaction commits.
         """
         chosen = Options(
@@ -199,6 +217,11 @@ class JobFunction(Submittable[P, R_co]):
             tags=tuple(tags),
             headers=dict(headers or {}),
             callback_url=callback_url,
+            unique_key=unique_key,
+            unique_scope=_scope(unique_scope, unique_for_s),
+            unique_for_s=unique_for_s,
+            expires_at=expires_at,
+            expires_in_s=expires_in_s,
             connection=connection,
         )
         return Submittable(self._app, self, chosen)
@@ -218,10 +241,22 @@ def priority_of(value: Priority) -> int:
     return value
 
 
-def _delay(delay_s: float) -> timedelta:
+def _scope(scope: str | None, unique_for_s: float | None) -> UniqueScope | None:
+    if scope is None:
+        return None if unique_for_s is None else UniqueScope.WINDOW
     try:
-        return timedelta(seconds=delay_s)
-    except (OverflowError, ValueError) as error:
-        raise Invalid(
-            f"delay_s is out of range: {delay_s!r}", errors=[FieldError("/delay", "out_of_range", str(error))]
-        ) from None
+        return UniqueScope(scope)
+    except ValueError:
+        detail = f"must be {', '.join(UniqueScope)}, got {scope!r}"
+        raise Invalid(f"unique_scope {detail}", errors=[FieldError("/uniqueScope", "unknown_value", detail)]) from None
+
+
+_POINTERS = {"delay_s": "/delay", "unique_for_s": "/uniqueWindow", "expires_in_s": "/ttl"}
+
+
+def _length(name: str, seconds: float | None) -> timedelta | None:
+    try:
+        return None if seconds is None else timedelta(seconds=seconds)
+    except (OverflowError, ValueError):
+        detail = f"is out of range: {seconds!r}"
+        raise Invalid(f"{name} {detail}", errors=[FieldError(_POINTERS[name], "out_of_range", detail)]) from None

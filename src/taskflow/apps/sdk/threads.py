@@ -228,7 +228,9 @@ class Statements:
 
 
 def _plain(value: Any) -> Any:
-    """Return bit strings, which psycopg does not know, as texts; PostgreSQL casts them."""
+    """Return an array as psycopg takes it: a list; bit strings, which it does not know, as texts, which are cast."""
+    if isinstance(value, tuple):
+        return list(value)
     if isinstance(value, list) and value and isinstance(value[0], asyncpg.BitString):
         return [bits.as_string().replace(" ", "") for bits in value]
     return value

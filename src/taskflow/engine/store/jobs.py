@@ -182,8 +182,20 @@ def _options(job: NewJob) -> dict[str, object]:
     }
     if job.callback_url is not None:
         options["callbackUrl"] = job.callback_url
+    if job.unique_key is not None:
+        options |= {"uniqueKey": job.unique_key, "uniqueScope": scope_of(job)}
+    if job.unique_window is not None:
+        options["uniqueWindow"] = _milliseconds(job.unique_window)
+    if job.expires_at is not None:
+        options["expiresAt"] = job.expires_at.isoformat()
+    if job.expires_after is not None:
+        options["ttl"] = _milliseconds(job.expires_after)
     if job.run_at is not None:
         options["runAt"] = job.run_at.isoformat()
     if job.run_after is not None:
-        options["delay"] = round(job.run_after.total_seconds() * 1000)
+        options["delay"] = _milliseconds(job.run_after)
     return options
+
+
+def _milliseconds(length: timedelta) -> int:
+    return round(length.total_seconds() * 1000)

@@ -1,6 +1,6 @@
 """Statements that only look: jobs with their present state, lists, attempts, logs, depths."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -20,12 +20,13 @@ from taskflow.engine.job import (
     State,
     UniqueScope,
 )
-from taskflow.engine.record import JobBody, LogNews, LogPosition, QueueDepth
+from taskflow.engine.record import EndedJob, JobBody, LogNews, LogPosition, QueueDepth
 from taskflow.engine.store.base import LEASE_S, QUERIES, StoreBase, decode_error
 
 SCAN_ROWS = 10_000  # rows that one page of a filtered list looks at
 DEPTH_ROWS = 10_000  # ready rows that are counted for queue depths
 DEAD_LETTER_ROWS = 10_000  # failed jobs that are counted
+STREAM_ROWS = 1000  # of a cursor, in memory at a time
 MAX_ID = UUID(int=(1 << 128) - 1)
 MIN_ID = UUID(int=0)
 
@@ -121,6 +122,21 @@ class ReadStatements(StoreBase):
             connection, namespace=namespace, limit=DEAD_LETTER_ROWS
         )
         return count
+
+    async def stream_ended(
+        self, connection: Connection, namespace: UUID, ended_from: datetime, ended_to: datetime, *, limit: int
+    ) -> AsyncIterator[EndedJob]:
+        """Yield jobs that ended in [*ended_from*, *ended_to*), in no order; *connection* is in a transaction."""
+        rows = QUERIES["stream_ended"].cursor(
+            connection,
+            prefetch=STREAM_ROWS,
+            namespace=namespace,
+            ended_from=ended_from,
+            ended_to=ended_to,
+            limit=limit,
+        )
+        async for row in rows:
+            yield EndedJob(*row)
 
     async def queue_depths(self, connection: Connection) -> list[QueueDepth]:
         rows = await QUERIES["queue_depths"].fetch(connection, now=self._now(), lease_s=LEASE_S, limit=DEPTH_ROWS)

@@ -93,61 +93,93 @@ END
 $$;
 REVOKE ALL ON FUNCTION taskflow.check_name(text, text) FROM PUBLIC;
 
--- When a job is due, from its options runAt and delay.
-CREATE FUNCTION taskflow.option_due_at(options jsonb, made_at timestamptz) RETURNS timestamptz
+-- An instant that an option names.
+CREATE FUNCTION taskflow.option_instant(options jsonb, name text) RETURNS timestamptz
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    delay_ms CONSTANT bigint := taskflow.option_whole(options, 'delay', 0, 31622400000);
-    run_at timestamptz;
+    instant timestamptz;
 BEGIN
-    IF options ? 'runAt' AND options ? 'delay' THEN
-        RAISE EXCEPTION 'give runAt or delay, not both' USING ERRCODE = 'invalid_parameter_value';
-    END IF;
-    IF NOT options ? 'runAt' THEN
-        RETURN made_at + coalesce(delay_ms, 0) * interval '1 millisecond';
+    IF NOT options ? name THEN
+        RETURN NULL;
     END IF;
     BEGIN
-        IF taskflow.option_text(options, 'runAt')
+        IF taskflow.option_text(options, name)
             ~ '^\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d(:?\d\d)?)$' THEN
-            run_at := (options ->> 'runAt')::timestamptz;
+            instant := (options ->> name)::timestamptz;
         END IF;
     EXCEPTION WHEN datetime_field_overflow OR invalid_datetime_format THEN
-        run_at := NULL;  -- the 30th of February
+        instant := NULL;  -- the 30th of February
     END;
-    IF run_at IS NULL OR run_at >= '9000-01-01 00:00:00Z' THEN
-        RAISE EXCEPTION 'runAt must be an ISO 8601 instant with a time zone before the year 9000, such as 2026-11-23T09:30:00Z, got %',
-            left(options ->> 'runAt', 100) USING ERRCODE = 'invalid_parameter_value';
+    IF instant IS NULL OR instant >= '9000-01-01 00:00:00Z' THEN
+        RAISE EXCEPTION '% must be an ISO 8601 instant with a time zone before the year 9000, such as 2026-11-23T09:30:00Z, got %',
+            name, left(options ->> name, 100) USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    RETURN greatest(made_at, run_at);
+    RETURN instant;
 END
 $$;
-REVOKE ALL ON FUNCTION taskflow.option_due_at(jsonb, timestamptz) FROM PUBLIC;
+REVOKE ALL ON FUNCTION taskflow.option_instant(jsonb, text) FROM PUBLIC;
+
+-- Claim a unique key for a job that is about to be stored; null if it has it now, else the job that holds it.
+-- Locks: the new row; waits for whoever claims the same key in a transaction that has not ended. Index: the primary key.
+CREATE FUNCTION taskflow.claim_unique_key(
+    in_namespace uuid, of_kind text, wanted text, for_job uuid, for_scope text, for_ms bigint
+) RETURNS uuid
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    holder uuid;
+BEGIN
+    FOR step IN 1 .. 10 LOOP
+        INSERT INTO taskflow.unique_claim (namespace, kind, key, job_id, scope, held_until)
+        VALUES (in_namespace, of_kind, wanted, for_job, for_scope, clock_timestamp() + for_ms * interval '1 millisecond')
+        ON CONFLICT (namespace, kind, key) DO NOTHING;
+        IF FOUND THEN
+            RETURN NULL;
+        END IF;
+        DELETE FROM taskflow.unique_claim u
+        WHERE u.namespace = in_namespace AND u.kind = of_kind AND u.key = wanted AND u.held_until <= clock_timestamp();
+        SELECT u.job_id INTO holder FROM taskflow.unique_claim u
+        WHERE u.namespace = in_namespace AND u.kind = of_kind AND u.key = wanted;
+        IF FOUND THEN
+            RETURN holder;
+        END IF;
+    END LOOP;
+    RAISE EXCEPTION 'the unique key keeps changing hands; try again' USING ERRCODE = 'lock_not_available';
+END
+$$;
+REVOKE ALL ON FUNCTION taskflow.claim_unique_key(uuid, text, text, uuid, text, bigint) FROM PUBLIC;
 
 -- Submit a job in the caller's transaction, from any language: it exists if and only if that commits.
 --
 --   SELECT taskflow.enqueue('thumbnail', '{"width": 640}', '{"priority": "high", "delay": 60000}');
 --
 -- options are named as in POST /jobs. What they do not say is the kind's, if a worker has published it, else the
--- engine's. The payload is checked when the job runs: SQL does not read the kind's schema. Sends no notification: those
--- would make commits of the whole server take turns; workers find the job by their poll, within a second.
+-- engine's. With a uniqueKey that another job holds nothing is stored, and that job's id is the answer. The payload is
+-- checked when the job runs: SQL does not read the kind's schema. Sends no notification: those would make commits of the
+-- whole server take turns; workers find the job by their poll, within a second.
 -- SECURITY DEFINER: a role with EXECUTE on this needs no rights on the tables. Locks: none but the new rows.
 CREATE FUNCTION taskflow.enqueue(kind text, payload jsonb DEFAULT '{}', options jsonb DEFAULT '{}') RETURNS uuid
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     known CONSTANT text[] := ARRAY[
-        'callbackUrl', 'delay', 'headers', 'namespace', 'priority', 'queue', 'retries', 'runAt', 'tags', 'timeout'
+        'callbackUrl', 'delay', 'expiresAt', 'headers', 'namespace', 'priority', 'queue', 'retries', 'runAt', 'tags',
+        'timeout', 'ttl', 'uniqueKey', 'uniqueScope', 'uniqueWindow'
     ];
     made_at CONSTANT timestamptz := clock_timestamp();
     new_id CONSTANT uuid := taskflow.uuid_v7(made_at);
     given jsonb;
     defaults taskflow.kind;
     due_at timestamptz;
+    expires_at timestamptz;
     job_namespace uuid := '00000000-0000-0000-0000-000000000000';
     job_queue text;
     job_priority bigint;
     job_tags text[] := '{}';
     job_headers jsonb;
     callback_url text;
+    unique_key text;
+    unique_scope text;
+    unique_ms bigint;
+    holder uuid;
     stranger text;
 BEGIN
     PERFORM taskflow.check_name(kind, 'kind');
@@ -180,7 +212,46 @@ BEGIN
             taskflow.option_whole(given, 'priority', 0, 9, 'high, normal, low or '), defaults.priority::bigint, 5
         )
     END;
-    due_at := taskflow.option_due_at(given, made_at);
+    IF EXISTS (SELECT FROM taskflow.queue q WHERE q.name = job_queue AND q.draining_at IS NOT NULL) THEN
+        RAISE EXCEPTION 'queue % drains and takes no jobs', quote_literal(job_queue)
+            USING ERRCODE = 'object_not_in_prerequisite_state';
+    END IF;
+    IF given ? 'runAt' AND given ? 'delay' THEN
+        RAISE EXCEPTION 'give runAt or delay, not both' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    due_at := greatest(made_at, coalesce(
+        taskflow.option_instant(given, 'runAt'),
+        made_at + taskflow.option_whole(given, 'delay', 0, 31622400000) * interval '1 millisecond'
+    ));
+    IF given ? 'expiresAt' AND given ? 'ttl' THEN
+        RAISE EXCEPTION 'give expiresAt or ttl, not both' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    expires_at := coalesce(
+        taskflow.option_instant(given, 'expiresAt'),
+        made_at + taskflow.option_whole(given, 'ttl', 1, 31622400000) * interval '1 millisecond'
+    );
+    IF expires_at <= due_at AND due_at > made_at THEN
+        RAISE EXCEPTION '% must be after the instant at which the job is due',
+            CASE WHEN given ? 'ttl' THEN 'ttl' ELSE 'expiresAt' END USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+
+    unique_key := taskflow.option_text(given, 'uniqueKey');
+    unique_scope := coalesce(taskflow.option_text(given, 'uniqueScope'), 'until_finished');
+    unique_ms := taskflow.option_whole(given, 'uniqueWindow', 1, 2678400000);
+    IF unique_key IS NULL AND (given ? 'uniqueScope' OR given ? 'uniqueWindow') THEN
+        RAISE EXCEPTION 'uniqueScope and uniqueWindow go with uniqueKey' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    IF length(unique_key) NOT BETWEEN 1 AND 200 OR unique_key ~ '[[:cntrl:]]' THEN
+        RAISE EXCEPTION 'uniqueKey must be 1 to 200 printable characters' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    IF unique_scope NOT IN ('until_claimed', 'until_finished', 'window') THEN
+        RAISE EXCEPTION 'uniqueScope must be until_claimed, until_finished or window, got %', left(unique_scope, 100)
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    IF (unique_scope = 'window') <> (unique_ms IS NOT NULL) THEN
+        RAISE EXCEPTION 'uniqueWindow goes with the uniqueScope window, and is required with it'
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
 
     IF given ? 'tags' THEN
         IF jsonb_typeof(given -> 'tags') <> 'array' OR jsonb_array_length(given -> 'tags') > 20 OR EXISTS (
@@ -212,20 +283,35 @@ BEGIN
         job_namespace := (given ->> 'namespace')::uuid;
     END IF;
 
+    IF unique_key IS NOT NULL THEN
+        holder := taskflow.claim_unique_key(job_namespace, kind, unique_key, new_id, unique_scope, unique_ms);
+        IF holder IS NOT NULL THEN
+            RETURN holder;
+        END IF;
+    ELSE
+        unique_scope := NULL;
+    END IF;
     INSERT INTO taskflow.job
-        (id, namespace, queue, kind, payload, priority, retries, timeout_ms, tags, headers, callback_url, created_at)
+        (id, namespace, queue, kind, payload, priority, retries, timeout_ms, tags, headers, created_at,
+         callback_url, unique_key, unique_scope, expires_at)
     VALUES (
         new_id, job_namespace, job_queue, enqueue.kind, enqueue.payload, job_priority,
         coalesce(taskflow.option_whole(given, 'retries', 0, 10), defaults.retries::bigint, 3),
         coalesce(taskflow.option_whole(given, 'timeout', 1, 86400000), defaults.timeout_ms::bigint, 30000),
-        job_tags, job_headers, callback_url, made_at
+        job_tags, job_headers, made_at, callback_url, unique_key, unique_scope, expires_at
     );
     IF due_at > made_at THEN
-        INSERT INTO taskflow.deferred (job_id, namespace, queue, kind, priority, run_at, attempt, failures, state)
-        VALUES (new_id, job_namespace, job_queue, enqueue.kind, job_priority, due_at, 0, 0, 'scheduled');
+        INSERT INTO taskflow.deferred
+            (job_id, namespace, queue, kind, priority, run_at, attempt, failures, state, holds_key, expires_at)
+        VALUES
+            (new_id, job_namespace, job_queue, enqueue.kind, job_priority, due_at, 0, 0, 'scheduled',
+             unique_scope IS NOT DISTINCT FROM 'until_claimed', expires_at);
     ELSE
-        INSERT INTO taskflow.ready (job_id, namespace, queue, kind, priority, run_at, attempt, failures)
-        VALUES (new_id, job_namespace, job_queue, enqueue.kind, job_priority, made_at, 0, 0);
+        INSERT INTO taskflow.ready
+            (job_id, namespace, queue, kind, priority, run_at, attempt, failures, holds_key, expires_at)
+        VALUES
+            (new_id, job_namespace, job_queue, enqueue.kind, job_priority, made_at, 0, 0,
+             unique_scope IS NOT DISTINCT FROM 'until_claimed', expires_at);
     END IF;
     RETURN new_id;
 END
