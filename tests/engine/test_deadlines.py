@@ -14,7 +14,8 @@ from taskflow.engine.record import RemoteWorker
 
 @pytest.fixture
 def deadlines(database: Database, site: Worksite) -> Deadlines:
-    return Deadlines(database, site.store, Leader(database, site.store, WorkerId(uuid4())))
+    leader = Leader(database, site.store, WorkerId(uuid4()))
+    return Deadlines(database, site.store, leader, wake=lambda _queues: None)
 
 
 async def claim_remotely(site: Worksite, limit: int = 10) -> list[Claim]:

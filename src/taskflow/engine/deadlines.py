@@ -7,6 +7,8 @@ timeout, charged and retried like any other; and one that was asked to cancel so
 it: what the worker still says about the attempt is refused, and its next heartbeat tells it that the job is lost.
 """
 
+from collections.abc import Callable, Iterable
+
 from taskflow.db.pool import Database
 from taskflow.engine import policy
 from taskflow.engine.job import JobError, Outcome, OutcomeKind
@@ -25,10 +27,13 @@ _log = get_logger(__name__)
 class Deadlines:
     """`tick` looks once; see `leader.run_duty`."""
 
-    def __init__(self, database: Database, store: Store, leader: Leader) -> None:
+    def __init__(
+        self, database: Database, store: Store, leader: Leader, *, wake: Callable[[Iterable[str]], None]
+    ) -> None:
         self._database = database
         self._store = store
         self._leader = leader
+        self._wake = wake
 
     async def tick(self) -> float:
         if self._leader.held_s is None:
@@ -54,5 +59,6 @@ class Deadlines:
                     error = JobError("Timeout", said)
                     outcomes.append(policy.failed(claim, OutcomeKind.TIMEOUT, error, age_s))
             refused = await self._store.finish(connection, outcomes)
+        self._wake(policy.queues_to_wake([claim for claim, _ in claims]))
         _log.warning("taskflow.deadline.stop", jobs=len(outcomes) - len(refused))
         return len(overdue)

@@ -6,7 +6,7 @@ Checks of a submit raise one `Invalid` that names every bad field and its limit,
 
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import timedelta
 from typing import TypeAlias
@@ -14,6 +14,7 @@ from typing import TypeAlias
 import msgspec
 
 from taskflow.engine.job import (
+    DELIVERY_QUEUE,
     MAX_CALLBACK_URL_LENGTH,
     MAX_CRASHES,
     MAX_DELAY_S,
@@ -211,6 +212,17 @@ def cancelled(claim: Claim, duration_s: float | None) -> Outcome:
 def handed_back(claim: Claim, duration_s: float | None = None) -> Outcome:
     """The worker cannot (go on to) run it now: somebody else shall, and nothing is charged."""
     return Outcome(claim, OutcomeKind.HANDED_BACK, State.PENDING, claim.failures, duration_s=duration_s)
+
+
+def queues_to_wake(ended: Iterable[Claim]) -> set[str]:
+    """Return the queues where others may go on after these attempts: a place came free, a delivery is to be made."""
+    queues = set()
+    for claim in ended:
+        if claim.limited:
+            queues.add(claim.queue)
+        if claim.settles:
+            queues.add(DELIVERY_QUEUE)
+    return queues
 
 
 def cut_error(error: JobError) -> JobError:

@@ -22,6 +22,7 @@ from taskflow.engine.job import (
     KindInfo,
     LeaseId,
     NewLogLine,
+    NewProgress,
     Outcome,
     OutcomeKind,
     State,
@@ -178,6 +179,8 @@ class RemoteWorkers:
                 refused = await self._store.complete(connection, completed)
                 refused += await self._store.finish(connection, others)
             lost = await self._store.find_unsettled(connection, refused)
+        if awaited := policy.queues_to_wake([outcome.claim for outcome in outcomes]):
+            self._engine.wake(awaited)
         for outcome in lost:
             if outcome.kind is not OutcomeKind.HANDED_BACK:
                 LEASES_LOST.inc()
@@ -215,6 +218,11 @@ class RemoteWorkers:
                 elif number == MAX_LOG_LINES:
                     kept.append(NewLogLine(line.claim, "warning", LINES_DROPPED, line.written_s))
             return await self._store.write_logs(connection, kept, written_at_s=written_at_s)
+
+    async def write_progress(self, reports: Sequence[NewProgress], *, written_at_s: float) -> int:
+        """Keep reports of progress and return how many were taken; those of a claim that was taken back are dropped."""
+        async with self._database.acquire() as connection:
+            return await self._store.write_progress(connection, reports, written_at_s=written_at_s)
 
     # Kinds ----------------------------------------------------------------------------------------------------------
 

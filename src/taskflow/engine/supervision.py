@@ -84,7 +84,7 @@ class WorkerSupervision:
         stager = Stager(self._database, self._store, self._leader, wake=wake)
         expirer = Expirer(self._database, self._store, self._leader)
         caretaker = Caretaker(self._database, self._store, self._leader)
-        deadlines = Deadlines(self._database, self._store, self._leader)
+        deadlines = Deadlines(self._database, self._store, self._leader, wake=wake)
         scheduler = Scheduler(self._database, self._store, self._leader, wake=wake)
         tally = Tally(self._database, self._store, self._leader)
         duties = {

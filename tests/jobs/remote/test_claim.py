@@ -92,6 +92,23 @@ async def test_workers_are_listed_with_what_they_say_of_themselves(api: Api, wor
     assert listed.alive
 
 
+async def test_pauses_and_limits_of_queues_hold_for_workers_over_http(api: Api, worker: RemoteTester) -> None:
+    for width in (1, 2, 3):
+        await worker.submit(width)
+    async with api.client(await api.key()) as operator:
+        assert (await operator.post("/api/v1/queues/images/pause")).status_code == 200
+        assert await worker.claim() == []
+        assert (await operator.post("/api/v1/queues/images/resume")).status_code == 200
+        assert (await operator.patch("/api/v1/queues/images", json={"concurrency": 2})).status_code == 200
+    jobs = await worker.claim(queues=["images", "images"])
+    assert len(jobs) == 2
+    assert await worker.claim() == []
+    waiting = asyncio.ensure_future(worker.claim(waitMs=20_000))
+    assert await worker.complete(jobs[0]["token"]) == ["completed"]
+    async with asyncio.timeout(10):
+        assert len(await waiting) == 1
+
+
 async def test_a_suspect_is_given_alone(api: Api, worker: RemoteTester) -> None:
     jobs = [await worker.submit(width) for width in (1, 2, 3, 4)]
     async with api.database.acquire() as connection:
@@ -226,7 +243,7 @@ async def test_too_many_waiting_claims_are_sent_away(worker: RemoteTester, monke
 # Refusals -------------------------------------------------------------------------------------------------------------
 
 
-ROUTES = ("claim", "heartbeat", "complete", "fail", "hand-back", "logs", "kinds", "sign-off")
+ROUTES = ("claim", "heartbeat", "complete", "fail", "hand-back", "logs", "progress", "kinds", "sign-off")
 
 
 async def test_only_the_scope_worker_may_work(api: Api) -> None:

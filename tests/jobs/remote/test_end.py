@@ -131,6 +131,20 @@ async def test_a_worker_that_was_given_up_cannot_end_what_others_have(api: Api, 
     assert (await worker.job(late["jobId"]))["result"] == "right"
 
 
+async def test_an_end_has_its_consequences_whoever_reports_it(api: Api, worker: RemoteTester) -> None:
+    """A job with a callback is followed by a delivery, written with its end."""
+    await worker.submit(1, callbackUrl="http://127.0.0.1:9/hook")
+    await worker.submit(2, callbackUrl="http://127.0.0.1:9/hook")
+    one, two = await worker.claim()
+    async with api.database.acquire() as connection:
+        count = "SELECT count(*) FROM taskflow.ready WHERE kind = 'deliver_webhook'"
+        assert await connection.fetchval(count) == 0
+        await worker.complete(one["token"])
+        assert await connection.fetchval(count) == 1
+        await worker.fail(two["token"], permanent=True)
+        assert await connection.fetchval(count) == 2
+
+
 # Tokens and refusals -------------------------------------------------------------------------------------------------
 
 
@@ -182,6 +196,11 @@ async def test_bad_items_are_refused_by_field_and_nothing_is_done(worker: Remote
         ("logs", {"lines": [{**good}]}, {"/lines/0/message": "required"}),
         ("logs", {"lines": [{"token": "x", "message": "m"}]}, {"/lines/0/token": "bad_token"}),
         ("logs", {"lines": [{**good, "message": "m"}] * 1001}, {"/lines": "too_many"}),
+        ("progress", {"items": [{**good}]}, {"/items/0/fraction": "required"}),
+        ("progress", {"items": [{**good, "fraction": 1.1}]}, {"/items/0/fraction": "out_of_range"}),
+        ("progress", {"items": [{**good, "fraction": -0.1}]}, {"/items/0/fraction": "out_of_range"}),
+        ("progress", {"items": [{**good, "fraction": "half"}]}, {"/items/0/fraction": "wrong_type"}),
+        ("progress", {"items": [{**good, "fraction": 0}] * 2}, {"/items/1/token": "given_twice"}),
         ("heartbeat", {}, {"/workerId": "required"}),
         ("heartbeat", {"workerId": None}, {"/workerId": "wrong_type"}),
         ("heartbeat", {"workerId": worker.worker_id, "tokens": ["x"]}, {"/tokens/0": "bad_token"}),
@@ -226,6 +245,21 @@ async def test_an_attempt_keeps_a_thousand_lines_however_they_are_sent(worker: R
     assert await worker.ask("logs", {"lines": lines}) == {"written": 600, "dropped": 0}
     assert await worker.ask("logs", {"lines": lines}) == {"written": 400, "dropped": 200}
     assert await worker.ask("logs", {"lines": lines}) == {"written": 0, "dropped": 600}
+
+
+async def test_how_far_a_running_job_is_is_shown_with_it(worker: RemoteTester) -> None:
+    await worker.submit(1)
+    await worker.submit(2)
+    one, two = await worker.claim()
+    await worker.complete(two["token"])
+    items = [
+        {"token": one["token"], "fraction": 0.4, "message": "4 of 10\x00" + "x" * 5000},
+        {"token": two["token"], "fraction": 1},
+    ]
+    assert await worker.ask("progress", {"items": items}) == {"written": 1, "dropped": 1}
+    shown = (await worker.job(one["jobId"]))["progress"]
+    assert (shown["fraction"], shown["message"][:14], shown["attempt"]) == (0.4, "4 of 10\\u0000x", 1)
+    assert (await worker.job(two["jobId"]))["progress"] is None
 
 
 def _hours(start: str, end: str) -> int:

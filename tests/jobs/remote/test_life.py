@@ -1,7 +1,11 @@
 """Heartbeats over HTTP: what a worker hears by them, and what happens to one that is silent."""
 
+from uuid import uuid4
+
 from tests.support.api import Api, check_problem
 from tests.support.remote import RemoteTester, reap
+
+from taskflow.engine.job import NewJob
 
 
 async def test_a_heartbeat_tells_which_jobs_to_stop(worker: RemoteTester) -> None:
@@ -70,6 +74,23 @@ async def test_jobs_that_a_worker_was_given_and_does_not_know_of_go_back(worker:
     assert (shown["status"], shown["failures"]) == ("pending", 0)
     assert (await worker.job(known_id))["status"] == "active"
     assert [job["jobId"] for job in await worker.claim()] == [stray_id]
+
+
+async def test_a_worker_counts_for_the_jobs_of_its_namespace_only(api: Api, worker: RemoteTester) -> None:
+    """What `taskflow status` warns of: ready jobs that no live worker can run."""
+    await worker.claim()
+    await worker.submit()
+
+    async def is_served() -> bool:
+        async with api.database.acquire() as connection:
+            [depth] = await api.store.queue_depths(connection)
+        return depth.has_worker
+
+    assert await is_served()
+    async with api.database.acquire() as connection:
+        foreign = NewJob("resize", {"width": 1}, namespace=uuid4(), queue="images")
+        await api.store.enqueue(connection, [foreign])
+    assert not await is_served()
 
 
 async def test_a_worker_that_signs_off_leaves_nothing_behind(worker: RemoteTester) -> None:

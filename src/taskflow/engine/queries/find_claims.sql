@@ -6,7 +6,9 @@ SELECT
     coalesce((l.marks -> g.position::text ->> 0)::smallint, 0) AS crashes,
     coalesce((l.marks -> g.position::text ->> 1)::boolean, false) AS suspect,
     j.namespace, j.kind, j.queue, j.priority, j.retries, j.timeout_ms,
-    j.callback_url IS NOT NULL OR j.kind = 'deliver_webhook' AS settles,
+    j.callback_url IS NOT NULL OR j.kind = 'deliver_webhook' OR j.unique_scope IS NOT DISTINCT FROM 'until_finished'
+        AS settles,
+    l.queue IS NOT NULL AS limited,
     extract(epoch FROM coalesce(:now::timestamptz, statement_timestamp()) - l.claimed_at)::double precision AS age_s
 FROM unnest(:lease_ids::uuid[], :positions::integer[]) WITH ORDINALITY AS g(lease_id, position, ord)
 JOIN taskflow.lease l ON l.id = g.lease_id AND get_bit(l.open, g.position) = 1

@@ -230,11 +230,15 @@ class AttemptStatements(StoreBase):
 
     async def write_progress(
         self, connection: Connection, reports: Sequence[NewProgress], *, written_at_s: float
-    ) -> None:
-        """Keep the last report of each attempt, at most one each; those of a claim that was taken back are dropped."""
+    ) -> int:
+        """
+        Keep the last report of each attempt, at most one each, and return how many were kept.
+
+        Those of a claim that was taken back are dropped.
+        """
         if not reports:
-            return
-        await QUERIES["write_progress"].execute(
+            return 0
+        status = await QUERIES["write_progress"].execute(
             connection,
             now=self._now(),
             lease_ids=[report.claim.lease_id for report in reports],
@@ -245,6 +249,7 @@ class AttemptStatements(StoreBase):
             messages=[report.message for report in reports],
             ages_s=[written_at_s - report.written_s for report in reports],
         )
+        return int(status.rpartition(" ")[2])  # INSERT 0 n
 
     # Taking back ----------------------------------------------------------------------------------------------------
 

@@ -31,6 +31,8 @@ from taskflow.jobs.remote.schemas import (
     LinesView,
     PublishedKinds,
     PublishKinds,
+    ReportProgress,
+    ReportsView,
     SignedOff,
     SignOff,
     WriteLines,
@@ -76,6 +78,10 @@ class RemoteEndpoints:
     async def write_logs(self, request: Request) -> Response:
         principal, said = await self._read(request, WriteLines)
         return _answer(await self._work.write_logs(principal, said))
+
+    async def report_progress(self, request: Request) -> Response:
+        principal, said = await self._read(request, ReportProgress)
+        return _answer(await self._work.report_progress(principal, said))
 
     async def publish_kinds(self, request: Request) -> Response:
         principal, said = await self._read(request, PublishKinds)
@@ -235,6 +241,16 @@ def operations(endpoints: RemoteEndpoints) -> Iterator[Operation]:
         summary="Write to jobs' logs",
         description="Lines of running jobs, at most 1000 of one attempt.",
         answers={200: operation.Answer("How many were written.", LinesView, {"written": 1, "dropped": 0})},
+    )
+    yield route(
+        "progress",
+        endpoints.report_progress,
+        ReportProgress,
+        {"items": [{"token": _TOKEN, "fraction": 0.4, "message": "4 of 10 pages"}]},
+        name="reportProgress",
+        summary="Say how far jobs are",
+        description="The last report of a job is shown with it. Four times a second is often enough.",
+        answers={200: operation.Answer("How many were written.", ReportsView, {"written": 1, "dropped": 0})},
     )
     yield route(
         "kinds",

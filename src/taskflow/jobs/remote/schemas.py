@@ -9,7 +9,7 @@ from msgspec import Meta
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from taskflow.engine.job import DEFAULT_QUEUE, MAX_LOG_LINES, MAX_NAME_LENGTH, MAX_RETRIES, KindInfo
+from taskflow.engine.job import DEFAULT_QUEUE, MAX_LOG_LINES, MAX_NAME_LENGTH, MAX_PROGRESS_CHARS, MAX_RETRIES, KindInfo
 from taskflow.jobs.remote.token import MAX_TOKEN_LENGTH
 from taskflow.jobs.schemas import MAX_DELAY_MS, MAX_TIMEOUT_MS, KindView, _Priority, bounded, view_of_kind
 
@@ -176,6 +176,24 @@ class WriteLines(BaseModel):
     lines: list[LineSaid] = Field(min_length=1, max_length=MAX_LOG_LINES)
 
 
+class ProgressSaid(BaseModel):
+    """How far a job is."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, title="ProgressSaid")
+
+    token: _Token
+    fraction: float = Field(ge=0, le=1, allow_inf_nan=False, description="From 0 to 1.")
+    message: str = Field(default="", description=f"Kept up to {MAX_PROGRESS_CHARS} characters.")
+
+
+class ReportProgress(BaseModel):
+    """How far running jobs are."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, title="ReportProgress")
+
+    items: list[ProgressSaid] = Field(min_length=1, max_length=MAX_ITEMS)
+
+
 class SignOff(BaseModel):
     """A worker that ends."""
 
@@ -279,6 +297,13 @@ class LinesView(msgspec.Struct, frozen=True, rename="camel"):
 
     written: int
     dropped: Annotated[int, Meta(description="Of attempts that are over, or past the limit of one attempt.")]
+
+
+class ReportsView(msgspec.Struct, frozen=True, rename="camel"):
+    """What became of the reports."""
+
+    written: int
+    dropped: Annotated[int, Meta(description="Of attempts that are over.")]
 
 
 class SignedOff(msgspec.Struct, frozen=True, rename="camel"):

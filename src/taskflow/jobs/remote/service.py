@@ -21,12 +21,14 @@ from taskflow.engine.job import (
     DEFAULT_RETRIES,
     DEFAULT_TIMEOUT_S,
     MAX_LOG_CHARS,
+    MAX_PROGRESS_CHARS,
     PRIORITY_NORMAL,
     Claim,
     JobError,
     KindInfo,
     NewJob,
     NewLogLine,
+    NewProgress,
     Outcome,
     OutcomeKind,
     State,
@@ -57,6 +59,8 @@ from taskflow.jobs.remote.schemas import (
     LinesView,
     PublishedKinds,
     PublishKinds,
+    ReportProgress,
+    ReportsView,
     SignedOff,
     WriteLines,
     view_of_kinds,
@@ -311,6 +315,17 @@ class RemoteWork:
         ]
         written = await self._workers.write_logs(lines, written_at_s=now_s)
         return LinesView(written, max(0, len(lines) - written))
+
+    async def report_progress(self, principal: Principal, said: ReportProgress) -> ReportsView:
+        """Note how far running jobs are; the last report of a job is shown with it."""
+        now_s = time.monotonic()
+        tickets = self._open_items(principal, [item.token for item in said.items])
+        reports = [
+            NewProgress(ticket.claim, item.fraction, policy.storable(item.message)[:MAX_PROGRESS_CHARS], now_s)
+            for ticket, item in zip(tickets, said.items, strict=True)
+        ]
+        written = await self._workers.write_progress(reports, written_at_s=now_s)
+        return ReportsView(written, len(reports) - written)
 
     # Kinds -----------------------------------------------------------------------------------------------------------
 
