@@ -358,6 +358,20 @@ CASES: Mapping[str, Case] = {
         {"lease_pkey"},
         rows=20,
     ),
+    "write_logs of an attempt that has ended": Case(
+        lambda store, connection, sample: store.write_logs(
+            connection, [NewLogLine(ended(sample), "info", "line", 0.0)], written_at_s=0.0
+        ),
+        {"lease_pkey", "done_job"},
+        rows=20,
+    ),
+    "write_progress of an attempt that has ended": Case(
+        lambda store, connection, sample: store.write_progress(
+            connection, [NewProgress(ended(sample), 0.5, "half", 0.0)], written_at_s=0.0
+        ),
+        {"lease_pkey", "done_job"},
+        rows=20,
+    ),
     "return_leases": Case(
         lambda store, connection, sample: store.return_leases(
             connection, [sample.claims[0].lease_id], OutcomeKind.LOST
@@ -602,6 +616,11 @@ def claim_of(lease_id: LeaseId, position: int, job_id: JobId) -> Claim:
         headers={},
         queue_wait_s=0.0,
     )
+
+
+def ended(sample: Sample) -> Claim:
+    """What the claim of a job that has ended was: its lease is gone."""
+    return claim_of(LeaseId(UUID(int=0)), 0, sample.failed.id)
 
 
 def statement_of(name: str) -> str:
