@@ -14,7 +14,7 @@ from tests.support.workers import working
 from taskflow.engine import bulk as module
 from taskflow.engine.bulk import Bulk
 from taskflow.engine.client import Engine
-from taskflow.engine.job import NewJob
+from taskflow.engine.job import Claim, JobId, JobPage, NewJob
 from taskflow.engine.record import OperationId
 from taskflow.engine.registry import Registry
 from taskflow.handlers import bulk as handler
@@ -66,6 +66,37 @@ async def test_what_waits_is_cancelled_and_what_runs_is_asked_to_stop(api: Api, 
     assert (operation["status"], operation["progress"]) == ("completed", {"done": 5, "failed": 0, "total": 5})
     assert operation["finishedAt"] is not None
     assert (await client.get(f"/api/v1/jobs/{done}")).json()["status"] == "completed"
+
+
+async def test_a_step_holds_no_lease_and_announces_what_it_asks_of_jobs_that_were_claimed_meanwhile(
+    api: Api, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(3):
+        await submit(client)
+    operation_id = await start(client, "cancel")
+    engine = Engine(api.database)
+    bulk = Bulk(api.database, engine)
+    announced: list[JobId] = []
+    monkeypatch.setattr(engine, "announce_cancel", announced.append)
+    look_up, advance = engine.list_jobs, bulk._advance
+    claims: list[Claim] = []
+
+    async def list_then_claim(*args: Any, **options: Any) -> JobPage:
+        page = await look_up(*args, **options)
+        claims.extend(await api.claim(2))
+        return page
+
+    async def advance_beside_a_worker(*args: Any, **options: Any) -> None:
+        async with api.database.acquire() as worker:
+            await worker.fetch("SELECT FROM taskflow.lease FOR UPDATE NOWAIT")
+        await advance(*args, **options)
+
+    monkeypatch.setattr(engine, "list_jobs", list_then_claim)
+    monkeypatch.setattr(bulk, "_advance", advance_beside_a_worker)
+    assert await bulk.step(OperationId(UUID(operation_id)))
+    assert set(announced) == {claim.job_id for claim in claims}
+    assert await states(client) == {"active": 2, "cancelled": 1}
+    assert (await look(client, operation_id))["progress"] == {"done": 3, "failed": 0, "total": 3}
 
 
 async def test_a_filter_chooses(api: Api, client: httpx.AsyncClient) -> None:
