@@ -305,6 +305,9 @@ CASES: Mapping[str, Case] = {
     "reclaim_key": Case(
         lambda store, connection, sample: store.is_key_held(connection, sample.failed), {"job_pkey"}, rows=1
     ),
+    "free_key_of_job": Case(
+        lambda store, connection, sample: store.is_key_held(connection, sample.failed), {"job_pkey"}, rows=1
+    ),
     "prune_unique_keys": Case(
         lambda store, connection, sample: store.prune_keys(connection, limit=10), {"unique_claim_window"}, rows=20
     ),
