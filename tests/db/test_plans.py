@@ -699,6 +699,23 @@ def test_a_statement_runs_by_its_index_and_touches_no_more_than_it_must(bench: B
     assert plan.buffers <= case.buffers
 
 
+@pytest.mark.parametrize("name", ["find_live_jobs", "find_ends"])
+async def test_a_look_at_what_ended_that_was_planned_before_anything_had_is_by_its_index(
+    connection: Connection, name: str
+) -> None:
+    """A connection keeps its plan while the table behind it grows."""
+    statement = next(path for known, path in QUERIES.items() if known == f"engine/{name}")
+    sql = Query(name, statement.read_text()).sql
+    count = len((await connection.prepare(sql)).get_parameters())
+    await connection.execute("SET plan_cache_mode = force_generic_plan")
+    await connection.execute(f"PREPARE early AS {sql}")
+    rows = await connection.fetch(f"EXPLAIN EXECUTE early({', '.join(['NULL'] * count)})")
+    plan = "\n".join(row[0] for row in rows)
+    assert "Hash" not in plan
+    assert "Merge Join" not in plan
+    assert re.search(r"Index.*Scan.* on done", plan)
+
+
 FOLDERS = sorted(Path(taskflow.__file__).parent.rglob("queries"))
 QUERIES: Mapping[str, Path] = {
     f"{path.parents[1].name}/{path.stem}": path for folder in FOLDERS for path in sorted(folder.glob("*.sql"))
