@@ -444,7 +444,10 @@ CASES: Mapping[str, Case] = {
         rows=6,
     ),
     "count_ended": Case(
-        lambda store, connection, sample: store.read_activity(connection), set(), rows=10, scans={"stat_delta"}
+        lambda store, connection, sample: store.read_activity(connection),
+        {"stat_hour_pkey"},
+        rows=400,
+        scans={"stat_delta"},
     ),
     "count_active": Case(
         lambda store, connection, sample: store.read_activity(connection),

@@ -185,7 +185,7 @@ async def test_a_method_that_a_path_does_not_take_is_405(client: httpx.AsyncClie
     job = "/api/v1/jobs/019ab0f2-6b3e-7c41-9d5a-3f6f0c9d2e11"
     for method, path, allowed in (
         ("PUT", "/api/v1/jobs", "GET, HEAD, POST"),
-        ("PATCH", job, "DELETE, GET, HEAD"),
+        ("PUT", job, "DELETE, GET, HEAD, PATCH"),
         ("GET", f"{job}/cancel", "POST"),
         ("DELETE", "/live", "GET, HEAD"),
         ("OPTIONS", "/api/v1/jobs", "GET, HEAD, POST"),

@@ -105,7 +105,7 @@ async def test_two_at_once_with_one_key_are_one_job(connection: Connection, seco
 
 async def test_a_queue_that_drains_takes_nothing(connection: Connection) -> None:
     await connection.execute("INSERT INTO taskflow.queue (name, draining_at, changed_at) VALUES ('old', now(), now())")
-    with pytest.raises(asyncpg.ObjectNotInPrerequisiteStateError, match="queue 'old' drains and takes no jobs"):
+    with pytest.raises(asyncpg.ObjectNotInPrerequisiteStateError, match="queue 'old' drains: it takes no new jobs"):
         await enqueue(connection, "resize", queue="old")
     await connection.execute("DELETE FROM taskflow.queue")
 

@@ -22,6 +22,8 @@ def written() -> Iterator[tuple[str, frozenset[str]]]:
                 continue
             if isinstance(called, ast.Attribute) and called.attr not in METHODS:
                 continue
+            if isinstance(called, ast.Name) and called.id == "_import_module":
+                continue
             yield str(name.value), frozenset(word.arg for word in node.keywords if word.arg not in {None, "exc_info"})
 
 

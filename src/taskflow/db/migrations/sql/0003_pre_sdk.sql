@@ -216,10 +216,6 @@ BEGIN
             taskflow.option_whole(given, 'priority', 0, 9, 'high, normal, low or '), defaults.priority::bigint, 5
         )
     END;
-    IF EXISTS (SELECT FROM taskflow.queue q WHERE q.name = job_queue AND q.draining_at IS NOT NULL) THEN
-        RAISE EXCEPTION 'queue % drains and takes no jobs', quote_literal(job_queue)
-            USING ERRCODE = 'object_not_in_prerequisite_state';
-    END IF;
     IF given ? 'runAt' AND given ? 'delay' THEN
         RAISE EXCEPTION 'give runAt or delay, not both' USING ERRCODE = 'invalid_parameter_value';
     END IF;
