@@ -320,6 +320,11 @@ CASES: Mapping[str, Case] = {
         scans={"lease", "worker", "queue", "kind"},
     ),
     "enqueue": Case(
+        lambda store, connection, sample: store.enqueue(connection, [new_job(expires_after=timedelta(hours=1))] * 10),
+        {"queue_draining"},
+        rows=13,
+    ),
+    "enqueue_now": Case(
         lambda store, connection, sample: store.enqueue(connection, [new_job()] * 10), {"queue_draining"}, rows=13
     ),
     "complete": Case(
