@@ -443,7 +443,10 @@ CASES: Mapping[str, Case] = {
     ),
     "find_ends": Case(
         lambda store, connection, sample: store.follow_logs(
-            connection, [LogPosition(sample.failed), LogPosition(sample.ready)], limit=10
+            connection,
+            [LogPosition(sample.failed), LogPosition(sample.ready)],
+            limit=10,
+            buffers=900,  # three probes in each day on which it may have ended
         ),
         {"done_job"},
         rows=6,
