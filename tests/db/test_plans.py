@@ -443,13 +443,11 @@ CASES: Mapping[str, Case] = {
     ),
     "find_ends": Case(
         lambda store, connection, sample: store.follow_logs(
-            connection,
-            [LogPosition(sample.failed), LogPosition(sample.ready)],
-            limit=10,
-            buffers=900,  # three probes in each day on which it may have ended
+            connection, [LogPosition(sample.failed), LogPosition(sample.ready)], limit=10
         ),
         {"done_job"},
         rows=6,
+        buffers=900,  # three probes in each day on which it may have ended
     ),
     "count_ended": Case(
         lambda store, connection, sample: store.read_activity(connection),
