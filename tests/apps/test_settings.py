@@ -58,10 +58,12 @@ def test_a_rate_limit_that_is_none_is_refused(text: str) -> None:
         Settings.from_env({**HOME, "TASKFLOW_RATE_LIMIT_READ": text})
 
 
+@pytest.mark.covers("S2-31")
 def test_a_bare_database_url_is_never_read() -> None:
     assert Settings.from_env({**HOME, "DATABASE_URL": "postgresql://strangers/db"}).database_url is None
 
 
+@pytest.mark.covers("S3-27", "S4-70")
 def test_every_wrong_setting_is_named_at_once() -> None:
     environ = {
         **HOME,
@@ -95,6 +97,7 @@ def test_secrets_are_not_in_the_representation() -> None:
     assert "ssss" not in shown
 
 
+@pytest.mark.covers("S2-38")
 def test_up_on_loopback_is_development_and_everything_else_production() -> None:
     assert Settings.from_env(HOME, command="up").environment is Environment.DEVELOPMENT
     assert Settings.from_env(HOME, command="up", host="0.0.0.0").environment is Environment.PRODUCTION
