@@ -447,6 +447,7 @@ CASES: Mapping[str, Case] = {
         ),
         {"done_job"},
         rows=6,
+        buffers=900,  # three probes in each day on which it may have ended
     ),
     "count_ended": Case(
         lambda store, connection, sample: store.read_activity(connection),
@@ -687,6 +688,7 @@ def bench(postgres: EmbeddedPostgres, request: pytest.FixtureRequest) -> Iterato
         admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
+@pytest.mark.covers("S3-17")
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_a_statement_runs_by_its_index_and_touches_no_more_than_it_must(bench: Bench, name: str) -> None:
