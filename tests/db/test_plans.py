@@ -464,6 +464,7 @@ CASES: Mapping[str, Case] = {
         ),
         {"done_job"},
         rows=6,
+        buffers=900,  # three probes in each day on which it may have ended
     ),
     "count_ended": Case(
         lambda store, connection, sample: store.read_activity(connection),
@@ -709,6 +710,7 @@ def bench(postgres: EmbeddedPostgres, request: pytest.FixtureRequest) -> Iterato
         admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
+@pytest.mark.covers("S3-17")
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_a_statement_runs_by_its_index_and_touches_no_more_than_it_must(bench: Bench, name: str) -> None:
@@ -719,6 +721,23 @@ def test_a_statement_runs_by_its_index_and_touches_no_more_than_it_must(bench: B
     assert plan.touched <= case.rows
     assert plan.sorted_rows <= case.rows
     assert plan.buffers <= case.buffers
+
+
+@pytest.mark.parametrize("name", ["find_live_jobs", "find_ends"])
+async def test_a_look_at_what_ended_that_was_planned_before_anything_had_is_by_its_index(
+    connection: Connection, name: str
+) -> None:
+    """A connection keeps its plan while the table behind it grows."""
+    statement = next(path for known, path in QUERIES.items() if known == f"engine/{name}")
+    sql = Query(name, statement.read_text()).sql
+    count = len((await connection.prepare(sql)).get_parameters())
+    await connection.execute("SET plan_cache_mode = force_generic_plan")
+    await connection.execute(f"PREPARE early AS {sql}")
+    rows = await connection.fetch(f"EXPLAIN EXECUTE early({', '.join(['NULL'] * count)})")
+    plan = "\n".join(row[0] for row in rows)
+    assert "Hash" not in plan
+    assert "Merge Join" not in plan
+    assert re.search(r"Index.*Scan.* on done", plan)
 
 
 FOLDERS = sorted(Path(taskflow.__file__).parent.rglob("queries"))

@@ -31,11 +31,13 @@ class AttemptStatements(StoreBase):
         limit: int,
         lease_ids: Sequence[LeaseId] | None = None,
         namespace: UUID | None = None,
+        suspects: bool = True,
     ) -> list[Claim]:
         """
         Take up to *limit* ready jobs under one new lease, and one more for each queue with a limit.
 
         The caller makes up *lease_ids* (`new_lease_ids`), so that it can ask about a claim whose answer it never saw.
+        Without *suspects*, those are left to others.
         """
         lease_ids = lease_ids or new_lease_ids(queues)
         rows = await QUERIES["claim"].fetch(
@@ -48,6 +50,7 @@ class AttemptStatements(StoreBase):
             limit=limit,
             lease_ids=lease_ids,
             namespace=namespace,
+            suspects=suspects,
         )
         # Lanes come last; hardly ever is there one.
         sizes = Counter(row["lane"] for row in rows) if rows and rows[-1]["lane"] is not None else {None: len(rows)}
