@@ -176,9 +176,9 @@ class JobEndpoints:
         return await self._writes.act(request, principal, write, after=wake)
 
     async def list_kinds(self, request: Request) -> Response:
-        await self._guard.admit(request, Permission.READ_JOBS)
+        principal = await self._guard.admit(request, Permission.READ_JOBS)
         read_query(request, NoQuery)
-        page = KindPageView([view_of_kind(kind) for kind in await self._jobs.list_kinds()])
+        page = KindPageView([view_of_kind(kind) for kind in await self._jobs.list_kinds(principal)])
         return Answer(200, _encode(page)).response()
 
 

@@ -274,7 +274,9 @@ def operations(endpoints: RemoteEndpoints) -> Iterator[Operation]:
         name="publishKinds",
         summary="Offer kinds of jobs",
         description="From now on jobs of these kinds can be submitted, and a payload that does not fit the schema is "
-        "refused. Publishing the same again changes nothing; the newest schema counts.",
+        "refused. Publishing the same again changes nothing; the newest schema counts. A schema may refer to parts of "
+        "itself with `#/…`, but not to what leads back to the reference, and it has at most 5000 parts when every "
+        "reference is written out (`too_costly`).",
         answers={200: operation.Answer("The kinds, as they are now.", PublishedKinds)},
         problems={
             409: "A kind is somebody else's (`kind_taken`; `taken` names them), or the namespace has published too "

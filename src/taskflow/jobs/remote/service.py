@@ -12,7 +12,6 @@ import time
 from collections.abc import Mapping, Sequence
 from uuid import UUID
 
-import jsonschema_rs
 import msgspec
 
 from taskflow import kinds
@@ -34,6 +33,7 @@ from taskflow.engine.job import (
     State,
     WorkerId,
 )
+from taskflow.engine.payload import PayloadSchema
 from taskflow.engine.record import RemoteWorker
 from taskflow.engine.remote import HEARTBEAT_S, RemoteWorkers
 from taskflow.engine.store import LEASE_S
@@ -67,6 +67,7 @@ from taskflow.jobs.remote.schemas import (
 )
 from taskflow.jobs.remote.token import Ticket, Tokens
 from taskflow.jobs.remote.visit import Visit
+from taskflow.jobs.remote.weight import find_costly
 from taskflow.kernel.errors import Conflict, FieldError, Invalid, Unavailable
 from taskflow.kernel.json import find_unstorable
 from taskflow.telemetry.log import get_logger
@@ -131,7 +132,7 @@ class RemoteWork:
         names = list(dict.fromkeys(map(kinds.canonical, asked.taskTypes)))
         queues, errors = [], []
         for index, name in enumerate(names):
-            kind = await self._catalogue.find(name)
+            kind = await self._catalogue.find(name, principal.namespace)
             if kind is None:
                 detail = f"nobody has published the kind {name!r}; do it with POST /api/v1/worker/kinds"
                 errors.append(FieldError(f"/taskTypes/{index}", "unknown_kind", detail))
@@ -350,7 +351,7 @@ class RemoteWork:
             infos.append(info)
         if errors:
             raise Invalid("the kinds have invalid fields; nothing was published", errors=errors)
-        taken = sorted(names & (kinds.BUILTIN | set(kinds.ALIASES)))
+        taken = sorted(names & kinds.RESERVED)
         if not taken:
             published = [(info, _schema_hash(info)) for info in infos]
             taken = await self._workers.publish(principal.namespace, published)
@@ -393,9 +394,11 @@ def _kind_errors(info: KindInfo) -> list[FieldError]:
     if size_bytes > MAX_SCHEMA_BYTES:
         detail = f"is {size_bytes} bytes of JSON, the limit is {MAX_SCHEMA_BYTES}"
         return [*errors, FieldError("/schema", "too_large", detail)]
+    if costly := find_costly(info.schema):
+        return [*errors, costly]
     try:
-        jsonschema_rs.validator_for(dict(info.schema), offline=True)  # one that points elsewhere is never fetched
-    except (ValueError, jsonschema_rs.ReferencingError) as error:
+        PayloadSchema(info.schema, foreign=True)
+    except ValueError as error:
         detail = f"is no JSON Schema that can be used: {error}"[:MAX_DETAIL_CHARS]
         errors.append(FieldError("/schema", "bad_schema", detail))
     return errors
