@@ -25,6 +25,7 @@ from taskflow.engine.job import (
     Claim,
     JobError,
     KindInfo,
+    LeaseId,
     NewJob,
     NewLogLine,
     NewProgress,
@@ -288,17 +289,19 @@ class RemoteWork:
     ) -> list[Ticket]:
         """Return what *tokens* say, in their order. Raises Invalid naming each that is none, or there twice."""
         found, bad = [], list(errors)
-        seen: set[str] = set()
+        seen: set[tuple[LeaseId, int]] = set()
         for token, pointer in zip(tokens, pointers, strict=True):
             ticket = self._tokens.open(token, principal.namespace)
             if ticket is None:
                 detail = "is not a token of this namespace; send it as the claim answered it"
                 bad.append(FieldError(pointer, "bad_token", detail))
-            elif token in seen and not repeated:
+                continue
+            place = ticket.claim.lease_id, ticket.claim.position
+            if place in seen and not repeated:
                 bad.append(FieldError(pointer, "given_twice", "is given more than once"))
             else:
                 found.append(ticket)
-            seen.add(token)
+            seen.add(place)
         if bad:
             raise Invalid("the request has invalid fields; nothing was done", errors=bad)
         return found
