@@ -370,7 +370,7 @@ def operations(endpoints: JobEndpoints) -> Iterator[Operation]:
                 200: operation.Answer("A page.", LogPageView, headers=_LINK),
                 204: operation.Answer("With `follow=true`: the end was told before.", None, media_type=""),
             },
-            problems={404: NO_JOB, 503: f"{MAX_FOLLOWERS} clients follow logs."},
+            problems={404: NO_JOB, 503: f"{MAX_FOLLOWERS} clients follow logs, or half as many of this namespace."},
             scope="jobs:read",
         )
         for method, path, name in (

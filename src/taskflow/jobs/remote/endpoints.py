@@ -1,6 +1,7 @@
 """The routes of workers over HTTP: they read requests and write answers; what happens in between is `service`."""
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
@@ -57,7 +58,8 @@ class RemoteEndpoints:
     async def claim(self, request: Request) -> Response:
         principal, asked = await self._read(request, ClaimJobs)
         async with Visit(request, self._drain) as visit:
-            return _answer(await self._work.claim(principal, asked, visit))
+            admit = partial(self._guard.admit, request, Permission.WORK)
+            return _answer(await self._work.claim(principal, asked, visit, admit=admit))
 
     async def heartbeat(self, request: Request) -> Response:
         principal, said = await self._read(request, Heartbeat)
@@ -169,7 +171,7 @@ def operations(endpoints: RemoteEndpoints) -> Iterator[Operation]:
             404: _UNKNOWN,
             409: "The namespace has too many workers (`too_many_workers`).",
             422: "With the code `unknown_kind`: nobody has published a kind that is named.",
-            503: "Too many claims wait already (`too_many_waiting`).",
+            503: "Too many claims wait already, of all or of this namespace (`too_many_waiting`).",
         },
     )
     yield route(

@@ -9,7 +9,8 @@ import asyncio
 import hashlib
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from uuid import UUID
 
 import msgspec
@@ -38,6 +39,7 @@ from taskflow.engine.payload import PayloadSchema
 from taskflow.engine.record import RemoteWorker
 from taskflow.engine.remote import HEARTBEAT_S, RemoteWorkers
 from taskflow.engine.store import LEASE_S
+from taskflow.http.places import Places
 from taskflow.identity.access import Principal
 from taskflow.jobs.catalogue import Catalogue
 from taskflow.jobs.remote.bell import Bell
@@ -69,7 +71,7 @@ from taskflow.jobs.remote.schemas import (
 from taskflow.jobs.remote.token import Ticket, Tokens
 from taskflow.jobs.remote.visit import Visit
 from taskflow.jobs.remote.weight import find_costly
-from taskflow.kernel.errors import Conflict, FieldError, Invalid, Unavailable
+from taskflow.kernel.errors import Conflict, FieldError, Invalid
 from taskflow.kernel.json import find_unstorable
 from taskflow.telemetry.log import get_logger
 
@@ -101,12 +103,18 @@ class RemoteWork:
         self._tokens = tokens
         self._bell = bell
         self._turns = asyncio.Semaphore(CLAIMS_AT_ONCE)
+        self._places = Places("claims are waiting here", code="too_many_waiting", retry_after_s=1.0)
 
     # Claiming --------------------------------------------------------------------------------------------------------
 
-    async def claim(self, principal: Principal, asked: ClaimJobs, visit: Visit) -> ClaimedJobs:
+    async def claim(
+        self, principal: Principal, asked: ClaimJobs, visit: Visit, *, admit: Callable[[], Awaitable[object]]
+    ) -> ClaimedJobs:
         """
         Give jobs to a worker; if there are none, wait for the first as long as it wants and *visit* lasts.
+
+        Args:
+            admit: raises if the key is no longer good; asked after each wait, before jobs are given away.
 
         Raises:
             Invalid: a kind that nobody has published.
@@ -114,8 +122,28 @@ class RemoteWork:
             Unavailable: too many wait in this process already.
         """
         worker = await self._described(principal, asked)
+        if not asked.waitMs:
+            return await self._claim(principal, asked, worker, visit, admit)
+        self._places.check(principal.namespace, MAX_WAITING)
+        with self._places.hold(principal.namespace):
+            return await self._claim(principal, asked, worker, visit, admit)
+
+    async def _claim(
+        self,
+        principal: Principal,
+        asked: ClaimJobs,
+        worker: RemoteWorker,
+        visit: Visit,
+        admit: Callable[[], Awaitable[object]],
+    ) -> ClaimedJobs:
         worker_id = await self._workers.enter(None if asked.workerId is None else WorkerId(asked.workerId), worker)
-        claims = await self._wait(worker_id, worker, (asked.waitMs or 0) / 1000, visit)
+        try:
+            claims = await self._wait(worker_id, worker, (asked.waitMs or 0) / 1000, visit, admit)
+        except BaseException:
+            if asked.workerId is None:  # as below; what went wrong is what is told
+                with suppress(Exception):
+                    await self._workers.leave(worker_id, principal.namespace)
+            raise
         if visit.client_left:
             if claims:
                 await self._workers.hand_back(claims)
@@ -150,10 +178,14 @@ class RemoteWork:
             lease_s=None if asked.leaseMs is None else asked.leaseMs / 1000,
         )
 
-    async def _wait(self, worker_id: WorkerId, worker: RemoteWorker, wait_s: float, visit: Visit) -> list[Claim]:
-        if wait_s and len(self._bell) >= MAX_WAITING:
-            detail = f"{MAX_WAITING} claims are waiting here already; try again, or without waitMs"
-            raise Unavailable(detail, code="too_many_waiting", retry_after_s=1.0)
+    async def _wait(
+        self,
+        worker_id: WorkerId,
+        worker: RemoteWorker,
+        wait_s: float,
+        visit: Visit,
+        admit: Callable[[], Awaitable[object]],
+    ) -> list[Claim]:
         deadline_s = stayed_s = time.monotonic()
         deadline_s += wait_s
         poll_s = POLL_FIRST_S
@@ -176,6 +208,7 @@ class RemoteWork:
                     poll_s = POLL_FIRST_S
                 except TimeoutError:
                     poll_s = min(poll_s * 2, POLL_CAP_S)
+                await admit()  # the key may have been revoked meanwhile
 
     def _claimed(self, claim: Claim) -> ClaimedJob:
         return ClaimedJob(
