@@ -86,7 +86,7 @@ class LogEvents:
         [news] = await self._engine.follow_logs([position], limit=MAX_LINES)
         said_s = time.monotonic()
         while not gone.done():
-            await self._guard.admit(request, Permission.READ_JOBS)
+            await self._guard.check_again(request, Permission.READ_JOBS)
             if news.lines or news.end is not None:
                 said_s = time.monotonic()
             if news.lines or news.end is not None:
@@ -104,7 +104,7 @@ class LogEvents:
                     pause_s = min(ADMIT_S, HEARTBEAT_S)
                     done, _ = await asyncio.wait(watched, timeout=pause_s, return_when=asyncio.FIRST_COMPLETED)
                     if not done:
-                        await self._guard.admit(request, Permission.READ_JOBS)
+                        await self._guard.check_again(request, Permission.READ_JOBS)
                         if time.monotonic() - said_s >= HEARTBEAT_S:
                             await write(b": nothing new\n\n")
                             said_s = time.monotonic()

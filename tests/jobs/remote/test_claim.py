@@ -3,6 +3,8 @@
 import asyncio
 import json
 import time
+from datetime import datetime
+from functools import partial
 from uuid import uuid4
 
 import pytest
@@ -118,10 +120,9 @@ async def test_an_end_over_http_tells_those_who_wait_that_a_place_is_free(api: A
         await worker.submit(width)
     [job] = await worker.claim()
     for end in (worker.complete, worker.fail, worker.hand_back):
-        async with api.database.acquire() as connection:
-            before = await connection.fetchval(_SIGNS)
-            waiting = asyncio.ensure_future(worker.claim(waitMs=20_000))
-            await eventually("the claim to wait", lambda: _changed(api, before))
+        before = await _last_sign(api)
+        waiting = asyncio.ensure_future(worker.claim(waitMs=20_000))
+        await eventually("the claim to wait", partial(_shows_life_since, before, api))
         await end(job["token"])
         async with asyncio.timeout(10):
             [job] = await waiting
@@ -299,12 +300,15 @@ async def test_a_key_that_was_revoked_while_its_claim_waited_gets_no_jobs(api: A
         assert (await worker.job(job_id))["status"] == "pending"
 
 
-_SIGNS = "SELECT max(heartbeat_at) FROM taskflow.worker WHERE namespace IS NOT NULL"
+async def _shows_life_since(before: datetime, api: Api) -> bool:
+    return await _last_sign(api) > before
 
 
-async def _changed(api: Api, before: object) -> bool:
+async def _last_sign(api: Api) -> datetime:
     async with api.database.acquire() as connection:
-        return bool(await connection.fetchval(_SIGNS) != before)
+        statement = "SELECT max(heartbeat_at) FROM taskflow.worker WHERE namespace IS NOT NULL"
+        at: datetime = await connection.fetchval(statement)
+        return at
 
 
 async def _workers(api: Api) -> int:

@@ -14,6 +14,7 @@ from taskflow.http.body import check_json_type, parse_json, read_body, read_quer
 from taskflow.http.call import Call
 from taskflow.http.drain import Drain
 from taskflow.http.idempotency import HEADER, Answer
+from taskflow.http.limits import LimitName
 from taskflow.http.operation import Operation
 from taskflow.http.problem import BadHeader
 from taskflow.http.validation import field_errors
@@ -58,8 +59,8 @@ class RemoteEndpoints:
     async def claim(self, request: Request) -> Response:
         principal, asked = await self._read(request, ClaimJobs)
         async with Visit(request, self._drain) as visit:
-            admit = partial(self._guard.admit, request, Permission.WORK)
-            return _answer(await self._work.claim(principal, asked, visit, admit=admit))
+            check_again = partial(self._guard.check_again, request, Permission.WORK)
+            return _answer(await self._work.claim(principal, asked, visit, check_again=check_again))
 
     async def heartbeat(self, request: Request) -> Response:
         principal, said = await self._read(request, Heartbeat)
@@ -150,6 +151,7 @@ def operations(endpoints: RemoteEndpoints) -> Iterator[Operation]:
             f"{PREFIX}/worker/{path}",
             handler,
             tag="workers",
+            limit=LimitName.WORK,
             body=body,
             body_examples={"usual": example},
             scope="worker",

@@ -108,13 +108,13 @@ class RemoteWork:
     # Claiming --------------------------------------------------------------------------------------------------------
 
     async def claim(
-        self, principal: Principal, asked: ClaimJobs, visit: Visit, *, admit: Callable[[], Awaitable[object]]
+        self, principal: Principal, asked: ClaimJobs, visit: Visit, *, check_again: Callable[[], Awaitable[None]]
     ) -> ClaimedJobs:
         """
         Give jobs to a worker; if there are none, wait for the first as long as it wants and *visit* lasts.
 
         Args:
-            admit: raises if the key is no longer good; asked after each wait, before jobs are given away.
+            check_again: raises if the key is no longer good; asked after each wait, before jobs are given away.
 
         Raises:
             Invalid: a kind that nobody has published.
@@ -123,10 +123,10 @@ class RemoteWork:
         """
         worker = await self._described(principal, asked)
         if not asked.waitMs:
-            return await self._claim(principal, asked, worker, visit, admit)
+            return await self._claim(principal, asked, worker, visit, check_again)
         self._places.check(principal.namespace, MAX_WAITING)
         with self._places.hold(principal.namespace):
-            return await self._claim(principal, asked, worker, visit, admit)
+            return await self._claim(principal, asked, worker, visit, check_again)
 
     async def _claim(
         self,
@@ -134,11 +134,11 @@ class RemoteWork:
         asked: ClaimJobs,
         worker: RemoteWorker,
         visit: Visit,
-        admit: Callable[[], Awaitable[object]],
+        check_again: Callable[[], Awaitable[None]],
     ) -> ClaimedJobs:
         worker_id = await self._workers.enter(None if asked.workerId is None else WorkerId(asked.workerId), worker)
         try:
-            claims = await self._wait(worker_id, worker, (asked.waitMs or 0) / 1000, visit, admit)
+            claims = await self._wait(worker_id, worker, (asked.waitMs or 0) / 1000, visit, check_again)
         except BaseException:
             if asked.workerId is None:  # as below; what went wrong is what is told
                 with suppress(Exception):
@@ -184,7 +184,7 @@ class RemoteWork:
         worker: RemoteWorker,
         wait_s: float,
         visit: Visit,
-        admit: Callable[[], Awaitable[object]],
+        check_again: Callable[[], Awaitable[None]],
     ) -> list[Claim]:
         deadline_s = stayed_s = time.monotonic()
         deadline_s += wait_s
@@ -208,7 +208,7 @@ class RemoteWork:
                     poll_s = POLL_FIRST_S
                 except TimeoutError:
                     poll_s = min(poll_s * 2, POLL_CAP_S)
-                await admit()  # the key may have been revoked meanwhile
+                await check_again()  # the key may have been revoked meanwhile
 
     def _claimed(self, claim: Claim) -> ClaimedJob:
         return ClaimedJob(
