@@ -107,6 +107,13 @@ def test_a_child_reads_the_same_settings_from_the_environment_it_gets() -> None:
     assert theirs.inherited["LANG"] == "C"
 
 
+def test_a_child_is_not_told_a_setting_by_any_of_its_names() -> None:
+    mail = "smtp://me:hunter2@mail.example.org"
+    environ = {**HOME, "TASKFLOW_SMTP_URL": mail, "SMTP_URL": mail, "TASKFLOW_SECRET_KEY": "k" * 40}
+    told = Settings.from_env(environ).child_environ(without=["smtp_url", "secret_key"], secret_key="k" * 40)
+    assert not {"TASKFLOW_SMTP_URL", "SMTP_URL", "TASKFLOW_SECRET_KEY"} & set(told)
+
+
 def test_the_table_has_a_row_for_every_field_and_an_explanation_for_every_row() -> None:
     assert {setting.field for setting in SETTINGS} == {field.name for field in fields(Settings)} - {"inherited"}
     names = [name for setting in SETTINGS for name in setting.names]

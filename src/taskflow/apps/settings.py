@@ -8,7 +8,7 @@ A command line option beats its variable; `TASKFLOW_X` beats the short name `X` 
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import ip_address
@@ -322,8 +322,13 @@ class Settings:
     def is_development(self) -> bool:
         return self.environment is Environment.DEVELOPMENT
 
-    def child_environ(self, **changes: str) -> dict[str, str]:
-        """Return the environment of a child process that shall read the same settings, *changes* (by field) apart."""
+    def child_environ(self, *, without: Collection[str] = (), **changes: str) -> dict[str, str]:
+        """
+        Return the environment of a child process that shall read the same settings, *changes* (by field) apart.
+
+        Args:
+            without: fields that the child is not told, by none of their names.
+        """
         environ = {
             **self.inherited,
             "TASKFLOW_ENV": self.environment.value,
@@ -336,7 +341,12 @@ class Settings:
             "TASKFLOW_LOG_FORMAT": self.log_format,
         }
         known = {setting.field: setting.names[0] for setting in SETTINGS}
-        return {**environ, **{known[name]: value for name, value in changes.items()}}
+        environ |= {known[name]: value for name, value in changes.items()}
+        for setting in SETTINGS:
+            if setting.field in without:
+                for name in setting.names:
+                    environ.pop(name, None)
+        return environ
 
 
 def is_loopback(host: str) -> bool:
