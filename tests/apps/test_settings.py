@@ -54,6 +54,32 @@ def test_every_wrong_setting_is_named_at_once() -> None:
     assert "\n" not in message
 
 
+@pytest.mark.parametrize("good", ["https://tasks.example.org", "http://10.0.0.5:8080", "https://[::1]:8443"])
+def test_the_public_url_is_an_origin(good: str) -> None:
+    assert Settings.from_env({**HOME, "TASKFLOW_PUBLIC_URL": good}).public_url == good
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "tasks.example.org",
+        "ftp://tasks.example.org",
+        "https://",
+        "https://:443",
+        "https://a.example/",
+        "https://a.example?x=1",
+        "https://me@a.example",
+        "https://a.example:0",
+        "https://a.example:99999",
+        "https://a b.example",
+        "https://[::1",
+    ],
+)
+def test_a_public_url_that_is_no_origin_is_refused(bad: str) -> None:
+    with pytest.raises(SetupError, match="TASKFLOW_PUBLIC_URL must be an origin like https://"):
+        Settings.from_env({**HOME, "TASKFLOW_PUBLIC_URL": bad})
+
+
 def test_a_wrong_secret_is_named_but_not_shown() -> None:
     environ = {**HOME, "TASKFLOW_SECRET_KEY": "hunter2", "TASKFLOW_DATABASE_URL": "mysql://root:letmein@db/x"}
     with pytest.raises(SetupError) as caught:

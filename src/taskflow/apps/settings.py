@@ -95,6 +95,19 @@ def _origins(text: str) -> tuple[str, ...]:
     return origins
 
 
+def _origin(text: str) -> str | None:
+    if not text:
+        return None
+    try:
+        parts = urlsplit(text)
+        whole = parts.port != 0 and bool(parts.hostname) and text == f"{parts.scheme}://{parts.netloc}"
+    except ValueError:  # a port or an address that is none
+        whole = False
+    if not whole or parts.scheme not in {"http", "https"} or set(text) & set(" @\\") or not text.isascii():
+        raise ValueError("must be an origin like https://tasks.example.org, without a path")
+    return text
+
+
 def _secret(text: str) -> str | None:
     if text and len(text.encode()) < MIN_SECRET_BYTES:
         raise ValueError(f"must have at least {MIN_SECRET_BYTES} bytes")
@@ -157,6 +170,14 @@ SETTINGS: tuple[Setting, ...] = (
         "3000",
         _whole(0, 65535),
         "port that the API listens on; 0 takes a free one",
+    ),
+    Setting(
+        "public_url",
+        ("TASKFLOW_PUBLIC_URL",),
+        "",
+        _origin,
+        "origin that clients reach the API at, such as `https://tasks.example.org`, for links to files; without one "
+        "links have the scheme and host of the request that made them",
     ),
     Setting("workers", ("TASKFLOW_WORKERS",), "1", _whole(0, MAX_WORKERS), "worker processes of `up` and `worker`"),
     Setting(
@@ -264,6 +285,7 @@ class Settings:
     secret_key: str | None = field(repr=False)
     host: str
     port: int
+    public_url: str | None
     workers: int
     worker_concurrency: int
     queues: tuple[str, ...]
