@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from taskflow.apps.settings import SETTINGS, Environment, Settings, is_loopback
+from taskflow.apps.settings import RATE_LIMITS, SETTINGS, Environment, Settings, is_loopback
+from taskflow.kernel.bucket import NO_LIMIT, Limit
 from taskflow.kernel.errors import SetupError
 
 HOME = {"HOME": "/ada"}
@@ -33,10 +34,36 @@ def test_an_empty_variable_counts_as_not_set() -> None:
     assert Settings.from_env({**HOME, "TASKFLOW_PORT": "", "PORT": "4000"}).port == 4000
 
 
+def test_requests_are_limited_in_production_unless_told_otherwise() -> None:
+    given = {**HOME, "TASKFLOW_RATE_LIMIT_WRITE": "100:500", "TASKFLOW_RATE_LIMIT_FAILURES": "0"}
+    for environment, read in ((Environment.PRODUCTION, Limit(5000, 10_000)), (Environment.DEVELOPMENT, NO_LIMIT)):
+        settings = Settings.from_env({**given, "TASKFLOW_ENV": environment.value})
+        assert settings.rate_limit_read == read
+        assert settings.rate_limit_write == Limit(100, 500)
+        assert settings.rate_limit_failures == NO_LIMIT
+    local = Settings.from_env(HOME, command="up")
+    assert {getattr(local, name) for name in RATE_LIMITS} == {NO_LIMIT}
+
+
+@pytest.mark.parametrize(
+    ("text", "limit"), [("7", Limit(7, 7)), ("0.5", Limit(0.5, 1)), ("2.5:30", Limit(2.5, 30)), ("0", NO_LIMIT)]
+)
+def test_a_rate_limit_is_a_rate_and_a_burst(text: str, limit: Limit) -> None:
+    assert Settings.from_env({**HOME, "TASKFLOW_RATE_LIMIT_READ": text}).rate_limit_read == limit
+
+
+@pytest.mark.parametrize("text", ["-1", "10:5", "0:5", "1:", ":1", "1:2:3", "nan", "1e3", "2000000", "10/20", "1:2.5"])
+def test_a_rate_limit_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(SetupError, match="TASKFLOW_RATE_LIMIT_READ must be 0, or RATE or RATE:BURST like 100:500"):
+        Settings.from_env({**HOME, "TASKFLOW_RATE_LIMIT_READ": text})
+
+
+@pytest.mark.covers("S2-31")
 def test_a_bare_database_url_is_never_read() -> None:
     assert Settings.from_env({**HOME, "DATABASE_URL": "postgresql://strangers/db"}).database_url is None
 
 
+@pytest.mark.covers("S3-27", "S4-70")
 def test_every_wrong_setting_is_named_at_once() -> None:
     environ = {
         **HOME,
@@ -96,6 +123,7 @@ def test_secrets_are_not_in_the_representation() -> None:
     assert "ssss" not in shown
 
 
+@pytest.mark.covers("S2-38")
 def test_up_on_loopback_is_development_and_everything_else_production() -> None:
     assert Settings.from_env(HOME, command="up").environment is Environment.DEVELOPMENT
     assert Settings.from_env(HOME, command="up", host="0.0.0.0").environment is Environment.PRODUCTION

@@ -66,7 +66,8 @@ def test_every_operation_says_what_it_takes_gives_and_refuses() -> None:
         assert {"500", "503"} <= responses.keys(), where
         assert all(response["description"] for response in responses.values()), where
         if operation["security"]:
-            assert {"401", "403"} <= responses.keys(), where
+            assert {"401", "403", "429"} <= responses.keys(), where
+            assert {"RateLimit", "RateLimit-Policy", "Retry-After"} <= responses["429"]["headers"].keys(), where
         if "{jobId}" in path or "{fileId}" in path:
             assert "404" in responses, where
         if "requestBody" in operation:

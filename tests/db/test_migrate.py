@@ -63,6 +63,7 @@ def test_every_sql_file_is_run_by_one_revision_of_its_number() -> None:
         assert name in revision.read_text()
 
 
+@pytest.mark.covers("S3-17")
 async def test_a_fresh_database_is_brought_up_to_date(empty_url: str) -> None:
     assert not await current(empty_url)
     assert migrate(empty_url) == chain()

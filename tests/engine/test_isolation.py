@@ -202,7 +202,7 @@ async def test_one_failure_is_no_other_attempts_business(rig: Rig) -> None:
     assert [outcome.kind for outcome in outcomes] == [OutcomeKind.COMPLETED, OutcomeKind.ERROR] * 3
 
 
-@pytest.mark.covers("S2-21")
+@pytest.mark.covers("S2-21", "X-7", "S2-45")
 async def test_a_timeout_stops_the_handler_and_lets_it_clean_up(rig: Rig, tmp_path: Path) -> None:
     claim = rig.start("wait", path=tmp_path / "begun", timeout_s=0.05)
     outcome = await rig.outcome(claim)
@@ -244,7 +244,7 @@ async def test_a_handler_that_is_told_to_end_and_returns_has_completed(rig: Rig,
     assert (outcome.state, outcome.result) == (State.COMPLETED, '"cancelled=True"')
 
 
-@pytest.mark.covers("S2-21", "S2-45", "X-7")
+@pytest.mark.covers("S2-21", "S2-45", "X-7", "X-8")
 async def test_a_handler_that_ignores_being_stopped_is_killed_or_costs_its_process(
     rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -284,6 +284,7 @@ async def test_a_child_opens_the_lifespan_of_its_own(process: Rig) -> None:
     assert json.loads((await process.run("state")).result or "") == who["pid"]
 
 
+@pytest.mark.covers("X-3")
 @pytest.mark.parametrize(
     ("kind", "options", "says"),
     [

@@ -72,7 +72,7 @@ async def deployment(
     await asyncio.gather(leading, return_exceptions=True)
 
 
-@pytest.mark.covers("S2-2")
+@pytest.mark.covers("S2-2", "X-14", "S2-44")
 async def test_a_worker_that_lost_its_lease_cannot_complete(deployment: Deployment) -> None:
     """Completion is fenced by the claim: a late acknowledgement changes nothing."""
     rescued = metric("taskflow_rescued_jobs_total")
@@ -204,5 +204,6 @@ async def test_a_rescue_finds_the_cancel_that_its_worker_never_carried_out(deplo
     assert await deployment.states([held]) == [State.CANCELLED]
 
 
+@pytest.mark.covers("X-14", "S3-21")
 def test_a_vanished_machine_is_mended_within_thirty_seconds() -> None:
     assert TERM_S + LEASE_S + 2 * reaper.PAUSE_S <= 30

@@ -128,6 +128,7 @@ async def test_a_due_schedule_submits_its_job_and_moves_on(work: Clockwork) -> N
     assert work.woken == ["orders"]
 
 
+@pytest.mark.covers("X-16")
 async def test_cron_fires_by_the_clocks_of_its_zone(work: Clockwork) -> None:
     schedule_id = await work.make(cron="30 2 * * *", zone="America/New_York")
     schedule = await work.get(schedule_id)
@@ -148,6 +149,7 @@ async def test_an_instant_is_fired_once_however_often_one_looks(work: Clockwork)
     assert len(await work.jobs()) == 1
 
 
+@pytest.mark.covers("X-16")
 async def test_two_leaders_at_once_fire_each_instant_once(work: Clockwork, database_url: str, clock: FakeClock) -> None:
     """Also without the duty's lock: the rows of the schedules keep them apart."""
     ids = [await work.make(f"number {number}", overlap=Overlap.ALLOW) for number in range(20)]

@@ -71,7 +71,7 @@ async def ends(site: Worksite) -> list[tuple[str, int]]:
 # Claims --------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.covers("S3-19")
+@pytest.mark.covers("S3-19", "S3-18")
 async def test_two_claims_at_once_get_different_jobs_and_neither_waits(site: Worksite, second: Connection) -> None:
     ids = await site.submit_many(10)
     mine, yours = await pass_by(site.connection, site.claim(6), site.claim(6, connection=second))

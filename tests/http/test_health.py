@@ -13,7 +13,7 @@ from taskflow.db.query import Connection
 from taskflow.http import health
 
 
-@pytest.mark.covers("S4-63")
+@pytest.mark.covers("S4-63", "S3-23")
 async def test_live_ready_and_health_need_no_key(api: Api) -> None:
     async with api.client(address="203.0.113.9") as anonymous:
         assert (await anonymous.get("/live")).json() == {"status": "ok"}

@@ -38,7 +38,7 @@ class Server:
         return self.process.wait(15)
 
 
-def start(listener: socket.socket, database_url: str) -> Server:
+def start(listener: socket.socket, database_url: str, **settings: str) -> Server:
     environ = {
         **os.environ,
         "PYTHONPATH": SOURCE,
@@ -46,6 +46,7 @@ def start(listener: socket.socket, database_url: str) -> Server:
         "TASKFLOW_SECRET_KEY": SECRET.decode(),
         "TASKFLOW_ENV": "development",
         "TASKFLOW_LOG_FORMAT": "json",
+        **settings,
     }
     process = subprocess.Popen(
         [sys.executable, "-c", CODE, str(listener.fileno())],
@@ -187,3 +188,23 @@ async def test_a_stream_of_jobs_is_answered_while_it_comes_in_bounded_memory(ser
         assert b'{"_end":true,"count":24000,"accepted":24000,"rejected":0}' in await reader.read()
     assert max(sizes[8:]) - max(sizes[:8]) < 8 * 1024 * 1024
     writer.close()
+
+
+@pytest.mark.system
+@pytest.mark.slow
+@pytest.mark.covers("S4-61")
+async def test_each_setting_of_a_rate_limit_sets_that_limit(listener: socket.socket, database_url: str) -> None:
+    key = await key_for(database_url)
+    names = ("read", "write", "stream", "work", "failures")
+    told = {f"TASKFLOW_RATE_LIMIT_{name.upper()}": f"0.01:{burst}" for burst, name in enumerate(names, 1)}
+    server = start(listener, database_url, **told)
+    try:
+        async with httpx.AsyncClient(base_url=f"{server.url}/api/v1", timeout=20) as client:
+            routes = [("GET", "/jobs"), ("POST", "/jobs"), ("POST", "/jobs/stream"), ("POST", "/worker/claim")]
+            answers = [await client.request(*route, headers={"X-API-Key": key}) for route in routes]
+            assert [(await client.get("/jobs")).status_code for _ in names] == [401] * 5
+            answers.append(await client.get("/jobs"))
+        said = [answer.headers["ratelimit-policy"] for answer in answers]
+        assert said == [f'"{name}";q={burst};w={burst * 100}' for burst, name in enumerate(names, 1)]
+    finally:
+        assert server.stop() == 0

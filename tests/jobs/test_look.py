@@ -28,7 +28,7 @@ async def listed(client: httpx.AsyncClient, **parameters: Any) -> list[str]:
     return [job["jobId"] for job in response.json()["items"]]
 
 
-@pytest.mark.covers("S2-8", "S2-17")
+@pytest.mark.covers("S2-8", "S2-17", "S3-12")
 async def test_a_completed_job_shows_its_result(api: Api, client: httpx.AsyncClient) -> None:
     job_id = await submit(client)
     [claim] = await api.claim()
@@ -76,6 +76,7 @@ async def test_secrets_in_a_handlers_error_stay_inside(api: Api, client: httpx.A
 ONE_JOB = [("GET", ""), ("GET", "/logs"), ("POST", "/cancel"), ("DELETE", ""), ("POST", "/retry")]
 
 
+@pytest.mark.covers("S3-11")
 @pytest.mark.parametrize(("method", "path"), ONE_JOB)
 async def test_a_job_that_is_not_there_is_404(client: httpx.AsyncClient, method: str, path: str) -> None:
     for job_id in (
@@ -151,7 +152,7 @@ async def test_a_list_can_be_bounded_in_time(client: httpx.AsyncClient) -> None:
     assert await listed(client, **{"from": tomorrow}) == []
 
 
-@pytest.mark.covers("S2-7", "X-13")
+@pytest.mark.covers("S2-7", "X-13", "S3-29", "S4-32")
 async def test_a_walk_through_the_pages_sees_every_job_once(client: httpx.AsyncClient) -> None:
     ids = [await submit(client, tags=["walk"]) for _ in range(7)]
     seen: list[str] = []

@@ -231,6 +231,7 @@ async def test_progress_from_zero_to_one_or_an_error(app: TaskFlow, database_url
 # Transactions that end with the job -----------------------------------------------------------------------------------
 
 
+@pytest.mark.covers("X-6", "S4-66")
 async def test_effects_and_completion_are_one_commit(app: TaskFlow, database_url: str, ledger: Connection) -> None:
     inside, leave = asyncio.Event(), asyncio.Event()
 
@@ -297,6 +298,7 @@ async def test_an_error_that_the_function_catches_rolls_back_what_it_was_in_and_
     assert await entries(ledger) == ["kept"]
 
 
+@pytest.mark.covers("X-6", "S2-44")
 async def test_effects_happen_once_although_the_claim_was_lost_and_the_job_ran_twice(
     app: TaskFlow, database_url: str, ledger: Connection
 ) -> None:

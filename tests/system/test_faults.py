@@ -67,7 +67,7 @@ class Clients:
                     self.refused[f"{answer.status_code} {answer.text[:200]}"] += 1
 
 
-@pytest.mark.covers("S2-2")
+@pytest.mark.covers("S2-2", "S3-21", "S4-1")
 @pytest.mark.usefixtures("made")
 def test_whatever_is_killed_every_answered_submit_ends_in_exactly_one_state(data: Path, up: Callable[..., Up]) -> None:
     seed = random.randrange(10**9)

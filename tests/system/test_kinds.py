@@ -13,7 +13,7 @@ from tests.handlers.test_image import picture, png_of
 from tests.support.up import Up, wait_until
 
 
-@pytest.mark.covers("S2-14", "S2-15", "S2-42", "S3-20")
+@pytest.mark.covers("S2-14", "S2-15", "S2-42", "S3-20", "S2-1")
 def test_files_go_in_and_come_out_changed(made: Path, up: Callable[..., Up]) -> None:
     assert made.exists()
     one = up(environ={"SMTP_URL": "smtp://me:hunter2@127.0.0.1:1"}).wait_ready()

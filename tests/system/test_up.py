@@ -62,7 +62,7 @@ def slow_mail_server(delay_s: float) -> Iterator[tuple[str, list[str]]]:
         controller.stop()
 
 
-@pytest.mark.covers("S2-40", "S2-42", "S2-13")
+@pytest.mark.covers("S2-40", "S2-42", "S2-13", "S2-4", "S2-30", "X-18")
 def test_the_pasted_curl_sends_a_first_mail(data: Path, up: StartUp) -> None:
     running = up().wait_ready()
     lines = running.output.splitlines()
@@ -104,6 +104,7 @@ def test_a_second_start_is_ready_in_three_seconds_with_the_same_key(up: StartUp)
     assert min(took_s) < 3, took_s
 
 
+@pytest.mark.covers("S3-25", "S4-62")
 @pytest.mark.usefixtures("made")
 def test_ctrl_c_lets_a_running_job_end_and_stops_postgresql_last(data: Path, up: StartUp) -> None:
     with slow_mail_server(1.0) as (url, begun):
@@ -141,6 +142,7 @@ def test_a_second_ctrl_c_stops_now_and_the_job_runs_again_later(data: Path, up: 
         assert found["failures"] == 0, "nobody charges a job for our end"
 
 
+@pytest.mark.covers("S3-26")
 @pytest.mark.usefixtures("made")
 def test_parts_that_are_killed_are_reported_and_come_back(up: StartUp) -> None:
     running = up().wait_ready()
@@ -212,6 +214,7 @@ def test_a_database_of_another_major_version_is_refused_in_one_line(data: Path, 
     assert not left_over(data)
 
 
+@pytest.mark.covers("S3-27")
 def test_wrong_settings_are_all_named_in_one_line(up: StartUp) -> None:
     refused = up("--port", "70000", environ={"MAX_RETRIES": "11"})
     assert refused.wait_end() == 1
@@ -272,7 +275,7 @@ def test_sigterm_stops_it_like_ctrl_c(data: Path, up: StartUp) -> None:
 
 
 @pytest.mark.usefixtures("made")
-@pytest.mark.covers("S2-43")
+@pytest.mark.covers("S2-43", "S3-1", "X-11")
 def test_workers_of_their_own_join_a_running_up(data: Path, up: StartUp) -> None:
     running = up("--port", "0", "--workers", "0").wait_ready()
     job_id = submit(running)
@@ -290,6 +293,7 @@ def test_workers_of_their_own_join_a_running_up(data: Path, up: StartUp) -> None
     assert job(running, submit(running))["status"] == "pending"
 
 
+@pytest.mark.covers("S3-30", "S2-49", "X-11")
 @pytest.mark.usefixtures("made")
 def test_a_further_api_serves_the_same_jobs(data: Path, up: StartUp) -> None:
     running = up().wait_ready()

@@ -25,6 +25,7 @@ def read(stream: io.StringIO) -> list[dict[str, object]]:
     return [json.loads(line) for line in stream.getvalue().splitlines()]
 
 
+@pytest.mark.covers("S3-24")
 def test_a_line_is_json_with_time_level_module_and_fields(lines: io.StringIO) -> None:
     LOG.info("taskflow.test.stop", jobs=3, duration_ms=1.5)
     [line] = read(lines)

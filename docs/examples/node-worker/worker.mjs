@@ -25,7 +25,8 @@ async function post(path, body, signal) {
   const request = { method: "POST", headers, body: JSON.stringify(body), signal };
   const response = await fetch(`${TASKFLOW_URL}/api/v1/worker/${path}`, request);
   const answer = await response.json();
-  if (!response.ok) throw Object.assign(new Error(answer.detail), { code: answer.code, final: response.status < 500 });
+  const final = response.status < 500 && response.status !== 429; // not an outage, nor a rate limit: it stays so
+  if (!response.ok) throw Object.assign(new Error(answer.detail), { code: answer.code, final });
   return answer;
 }
 

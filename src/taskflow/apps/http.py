@@ -34,6 +34,7 @@ from taskflow.http.docs import add_docs
 from taskflow.http.drain import Drain
 from taskflow.http.edge import ASGIApp, Edge
 from taskflow.http.idempotency import HEADER, REPLAYED_HEADER, Idempotency
+from taskflow.http.limits import LimitName, RateLimits
 from taskflow.http.operation import add_operations
 from taskflow.http.paging import Cursors
 from taskflow.http.secret import RootSecret
@@ -94,6 +95,7 @@ def create_app(
     development: bool = False,
     cors_origins: Sequence[str] = (),
     public_url: str | None = None,
+    limits: RateLimits | None = None,
     drain: Drain | None = None,
 ) -> ASGIApp:
     """
@@ -104,12 +106,13 @@ def create_app(
         development: allow `forceFail`, and callbacks to this machine itself.
         cors_origins: web origins whose pages may call the API; `*` for all.
         public_url: origin of links; None takes that of the request which asks for one.
+        limits: of requests; by default there are none.
         drain: begins when the server wants to stop: answers that go on for long end then.
     """
     drain = drain or Drain()
     engine = Engine(database)
     once = Idempotency(database)
-    guard = Guard(Access(ApiKeys(database)))
+    guard = Guard(Access(ApiKeys(database)), limits or RateLimits())
     catalogue = Catalogue(engine)
     jobs = Jobs(engine, catalogue, development=development)
     schedules = Schedules(EngineSchedules(database), jobs)
@@ -207,6 +210,8 @@ def create_app(
                 "ETag",
                 "Location",
                 "Link",
+                "RateLimit",
+                "RateLimit-Policy",
                 "Retry-After",
                 "X-Request-Id",
                 REPLAYED_HEADER,
@@ -265,6 +270,15 @@ def run_api(settings: Settings, *, fd: int | None = None, control_fd: int | None
         development=settings.is_development,
         cors_origins=settings.cors_origins,
         public_url=settings.public_url,
+        limits=RateLimits(
+            {
+                LimitName.READ: settings.rate_limit_read,
+                LimitName.WRITE: settings.rate_limit_write,
+                LimitName.STREAM: settings.rate_limit_stream,
+                LimitName.WORK: settings.rate_limit_work,
+                LimitName.FAILURES: settings.rate_limit_failures,
+            }
+        ),
         drain=drain,
     )
     server = Server(

@@ -12,10 +12,12 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import ip_address
+from math import ceil
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from taskflow.kernel.bucket import MAX_BURST, MAX_RATE, MIN_RATE, NO_LIMIT, Limit
 from taskflow.kernel.errors import SetupError
 
 MIN_SECRET_BYTES = 32
@@ -25,6 +27,15 @@ MAX_TIMEOUT_MS = 24 * 3600 * 1000
 MAX_RETRIES = 10
 MAX_WEBHOOK_TIMEOUT_MS = 60_000
 MAX_WEBHOOK_RETRIES = 9  # as many as the schedule has waits
+
+# In production. In development nothing is limited unless a setting says so.
+RATE_LIMITS: Mapping[str, Limit] = {
+    "rate_limit_read": Limit(5000, 10_000),
+    "rate_limit_write": Limit(5000, 10_000),
+    "rate_limit_stream": Limit(500, 1000),
+    "rate_limit_work": Limit(5000, 10_000),
+    "rate_limit_failures": Limit(20, 200),
+}
 
 
 class Environment(StrEnum):
@@ -129,6 +140,35 @@ def _address(text: str) -> str:
 
 def _directory(text: str) -> Path:
     return Path(_text(text)).expanduser().absolute()
+
+
+def _limit(text: str) -> Limit | None:
+    if not text:
+        return None
+    if text == "0":
+        return NO_LIMIT
+    rate, _, burst = text.partition(":")
+    try:
+        if not set(text) <= set("0123456789.:"):
+            raise ValueError  # noqa: TRY301 -- the same words for all of them
+        return Limit(float(rate), int(burst) if ":" in text else max(1, ceil(float(rate))))
+    except ValueError:
+        raise ValueError(
+            f"must be 0, or RATE or RATE:BURST like 100:500, where RATE is {MIN_RATE} to {MAX_RATE} requests per "
+            f"second and BURST a whole number, no less than RATE and {MAX_BURST} at most"
+        ) from None
+
+
+def _limit_setting(name: str, meaning: str) -> Setting:
+    limit = RATE_LIMITS[f"rate_limit_{name}"]
+    return Setting(
+        f"rate_limit_{name}",
+        (f"TASKFLOW_RATE_LIMIT_{name.upper()}",),
+        "",  # depends on the environment
+        _limit,
+        f"{meaning}, as requests per second and burst, `RATE:BURST`; 0 for no limit; by default "
+        f"`{limit.rate}:{limit.burst}` in production, no limit in development",
+    )
 
 
 SETTINGS: tuple[Setting, ...] = (
@@ -236,6 +276,11 @@ SETTINGS: tuple[Setting, ...] = (
         _origins,
         "web origins that may call the API from a browser, separated by commas, or `*`",
     ),
+    _limit_setting("read", "rate limit of a key's GET requests"),
+    _limit_setting("write", "rate limit of a key's other requests"),
+    _limit_setting("stream", "rate limit of a key's streams of submits, uploads and downloads"),
+    _limit_setting("work", "rate limit of a key's requests below `/api/v1/worker`"),
+    _limit_setting("failures", "rate limit of requests without a valid key from one address"),
     Setting(
         "smtp_url",
         ("TASKFLOW_SMTP_URL", "SMTP_URL"),
@@ -295,6 +340,11 @@ class Settings:
     webhook_timeout_s: float
     webhook_max_retries: int
     cors_origins: tuple[str, ...]
+    rate_limit_read: Limit
+    rate_limit_write: Limit
+    rate_limit_stream: Limit
+    rate_limit_work: Limit
+    rate_limit_failures: Limit
     smtp_url: str | None = field(repr=False)
     mail_from: str
     log_format: Literal["json", "text"]
@@ -338,6 +388,9 @@ class Settings:
         values["log_format"] = values["log_format"] or (
             "text" if values["environment"] is Environment.DEVELOPMENT else "json"
         )
+        for name, limit in RATE_LIMITS.items():
+            if values[name] is None:
+                values[name] = NO_LIMIT if values["environment"] is Environment.DEVELOPMENT else limit
         return cls(**values, inherited=source)
 
     @property

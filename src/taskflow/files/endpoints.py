@@ -34,6 +34,7 @@ from taskflow.http import idempotency, operation
 from taskflow.http.body import check_json_type, parse_json, read_body, read_query
 from taskflow.http.call import Call
 from taskflow.http.idempotency import HEADER, Answer, Idempotency
+from taskflow.http.limits import LimitName
 from taskflow.http.operation import Operation
 from taskflow.http.paging import Cursors, next_link
 from taskflow.http.problem import BadHeader, problem_response
@@ -270,6 +271,7 @@ def operations(endpoints: FileEndpoints) -> Iterator[Operation]:
         problems={503: "Too many uploads are under way."},
         scope="files:write",
         once=True,
+        limit=LimitName.STREAM,
     )
     yield route(
         "GET",
@@ -326,6 +328,7 @@ def operations(endpoints: FileEndpoints) -> Iterator[Operation]:
             416: "The range is not in the file.",
         },
         scope="files:read",
+        limit=LimitName.STREAM,
     )
     yield route(
         "POST",

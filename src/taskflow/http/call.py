@@ -18,6 +18,8 @@ class Call:
         route: the template of the route that took it, such as `/api/v1/jobs/{jobId}`.
         principal: id of the key that asked, once known.
         streams: the body is read while the answer is written, so neither is bounded or drained at the edge.
+        limit: which rate limit the route falls under.
+        rate_headers: of the answer: what the limit is and how much of it is left.
         headers: the request's, names in lower case; of one sent twice, the last.
         body_limit: how long the body may be, in bytes; a route that takes more than others says so before it reads.
         is_head: the answer's body will not be sent, so nobody need make it.
@@ -30,6 +32,8 @@ class Call:
     body_limit: int = MAX_BODY_BYTES
     is_head: bool = False
     streams: bool = False
+    limit: str = "read"
+    rate_headers: tuple[tuple[bytes, bytes], ...] = ()
 
     @staticmethod
     def of(scope: MutableMapping[str, Any]) -> "Call":

@@ -1,9 +1,10 @@
 """
 The edge: what every request passes first and every answer last. Pure ASGI, one layer.
 
-It takes or makes the request id, bounds the body, puts the security headers on the answer, and writes the one log line
-and the metrics of the request. An error answer to a request whose body was not read waits until the rest has been read
-away (up to `MAX_DRAIN_BYTES`): a client that writes all before it reads would see a reset instead of the reason.
+It takes or makes the request id, bounds the body, puts the headers of security and rate limits on the answer, and
+writes the one log line and the metrics of the request. An error answer to a request whose body was not read waits until
+the rest has been read away (up to `MAX_DRAIN_BYTES`): a client that writes all before it reads would see a reset
+instead of the reason.
 """
 
 import asyncio
@@ -153,7 +154,12 @@ class _Exchange:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            headers = [*message.get("headers", ()), *SECURITY_HEADERS, (b"x-request-id", self.call.request_id.encode())]
+            headers = [
+                *message.get("headers", ()),
+                *SECURITY_HEADERS,
+                *self.call.rate_headers,
+                (b"x-request-id", self.call.request_id.encode()),
+            ]
             present = {name for name, _ in headers}
             headers += [item for item in _API_HEADERS.items() if item[0] not in present]
             streaming = self.call.streams and self.status < 400

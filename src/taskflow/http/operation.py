@@ -21,6 +21,7 @@ from starlette.responses import Response
 
 from taskflow.http.call import Call
 from taskflow.http.idempotency import HEADER, MAX_KEY_LENGTH, REPLAYED_HEADER
+from taskflow.http.limits import LimitName
 from taskflow.http.problem import MEDIA_TYPE, Problem
 
 _REF = "#/components/schemas/{name}"
@@ -33,6 +34,7 @@ _COMMON_PROBLEMS = {
 _ACCESS_PROBLEMS = {
     401: "No API key, or one that is unknown, expired or revoked.",
     403: "The key lacks the scope for this.",
+    429: "The rate limit `{limit}` is used up; try again after `Retry-After` seconds.",
 }
 _BODY_PROBLEMS = {
     400: "The body is not JSON, or a header is not valid.",
@@ -40,6 +42,20 @@ _BODY_PROBLEMS = {
     413: "The body or the payload is over its limit, which the answer names.",
     415: "The body is not sent as `application/json` in UTF-8.",
     422: "Fields are invalid; every one is named with a pointer.",
+}
+_RATE_HEADERS = {
+    "RateLimit": {
+        "description": "What is left of the key's rate limit: `r` requests now, and more in `t` seconds. Not there "
+        "where the limit is off.",
+        "schema": {"type": "string"},
+        "example": '"write";r=199;t=1',
+    },
+    "RateLimit-Policy": {
+        "description": "The key's rate limit: `q` requests at once, and as many again in `w` seconds. Not there where "
+        "the limit is off.",
+        "schema": {"type": "string"},
+        "example": '"write";q=200;w=2',
+    },
 }
 _FORM_PROBLEMS = {
     400: "The body is not a whole `multipart/form-data`, or a header is not valid.",
@@ -90,6 +106,7 @@ class Operation(APIRoute):
         text_body: in place of *body*, what is taken that is no JSON document.
         once: an Idempotency-Key is taken.
         resumable: an Idempotency-Key is taken and names what can be sent again in part.
+        limit: which rate limit it falls under; by default `read` for GET, else `write`.
     """
 
     def __init__(
@@ -113,11 +130,13 @@ class Operation(APIRoute):
         text_body: TextBody | None = None,
         once: bool = False,
         resumable: bool = False,
+        limit: LimitName | None = None,
         alias_of: str | None = None,
     ) -> None:
+        limit = limit or (LimitName.READ if method == "GET" else LimitName.WRITE)
         described = {
             **_COMMON_PROBLEMS,
-            **(_ACCESS_PROBLEMS if scope else {}),
+            **({status: text.format(limit=limit) for status, text in _ACCESS_PROBLEMS.items()} if scope else {}),
             **(_BODY_PROBLEMS if body else _FORM_PROBLEMS if form else {}),
         }
         if text_body is not None:
@@ -158,6 +177,7 @@ class Operation(APIRoute):
             },
         )
         self._call = endpoint
+        self._limit = limit.value
         self._template = alias_of or self.path_format
         self.app = self._answer
         self.method = method
@@ -171,7 +191,9 @@ class Operation(APIRoute):
         receive: Callable[[], Awaitable[MutableMapping[str, Any]]],
         send: Callable[[MutableMapping[str, Any]], Awaitable[None]],
     ) -> None:
-        Call.of(scope).route = self._template
+        call = Call.of(scope)
+        call.route = self._template
+        call.limit = self._limit
         response = await self._call(Request(scope, receive))
         await response(scope, receive, send)
 
@@ -223,14 +245,18 @@ def _document(app: FastAPI) -> dict[str, Any]:
             for status, answer in operation.answers.items():
                 if answer.example is not None:
                     responses[str(status)]["content"][answer.media_type]["example"] = answer.example
+    components["headers"] = _RATE_HEADERS
     for path in document["paths"].values():
         for described in path.values():
+            limited = "429" in described["responses"]
             for status, response in described["responses"].items():
                 response.setdefault("headers", {})["X-Request-Id"] = {
                     "description": "The request's id, as sent or made.",
                     "schema": {"type": "string"},
                 }
-                if status in {"409", "503"}:
+                if limited and (status < "400" or status == "429"):
+                    response["headers"] |= {name: {"$ref": f"#/components/headers/{name}"} for name in _RATE_HEADERS}
+                if status in {"409", "429", "503"}:
                     response["headers"]["Retry-After"] = {
                         "description": "Seconds, where trying again may help.",
                         "schema": {"type": "integer"},

@@ -73,6 +73,14 @@ class Authenticator(Protocol):
         """Return whose *token* this is, or None."""
         ...
 
+    def recall(self, token: str) -> Principal | None:
+        """Return whose *token* this is as far as is known without asking anybody; None says nothing."""
+        ...
+
+    def has_met(self, token: str) -> bool:
+        """Say whether *token* was good when it was last looked up, as far as is remembered."""
+        ...
+
 
 class Access:
     """The seam: finds the credential in a request's headers and asks who it belongs to."""
@@ -93,6 +101,20 @@ class Access:
         if principal is None:
             raise Unauthenticated("the API key is not valid: unknown, expired or revoked", code="invalid_key")
         return principal
+
+    def recall(self, headers: Mapping[str, str]) -> Principal | None:
+        """Return who asks if that is known without a query; otherwise None, and `authenticate` finds out."""
+        try:
+            return self._authenticator.recall(_token(headers))
+        except Unauthenticated:
+            return None
+
+    def has_met(self, headers: Mapping[str, str]) -> bool:
+        """Say whether the credential was good when it was last looked up."""
+        try:
+            return self._authenticator.has_met(_token(headers))
+        except Unauthenticated:
+            return False
 
 
 def _token(headers: Mapping[str, str]) -> str:

@@ -98,7 +98,7 @@ class LogEvents:
                     watched: set[asyncio.Task[LogNews] | asyncio.Task[None]] = {coming, gone}
                     done, _ = await asyncio.wait(watched, timeout=HEARTBEAT_S, return_when=asyncio.FIRST_COMPLETED)
                     if not done:
-                        await self._guard.admit(request, Permission.READ_JOBS)
+                        await self._guard.check_again(request, Permission.READ_JOBS)
                         await write(b": nothing new\n\n")
                 if coming.done():
                     news = coming.result()

@@ -13,6 +13,7 @@ from taskflow.http import idempotency, operation
 from taskflow.http.body import check_ndjson_type, read_query
 from taskflow.http.call import Call
 from taskflow.http.drain import Drain
+from taskflow.http.limits import LimitName
 from taskflow.http.operation import Operation
 from taskflow.http.problem import OUTAGES, BodyTimeout
 from taskflow.http.streaming import NDJSON, Incoming, ServerDrains, StreamedAnswer, Write
@@ -97,7 +98,7 @@ class StreamEndpoints:
                 await telling.tell_errors(stream)
                 async for lines in self._batches(incoming, stream.first_line, storing):
                     # A key may be revoked while its stream goes on.
-                    await self._guard.admit(request, Permission.WRITE_JOBS)
+                    await self._guard.check_again(request, Permission.WRITE_JOBS)
                     await storing.start(await stream.check(lines))
             finally:
                 await storing.finish()  # the batch under way, also for a client that has left
@@ -257,4 +258,5 @@ def operations(endpoints: StreamEndpoints) -> Iterator[Operation]:
             problems=problems,
             scope="jobs:write",
             resumable=True,
+            limit=LimitName.STREAM,
         )

@@ -4,7 +4,7 @@ The tree of errors: one class per thing a caller would handle differently.
     TaskFlowError
     ├─ DomainError      expected; carries a stable code, an HTTP status and a detail that is safe to show
     │  ├─ NotFound 404 · NotPermitted 403 · Unauthenticated 401 · Conflict 409 · Invalid 422 · TooLarge 413
-    │  └─ Unavailable 503
+    │  └─ RateLimited 429 · Unavailable 503
     ├─ EngineError      LeaseLost · AlreadyFinal · UnknownKind · PayloadTooLarge · Permanent (a handler's own verdict)
     ├─ ExternalError    a system we call failed; adapters raise it, never a vendor's own class
     └─ SetupError       the product cannot start; the message says what to do
@@ -102,6 +102,13 @@ class Invalid(DomainError):
 
     status = 422
     code = "invalid"
+
+
+class RateLimited(DomainError):
+    """Too many requests in too short a time."""
+
+    status = 429
+    code = "rate_limited"
 
 
 class Unavailable(DomainError):

@@ -96,6 +96,12 @@ HTTP_REQUESTS = Counter(
     ["method", "route", "status_class"],
     registry=REGISTRY,
 )
+HTTP_RATE_LIMITED = Counter(
+    "taskflow_http_rate_limited_total",
+    "Requests refused because a rate limit was used up.",
+    ["limit"],
+    registry=REGISTRY,
+)
 HTTP_REQUEST_DURATION_SECONDS = Histogram(
     "taskflow_http_request_duration_seconds",
     "From the request's first byte to the answer's last.",

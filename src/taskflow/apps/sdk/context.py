@@ -113,8 +113,8 @@ class JobContext:
 
         Statements after the block and before the return belong to it too. One that still runs when the attempt is
         stopped may go on in the database for a while, with its locks; it commits only if the attempt could still
-        complete the job. The connection is given
-        back when the function returns: a task or thread that outlives it must not use it.
+        complete the job. The connection is given back when the function returns: a task or thread that outlives it
+        must not use it.
         """
         return AttemptTransaction(self)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from operator import itemgetter
 from typing import TypeVar
 from uuid import UUID
 
@@ -31,18 +32,26 @@ class JobStatements(StoreBase):
             atomic: all or none; either way None stands for a job whose queue drains.
             ids: of jobs whose unique keys were claimed before.
         """
+        usual = {
+            "now": self._now(),
+            "namespaces": [job.namespace for job in jobs],
+            "queues": [job.queue for job in jobs],
+            "kinds": [job.kind for job in jobs],
+            "payloads": [encode_payload(job.payload) for job in jobs],
+            "priorities": [job.priority for job in jobs],
+            "retries": [job.retries for job in jobs],
+            "timeouts_ms": [round(job.timeout_s * 1000) for job in jobs],
+            "tags": [_array_literal(job.tags) for job in jobs],
+            "headers": [_encode(job.headers).decode() if job.headers else "{}" for job in jobs],
+        }
+        if not ids and all(map(_is_plain, jobs)):
+            rows = await QUERIES["enqueue_now"].fetch(connection, **usual)
+            if rows:
+                rows.sort(key=itemgetter(0))  # ids ascend in the order of input
+                return [Enqueued(job_id, State.PENDING, created_at, created_at) for job_id, created_at in rows]
         rows = await QUERIES["enqueue"].fetch(
             connection,
-            now=self._now(),
-            namespaces=[job.namespace for job in jobs],
-            queues=[job.queue for job in jobs],
-            kinds=[job.kind for job in jobs],
-            payloads=[encode_payload(job.payload) for job in jobs],
-            priorities=[job.priority for job in jobs],
-            retries=[job.retries for job in jobs],
-            timeouts_ms=[round(job.timeout_s * 1000) for job in jobs],
-            tags=[_array_literal(job.tags) for job in jobs],
-            headers=[_encode(job.headers).decode() if job.headers else "{}" for job in jobs],
+            **usual,
             run_ats=[job.run_at for job in jobs],
             run_afters=[job.run_after for job in jobs],
             ids=ids,
@@ -155,6 +164,18 @@ class JobStatements(StoreBase):
             priority=body.priority,
         )
         return queue is not None
+
+
+def _is_plain(job: NewJob) -> bool:
+    """Say whether `enqueue_now` can store it."""
+    return (
+        job.run_at is None
+        and job.run_after is None
+        and job.unique_key is None
+        and job.expires_at is None
+        and job.expires_after is None
+        and job.callback_url is None
+    )
 
 
 def _sparse(values: list[T | None]) -> list[T | None]:

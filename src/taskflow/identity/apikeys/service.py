@@ -53,9 +53,9 @@ class ApiKeys:
         """Return whose key *token* is, or None. Raises Unavailable when it cannot be looked up."""
         hash_ = form.digest(token)
         while True:
-            cached = self._cache.get(hash_)
-            if cached is not None and self._monotonic() < cached[0]:
-                return cached[1]
+            principal = self._recall(hash_)
+            if principal is not None:
+                return principal
             if not form.is_well_formed(token):
                 return None
             asking = self._asking.get(hash_)
@@ -65,6 +65,18 @@ class ApiKeys:
             await asyncio.wait([asking])
             if not asking.cancelled() and asking.exception() is None:
                 return asking.result()
+
+    def recall(self, token: str) -> Principal | None:
+        """Return whose key *token* is if that was looked up less than `CACHE_S` ago."""
+        return self._recall(form.digest(token))
+
+    def has_met(self, token: str) -> bool:
+        """Say whether *token* was a key when it was last looked up; the last `MAX_CACHED` keys are remembered."""
+        return form.digest(token) in self._cache
+
+    def _recall(self, hash_: bytes) -> Principal | None:
+        cached = self._cache.get(hash_)
+        return cached[1] if cached is not None and self._monotonic() < cached[0] else None
 
     async def _ask(self, hash_: bytes) -> Principal | None:
         answer = self._asking[hash_] = asyncio.get_running_loop().create_future()

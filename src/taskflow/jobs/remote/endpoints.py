@@ -13,6 +13,7 @@ from taskflow.http.body import check_json_type, parse_json, read_body, read_quer
 from taskflow.http.call import Call
 from taskflow.http.drain import Drain
 from taskflow.http.idempotency import HEADER, Answer
+from taskflow.http.limits import LimitName
 from taskflow.http.operation import Operation
 from taskflow.http.problem import BadHeader
 from taskflow.http.validation import field_errors
@@ -148,6 +149,7 @@ def operations(endpoints: RemoteEndpoints) -> Iterator[Operation]:
             f"{PREFIX}/worker/{path}",
             handler,
             tag="workers",
+            limit=LimitName.WORK,
             body=body,
             body_examples={"usual": example},
             scope="worker",
