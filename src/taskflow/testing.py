@@ -328,7 +328,7 @@ class _AsyncDatabase(AppDatabase):
     def transaction_sync(self) -> Any:
         _refuse("in_transaction_sync")
 
-    def run_sync(self, ask: Any) -> Any:
+    def run_sync(self, ask: Any, *, instead: str | None = None) -> Any:
         _refuse("in_transaction_sync")
 
     def submit_sync(self, jobs: Any) -> list[UUID]:
@@ -355,7 +355,7 @@ class _SyncDatabase(AppDatabase):
         with self._connection.transaction():
             yield self._connection
 
-    def run_sync(self, ask: Any) -> Any:
+    def run_sync(self, ask: Any, *, instead: str | None = None) -> Any:
         return run_now(ask(self._bench.engine, self._bench.connection))
 
     def submit_sync(self, jobs: Any) -> list[UUID]:

@@ -199,3 +199,33 @@ async def test_many_calls_at_once_keep_to_themselves() -> None:
         fetcher = Fetcher(allow_loopback=True)
         answers = await asyncio.gather(*(get(receiver, fetcher=fetcher) for _ in range(20)))
     assert sorted(answer.status for answer in answers) == [200] + [500] * 19
+
+
+async def test_names_that_do_not_resolve_hold_few_threads_and_keep_nobody_beyond_his_limit() -> None:
+    """A look-up cannot be interrupted: what gave up waiting for it still keeps its turn, so that no more are begun."""
+    begun: list[str] = []
+    ends = asyncio.Event()
+
+    async def slow(host: str, _port: int) -> Sequence[Address]:
+        begun.append(host)
+        if host.startswith("slow"):
+            await ends.wait()
+            raise OSError
+        return [ip_address("127.0.0.1")]
+
+    fetcher = Fetcher(allow_loopback=True, resolve=slow)
+    brief = Limits(timeout_s=0.2, body_bytes=10)
+    async with receiving(answering(200)) as receiver:
+        calls = [fetcher.fetch("GET", f"http://slow{n}.example/", limits=brief) for n in range(8)]
+        failures = await asyncio.gather(*calls, return_exceptions=True)
+        assert {str(failure) for failure in failures} == {
+            f"http://slow{n}.example did not answer within 0.2 s" for n in range(8)
+        }
+        assert begun == ["slow0.example", "slow1.example"]
+        waiting = asyncio.create_task(
+            fetcher.fetch("GET", f"http://good.example:{receiver.port}/", limits=QUICK), name="waits for its turn"
+        )
+        await asyncio.sleep(0)
+        ends.set()
+        assert (await waiting).status == 200
+    assert begun == ["slow0.example", "slow1.example", "good.example"]

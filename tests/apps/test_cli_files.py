@@ -111,6 +111,10 @@ async def test_a_link_of_the_command_line_is_good_for_the_api(
     said = await asyncio.to_thread(lambda: operator.taskflow("files", "link", file["id"], "--json", **environ))
     link = json.loads(said.out)["url"]
     assert link.startswith("http://127.0.0.1:3000/api/v1/files/")
+    environ["TASKFLOW_PUBLIC_URL"] = "https://tasks.example.org"
+    said = await asyncio.to_thread(lambda: operator.taskflow("files", "link", file["id"], "--json", **environ))
+    link = json.loads(said.out)["url"]
+    assert link.startswith("https://tasks.example.org/api/v1/files/")
     parts = urlsplit(link)
     async with api.client() as anonymous:
         assert (await anonymous.get(f"{parts.path}?{parts.query}")).content == b"content"

@@ -81,6 +81,32 @@ def test_every_wrong_setting_is_named_at_once() -> None:
     assert "\n" not in message
 
 
+@pytest.mark.parametrize("good", ["https://tasks.example.org", "http://10.0.0.5:8080", "https://[::1]:8443"])
+def test_the_public_url_is_an_origin(good: str) -> None:
+    assert Settings.from_env({**HOME, "TASKFLOW_PUBLIC_URL": good}).public_url == good
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "tasks.example.org",
+        "ftp://tasks.example.org",
+        "https://",
+        "https://:443",
+        "https://a.example/",
+        "https://a.example?x=1",
+        "https://me@a.example",
+        "https://a.example:0",
+        "https://a.example:99999",
+        "https://a b.example",
+        "https://[::1",
+    ],
+)
+def test_a_public_url_that_is_no_origin_is_refused(bad: str) -> None:
+    with pytest.raises(SetupError, match="TASKFLOW_PUBLIC_URL must be an origin like https://"):
+        Settings.from_env({**HOME, "TASKFLOW_PUBLIC_URL": bad})
+
+
 def test_a_wrong_secret_is_named_but_not_shown() -> None:
     environ = {**HOME, "TASKFLOW_SECRET_KEY": "hunter2", "TASKFLOW_DATABASE_URL": "mysql://root:letmein@db/x"}
     with pytest.raises(SetupError) as caught:
@@ -133,6 +159,13 @@ def test_a_child_reads_the_same_settings_from_the_environment_it_gets() -> None:
         if field.name not in changed:
             assert getattr(theirs, field.name) == getattr(ours, field.name), field.name
     assert theirs.inherited["LANG"] == "C"
+
+
+def test_a_child_is_not_told_a_setting_by_any_of_its_names() -> None:
+    mail = "smtp://me:hunter2@mail.example.org"
+    environ = {**HOME, "TASKFLOW_SMTP_URL": mail, "SMTP_URL": mail, "TASKFLOW_SECRET_KEY": "k" * 40}
+    told = Settings.from_env(environ).child_environ(without=["smtp_url", "secret_key"], secret_key="k" * 40)
+    assert not {"TASKFLOW_SMTP_URL", "SMTP_URL", "TASKFLOW_SECRET_KEY"} & set(told)
 
 
 def test_the_table_has_a_row_for_every_field_and_an_explanation_for_every_row() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import resource
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -9,28 +10,20 @@ from uuid import UUID
 
 import httpx
 import pytest
+from tests.datasets.syncing import command, registry_of
 from tests.support.api import Api, check_problem, pointers
 from tests.support.receiver import Behaviour, answering, receiving, saying
 from tests.support.workers import reaches, working
 
-from taskflow.adapters.fetch import Fetcher
 from taskflow.datasets import service
 from taskflow.datasets.service import Datasets
 from taskflow.db.pool import Database
 from taskflow.engine.client import Engine
 from taskflow.engine.job import DEFAULT_NAMESPACE, Job, NewJob, State
-from taskflow.engine.registry import Registry
-from taskflow.handlers import sync
 
 pytestmark = pytest.mark.slow
 
 TEA, COFFEE, MILK = {"id": 1, "name": "tea"}, {"id": 2, "name": "coffee"}, {"id": 3, "name": "milk"}
-
-
-def registry_of(database: Database) -> Registry:
-    registry = Registry()
-    sync.register(registry, Datasets(database), Fetcher(allow_loopback=True), retries=0, timeout_s=20.0)
-    return registry
 
 
 class Keeper:
@@ -44,7 +37,7 @@ class Keeper:
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
-        async with working(self.url, registry_of(self.database), queues=["builtin"]):
+        async with working(self.url, registry_of(self.database), queues=["builtin"], command=command(self.url)):
             yield
 
     async def sync(self, url: str, **fields: Any) -> Job:
@@ -74,6 +67,19 @@ def counts(job: Job) -> tuple[int, int, int, int]:
     assert job.state is State.COMPLETED, job.error
     result: Any = job.result
     return result["added"], result["changed"], result["removed"], result["unchanged"]
+
+
+async def test_what_strangers_say_is_decoded_where_it_can_hurt_nobody(keeper: Keeper) -> None:
+    """20 MiB of JSON may be half a gigabyte of objects: they are made in a process of its own, within bounds."""
+    kind = registry_of(keeper.database)["sync"]
+    assert (kind.isolation, kind.memory_limit_mb, kind.cpu_limit_s) == ("process", 1024, 60)
+    large = b"[" + b'{"id": 1, "a": []},' * 1_000_000 + b'{"id": 2}]'
+    before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    async with receiving(answering(200, large)) as server, keeper.open():
+        failed = await keeper.sync(server.url)
+    assert failed.error is not None
+    assert "rows" in failed.error.message or "same id" in failed.error.message
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kb < 200_000
 
 
 async def test_a_dataset_follows_what_the_url_says(keeper: Keeper) -> None:

@@ -11,6 +11,7 @@ from tests.files.raw import download_raw
 from tests.support.api import ORIGIN, SECRET, Api, check_problem, pointers
 from tests.support.clock import FakeClock
 
+from taskflow.apps.http import create_app
 from taskflow.db.pool import Database
 from taskflow.engine.job import DEFAULT_NAMESPACE
 from taskflow.files.detection import media_type
@@ -136,6 +137,18 @@ async def test_a_link_works_without_a_key_until_it_expires(api: Api, client: htt
         check_problem(await anonymous.get(content_of(file), params=past), 403, "link_expired")
         await client.delete(f"/api/v1/files/{file['id']}")
         check_problem(await anonymous.get(link["url"]), 404, "not_found")
+
+
+async def test_a_link_begins_with_the_public_origin_whatever_the_request_names(
+    api: Api, client: httpx.AsyncClient
+) -> None:
+    """Behind a proxy with TLS the API sees plain HTTP, and `Host` is anybody's word."""
+    file = await put(client, b"abc")
+    app = create_app(api.database, secret=SECRET, public_url="https://tasks.example.org:8443")
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://inside", headers=client.headers) as inside:
+        link = (await inside.post(f"/api/v1/files/{file['id']}/link", headers={"Host": "evil.example"})).json()
+    assert link["url"].startswith(f"https://tasks.example.org:8443{content_of(file)}?expires=")
 
 
 async def test_a_link_opens_nothing_but_its_own_file_until_its_own_time(api: Api, client: httpx.AsyncClient) -> None:

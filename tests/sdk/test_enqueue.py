@@ -4,7 +4,7 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -22,6 +22,7 @@ from tests.support.reference import SOURCE
 from tests.support.waiting import eventually
 
 from taskflow import Invalid, JobFunction, NewJob, NotFound, SetupError, State, TaskFlow, Unavailable
+from taskflow.apps.sdk import threads
 from taskflow.db.query import Connection
 from taskflow.engine.notifier import WAKE_CHANNEL
 
@@ -131,7 +132,8 @@ async def test_of_jobs_with_one_unique_key_only_one_is_stored(
     if how == "alone":
         handles = [await greet.options(**chosen).enqueue("Ada", n) for n in range(3)]  # type: ignore[arg-type]
     elif how == "sync":
-        handles = [greet.options(**chosen).enqueue_sync("Ada", n) for n in range(3)]  # type: ignore[arg-type]
+        alone = greet.options(**chosen)  # type: ignore[arg-type]
+        handles = [await asyncio.to_thread(alone.enqueue_sync, "Ada", n) for n in range(3)]
     elif how == "in a transaction":
         async with app.transaction() as tx:
             handles = [await greet.options(**chosen, connection=tx).enqueue("Ada", n) for n in range(3)]  # type: ignore[arg-type]
@@ -154,7 +156,7 @@ async def test_many_calls_are_stored_in_order(greet: Greet) -> None:
 @pytest.mark.slow
 async def test_more_calls_than_one_statement_takes_are_one_transaction(greet: Greet, database_url: str) -> None:
     assert len(await greet.enqueue_many([{"name": "Ada"}] * 1500)) == 1500
-    assert len(greet.enqueue_many_sync([{"name": "Ada"}] * 1500)) == 1500
+    assert len(await asyncio.to_thread(greet.enqueue_many_sync, [{"name": "Ada"}] * 1500)) == 1500
     assert jobs_in(database_url) == 3000
 
 
@@ -187,9 +189,44 @@ def test_a_job_that_does_not_exist_is_not_found(app: TaskFlow, greet: Greet) -> 
         app.handle(UUID(int=5)).status_sync()
 
 
+async def test_what_would_block_an_event_loop_says_what_to_do_instead(greet: Greet, database_url: str) -> None:
+    handle = await greet.enqueue("Ada", 1)
+    calls: list[tuple[Callable[[], Any], str]] = [
+        (lambda: greet.enqueue_sync("Ada", 1), r"enqueue\(\)"),
+        (lambda: greet.enqueue_many_sync([{"name": "Ada"}]), r"enqueue\(\)"),
+        (handle.result_sync, r"result\(\)"),
+        (handle.job_sync, r"job\(\)"),
+        (handle.status_sync, r"status\(\)"),
+        (handle.cancel_sync, r"cancel\(\)"),
+    ]
+    for call, instead in calls:
+        with pytest.raises(RuntimeError, match=f"await .*{instead}.*in a thread"):
+            call()
+    assert jobs_in(database_url) == 1
+    assert await asyncio.to_thread(handle.status_sync) is State.PENDING
+
+
+def test_a_statement_that_waits_for_ever_ends(
+    greet: Greet, app: TaskFlow, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with app.database.threads.connection() as ours:
+        assert ours.execute("SHOW statement_timeout").fetchone() == ("30s",)
+        told = ours.info.get_parameters()
+        assert (told["tcp_user_timeout"], told["keepalives_idle"]) == ("30000", "15")
+    app.close_sync()
+    monkeypatch.setattr(threads, "STATEMENT_TIMEOUT_S", 0.2)
+    with psycopg.connect(database_url) as other:
+        other.execute("LOCK TABLE taskflow.job")
+        with pytest.raises(Unavailable, match=r"did not answer within 0\.2 s; a submit may have happened"):
+            greet.enqueue_sync("Ada", 1)
+    assert greet.enqueue_sync("Ada", 1).status_sync() is State.PENDING
+    with app.transaction_sync() as theirs:
+        assert theirs.execute("SHOW statement_timeout").fetchone() == ("0",)
+
+
 def test_threads_submit_side_by_side(greet: Greet, database_url: str) -> None:
-    with ThreadPoolExecutor(20) as threads:
-        handles = list(threads.map(lambda number: greet.enqueue_sync(str(number), 1), range(200)))
+    with ThreadPoolExecutor(20) as pool:
+        handles = list(pool.map(lambda number: greet.enqueue_sync(str(number), 1), range(200)))
     assert len({handle.job_id for handle in handles}) == 200 == jobs_in(database_url)
 
 
@@ -266,7 +303,7 @@ async def test_psycopg_carries_jobs_async_and_sync(greet: Greet, database_url: s
         greet.options(connection=plain).enqueue_sync("lost", 1)
         plain.rollback()
         kept = greet.options(connection=plain).enqueue_sync("kept", 1)
-    assert kept.status_sync() is State.PENDING
+    assert await kept.status() is State.PENDING
     assert jobs_in(database_url) == 2
 
 
@@ -382,12 +419,40 @@ async def test_hooks_around_a_submit_may_change_and_refuse_it(app: TaskFlow, gre
         heard.append((job.headers["trace"], job_id))
 
     first = await greet.enqueue("Ada", 1)
-    second = greet.enqueue_sync("Ada", 1)
+    second = await asyncio.to_thread(greet.enqueue_sync, "Ada", 1)
     with pytest.raises(PermissionError):
         await greet.enqueue("nobody", 1)
     assert heard == [("42", first.job_id), ("42", second.job_id)]
     assert (await first.job()).headers == {"trace": "42"}
     assert jobs_in(database_url) == 2
+
+
+async def test_a_hook_that_raises_after_a_submit_does_not_make_it_look_failed(
+    app: TaskFlow, greet: Greet, database_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Who is told that a submit failed submits again. In a transaction of the caller's it can be taken back."""
+
+    @app.after_enqueue
+    def complain(_job: NewJob, _job_id: UUID) -> None:
+        raise ConnectionError("the audit log is away")
+
+    stored = await greet.enqueue("Ada", 1)
+    await asyncio.to_thread(greet.enqueue_sync, "Ada", 1)
+    connection = await asyncpg.connect(database_url)
+    try:
+        await greet.options(connection=connection).enqueue("at once", 1)
+        with pytest.raises(ConnectionError):
+            async with connection.transaction():
+                await greet.options(connection=connection).enqueue("lost", 1)
+    finally:
+        await connection.close()
+    with psycopg.connect(database_url, autocommit=True) as plain:
+        greet.options(connection=plain).enqueue_sync("at once", 1)
+        with pytest.raises(ConnectionError), plain.transaction():
+            greet.options(connection=plain).enqueue_sync("lost", 1)
+    assert await stored.status() is State.PENDING
+    assert jobs_in(database_url) == 4
+    assert capsys.readouterr().err.count("taskflow.hook.exception") == 4
 
 
 def test_a_hook_of_a_submit_must_not_need_an_event_loop(app: TaskFlow) -> None:
@@ -406,9 +471,9 @@ async def test_an_app_connects_at_its_first_use_and_then_says_what_is_missing(
     @app.job()
     async def noop() -> None: ...
 
-    for submit in (noop.enqueue, noop.enqueue_sync):
+    for submit in (noop.enqueue(), asyncio.to_thread(noop.enqueue_sync)):
         with pytest.raises(SetupError, match=r"start `taskflow up`.*or set TASKFLOW_DATABASE_URL"):
-            await submit()  # type: ignore[misc]
+            await submit
 
 
 async def test_the_environment_names_the_database_of_an_app_that_names_none(

@@ -89,6 +89,11 @@ class Up:
                 return pid
         return None
 
+    def attempts(self) -> list[int]:
+        """The child processes of the worker that run attempts."""
+        worker = self.find("worker")
+        return [pid for pid in processes() if parent(pid) == worker and "attempt" in command_line(pid)]
+
     def kill(self, role: str) -> bool:
         """Kill -9 the part; False if it is just not there."""
         pid = self.process.pid if role == "supervisor" else self.find(role)

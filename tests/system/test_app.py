@@ -1,15 +1,17 @@
 """`taskflow worker --app` beside a running `taskflow up`, with real processes: an application as its author has it."""
 
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
-from tests.support.up import SOURCE, Up, wait_until
+from tests.support.up import SOURCE, Up, processes, wait_until
 
 from taskflow.apps.data_dir import DataDirectory
 
@@ -181,3 +183,106 @@ def test_a_wrong_app_gets_one_clear_line(shop: Path) -> None:
     )
     words = "taskflow: --app jobs:nothing: module 'jobs' has no 'nothing'; it has app\n"
     assert (done.returncode, done.stderr) == (1, words)
+
+
+def left_of(shop: Path) -> list[int]:
+    """The processes that work in an application's directory."""
+    found = []
+    for pid in processes():
+        with suppress(OSError):
+            if Path(f"/proc/{pid}/cwd").resolve(strict=True) == shop:
+                found.append(pid)
+    return found
+
+
+def started(shop: Path, log: Path, **environ: str) -> "subprocess.Popen[bytes]":
+    with log.open("wb") as output:
+        return subprocess.Popen(
+            [sys.executable, "-m", "taskflow", "worker", "--app", "jobs:app"],
+            cwd=shop,
+            env={"PYTHONPATH": str(SOURCE), "HOME": str(shop), **environ},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+        )
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL])
+def test_a_worker_that_is_ended_while_its_app_is_imported_leaves_nothing_behind(
+    shop: Path, signum: signal.Signals
+) -> None:
+    """By SIGTERM it takes along even what the app has started; by SIGKILL the kernel takes what was importing."""
+    helper = "import subprocess; subprocess.Popen(['sleep', '600'])\n" if signum is signal.SIGTERM else ""
+    (shop / "jobs.py").write_text(
+        f"{helper}from pathlib import Path; import time\nPath('begun').touch()\ntime.sleep(600)"
+    )
+    log = shop.parent / "worker.log"
+    worker = started(shop, log)
+    try:
+        wait_until((shop / "begun").exists, 20)
+        worker.send_signal(signum)
+        assert worker.wait(10) == (0 if signum is signal.SIGTERM else -signum), log.read_text()
+        wait_until(lambda: not left_of(shop), 10)
+    finally:
+        worker.kill()
+        worker.wait()
+
+
+def test_an_app_may_print_before_and_after_it_is_described(shop: Path) -> None:
+    """It is the app's business what it says; here it gets as far as to look for a database."""
+    chatter = "import atexit\nprint('hello', end='')\natexit.register(print, 'goodbye')\n"
+    (shop / "jobs.py").write_text(chatter + JOBS)
+    log = shop.parent / "worker.log"
+    worker = started(shop, log)
+    assert worker.wait(20) == 1
+    assert "no database" in log.read_text()
+
+
+ENVIRON_JOBS = """
+import os
+from pathlib import Path
+
+from taskflow import TaskFlow
+
+with Path("seen").open("a") as seen:
+    print(*os.environ, file=seen)
+app = TaskFlow()
+
+
+@app.job("names", queue="shop")
+def names() -> list[str]:
+    return sorted(os.environ)
+
+
+@app.job("names_async", queue="shop")
+async def names_async() -> list[str]:
+    return sorted(os.environ)
+"""
+
+
+@pytest.mark.timeout(90)
+def test_an_application_is_told_neither_root_secret_nor_mail_password(
+    up: Callable[..., Up], made: Path, shop: Path
+) -> None:
+    here = up("--port", "0").wait_ready()
+    (shop / "jobs.py").write_text(ENVIRON_JOBS)
+    secrets = {
+        "TASKFLOW_SECRET_KEY": "k" * 40,
+        "TASKFLOW_SMTP_URL": "smtp://me:hunter2@mail.example.org",
+        "SMTP_URL": "smtp://me:hunter2@mail.example.org",
+    }
+    team = started(shop, shop.parent / "worker.log", TASKFLOW_DATA_DIR=str(made), KNOWN="yes", **secrets)
+    try:
+        wait_until(lambda: (shop / "seen").exists(), 20)
+        with here.client() as client:
+            wait_until(lambda: "names" in client.get("/job-types").text, 20)
+        for kind in ("names", "names_async"):
+            told = ended(here, submit(here, kind))["result"]
+            assert "KNOWN" in told
+            assert not set(secrets) & set(told)
+        told = (shop / "seen").read_text().split()
+        assert told.count("KNOWN") == 3  # describing, the worker, its child
+        assert not set(secrets) & set(told)
+    finally:
+        team.terminate()
+        team.wait(40)

@@ -16,7 +16,7 @@ from tests.support.up import Up, wait_until
 @pytest.mark.covers("S2-14", "S2-15", "S2-42", "S3-20", "S2-1")
 def test_files_go_in_and_come_out_changed(made: Path, up: Callable[..., Up]) -> None:
     assert made.exists()
-    one = up().wait_ready()
+    one = up(environ={"SMTP_URL": "smtp://me:hunter2@127.0.0.1:1"}).wait_ready()
     with one.client(timeout_s=30.0) as client:
 
         def put(content: bytes) -> str:
@@ -36,6 +36,11 @@ def test_files_go_in_and_come_out_changed(made: Path, up: Callable[..., Up]) -> 
         photo = put(picture((600, 400), format="JPEG"))
         small = run("resize_image", {"file": photo, "width": 60})
         assert Image.open(io.BytesIO(content_of(small))).size == (60, 40)
+        child = one.attempts()[0]  # it stays for the next job
+        told = Path(f"/proc/{child}/environ").read_bytes()
+        assert b"TASKFLOW_DATABASE_URL=" in told
+        assert b"TASKFLOW_SECRET_KEY" not in told
+        assert b"SMTP_URL" not in told
         bomb = run("resize_image", {"file": put(png_of(50_000, 50_000)), "width": 60}, retries=3)
         assert (bomb["status"], bomb["failureReason"], bomb["attempt"]) == ("failed", "permanent", 1)
         assert "over the limit of 50 million" in bomb["error"]

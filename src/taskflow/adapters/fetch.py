@@ -9,6 +9,10 @@ of those starts again at "parse". Connections are not kept: a kept one is known 
 behind the same address would inherit a certificate check that was not its own.
 
 A time limit is for everything together, so a receiver that drips a byte a second ends like one that says nothing.
+
+The system's resolver cannot be interrupted, and has the threads that everything else in the process has: a name whose
+servers are silent holds one for half a minute. So few look-ups run at a time, a call waits for its turn within its own
+limit, and a turn ends when the look-up does, not when its caller gives up.
 """
 
 import asyncio
@@ -28,6 +32,7 @@ from taskflow.kernel.errors import ExternalError
 USER_AGENT = "TaskFlow"
 MAX_ADDRESSES = 3  # of one name that are tried when a connection fails
 CONNECT_TIMEOUT_S = 5.0
+MAX_LOOKUPS = 2  # at the same time, of the (at least five) threads that the process has for such things
 EXCERPT_TIMEOUT_S = 1.0  # to read the little that is kept of an answer whose status is known
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
@@ -81,6 +86,8 @@ class Fetcher:
         self._allow_loopback = allow_loopback
         self._resolve = resolve
         self._tls: ssl.SSLContext | None = None
+        self._turns = asyncio.Semaphore(MAX_LOOKUPS)
+        self._lookups: set[asyncio.Future[Sequence[Address]]] = set()
 
     async def fetch(
         self, method: str, url: str, *, limits: Limits, headers: Mapping[str, str] | None = None, content: bytes = b""
@@ -131,7 +138,7 @@ class Fetcher:
         if target.address is not None:
             return [target.address]
         try:
-            addresses = await self._resolve(target.host, target.port)
+            addresses = await self._look_up(target)
         except (OSError, UnicodeError):
             raise ExternalError(f"{target.origin}: the name cannot be resolved", transient=True) from None
         if not addresses:
@@ -141,6 +148,20 @@ class Fetcher:
         except Refused as refusal:
             raise Refused(f"{target.origin} {refusal}", transient=True) from None
         return addresses[:MAX_ADDRESSES]
+
+    async def _look_up(self, target: Target) -> Sequence[Address]:
+        """Resolve a name when it is its turn, which it keeps until the resolver has ended, wanted or not."""
+        await self._turns.acquire()
+        lookup = asyncio.ensure_future(self._resolve(target.host, target.port))
+        self._lookups.add(lookup)
+        lookup.add_done_callback(self._end_lookup)
+        return await asyncio.shield(lookup)
+
+    def _end_lookup(self, lookup: "asyncio.Future[Sequence[Address]]") -> None:
+        self._turns.release()
+        self._lookups.discard(lookup)
+        if not lookup.cancelled():
+            lookup.exception()  # its caller may have gone: nobody else will ask
 
     async def _call(
         self,

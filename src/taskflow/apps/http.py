@@ -94,6 +94,7 @@ def create_app(
     secret: bytes,
     development: bool = False,
     cors_origins: Sequence[str] = (),
+    public_url: str | None = None,
     limits: RateLimits | None = None,
     drain: Drain | None = None,
 ) -> ASGIApp:
@@ -104,6 +105,7 @@ def create_app(
         secret: the deployment's root secret, 32 bytes or more; the same in every API process.
         development: allow `forceFail`, and callbacks to this machine itself.
         cors_origins: web origins whose pages may call the API; `*` for all.
+        public_url: origin of links; None takes that of the request which asks for one.
         limits: of requests; by default there are none.
         drain: begins when the server wants to stop: answers that go on for long end then.
     """
@@ -175,7 +177,9 @@ def create_app(
                 schedules_endpoints.ScheduleEndpoints(schedules, database, guard, once, cursors)
             ),
             *stats_endpoints.operations(stats_endpoints.StatEndpoints(Stats(Statistics(database)), guard)),
-            *files_endpoints.operations(files_endpoints.FileEndpoints(files, guard, once, cursors, Links(root))),
+            *files_endpoints.operations(
+                files_endpoints.FileEndpoints(files, guard, once, cursors, Links(root), public_url=public_url)
+            ),
             *stream_endpoints.operations(stream_endpoints.StreamEndpoints(streams, guard, drain)),
             *datasets_endpoints.operations(datasets_endpoints.DatasetEndpoints(datasets, guard, cursors)),
             *remote_endpoints.operations(remote_endpoints.RemoteEndpoints(work, guard, drain)),
@@ -265,6 +269,7 @@ def run_api(settings: Settings, *, fd: int | None = None, control_fd: int | None
         secret=settings.secret_key.encode(),
         development=settings.is_development,
         cors_origins=settings.cors_origins,
+        public_url=settings.public_url,
         limits=RateLimits(
             {
                 LimitName.READ: settings.rate_limit_read,

@@ -8,7 +8,7 @@ A command line option beats its variable; `TASKFLOW_X` beats the short name `X` 
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import ip_address
@@ -106,6 +106,19 @@ def _origins(text: str) -> tuple[str, ...]:
     return origins
 
 
+def _origin(text: str) -> str | None:
+    if not text:
+        return None
+    try:
+        parts = urlsplit(text)
+        whole = parts.port != 0 and bool(parts.hostname) and text == f"{parts.scheme}://{parts.netloc}"
+    except ValueError:  # a port or an address that is none
+        whole = False
+    if not whole or parts.scheme not in {"http", "https"} or set(text) & set(" @\\") or not text.isascii():
+        raise ValueError("must be an origin like https://tasks.example.org, without a path")
+    return text
+
+
 def _secret(text: str) -> str | None:
     if text and len(text.encode()) < MIN_SECRET_BYTES:
         raise ValueError(f"must have at least {MIN_SECRET_BYTES} bytes")
@@ -197,6 +210,14 @@ SETTINGS: tuple[Setting, ...] = (
         "3000",
         _whole(0, 65535),
         "port that the API listens on; 0 takes a free one",
+    ),
+    Setting(
+        "public_url",
+        ("TASKFLOW_PUBLIC_URL",),
+        "",
+        _origin,
+        "origin that clients reach the API at, such as `https://tasks.example.org`, for links to files; without one "
+        "links have the scheme and host of the request that made them",
     ),
     Setting("workers", ("TASKFLOW_WORKERS",), "1", _whole(0, MAX_WORKERS), "worker processes of `up` and `worker`"),
     Setting(
@@ -309,6 +330,7 @@ class Settings:
     secret_key: str | None = field(repr=False)
     host: str
     port: int
+    public_url: str | None
     workers: int
     worker_concurrency: int
     queues: tuple[str, ...]
@@ -375,8 +397,13 @@ class Settings:
     def is_development(self) -> bool:
         return self.environment is Environment.DEVELOPMENT
 
-    def child_environ(self, **changes: str) -> dict[str, str]:
-        """Return the environment of a child process that shall read the same settings, *changes* (by field) apart."""
+    def child_environ(self, *, without: Collection[str] = (), **changes: str) -> dict[str, str]:
+        """
+        Return the environment of a child process that shall read the same settings, *changes* (by field) apart.
+
+        Args:
+            without: fields that the child is not told, by none of their names.
+        """
         environ = {
             **self.inherited,
             "TASKFLOW_ENV": self.environment.value,
@@ -389,7 +416,12 @@ class Settings:
             "TASKFLOW_LOG_FORMAT": self.log_format,
         }
         known = {setting.field: setting.names[0] for setting in SETTINGS}
-        return {**environ, **{known[name]: value for name, value in changes.items()}}
+        environ |= {known[name]: value for name, value in changes.items()}
+        for setting in SETTINGS:
+            if setting.field in without:
+                for name in setting.names:
+                    environ.pop(name, None)
+        return environ
 
 
 def is_loopback(host: str) -> bool:

@@ -13,11 +13,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -36,12 +36,17 @@ from taskflow.telemetry import log, metrics
 if TYPE_CHECKING:
     from taskflow.engine.registry import Registry
 
+T = TypeVar("T")
 Lifespan: TypeAlias = Callable[[], AbstractAsyncContextManager[Mapping[str, Any]]]
 
 COMMAND = "taskflow"  # the module that worker processes and their children run
 GRACE_S = 10.0
 ORPHAN_GRACE_S = 2.0  # attempts may run on so long once the supervisor is gone
 ORPHAN_END_S = 15.0
+DESCRIBE_S = 60.0  # for an app to be imported and to say what it is
+BURIAL_S = 1.0  # for a killed process to be gone
+NOT_FOR_APPS = ("secret_key", "smtp_url")  # settings of ours that code which is not ours has no use for
+NOT_FOR_ATTEMPTS = NOT_FOR_APPS  # deliveries and mails are made by the worker process itself
 PLAIN_OUTPUT = {"PYTHONUNBUFFERED": "1", "NO_COLOR": "1"}
 
 _log = log.get_logger(__name__)
@@ -161,8 +166,8 @@ def run_fleet(settings: Settings, say: Callable[[str], None], *, reload: bool = 
         stop = asyncio.Event()
         async with Supervisor(say) as supervisor:
             with stop_signals(stop, supervisor.hurry, say):
-                told = described(settings)
-                while not stop.is_set():
+                told = await _unless_stopped(described(settings), stop)
+                while told is not None and not stop.is_set():
                     told = await _run_fleet_once(told, supervisor, stop, say, reload=reload)
 
     asyncio.run(run())
@@ -179,7 +184,8 @@ async def _run_fleet_once(
             changes["secret_key"] = secret
         else:
             say("no root secret: set TASKFLOW_SECRET_KEY as the API has it; until then no callbacks are delivered")
-    fleet = WorkerFleet(supervisor, settings, url, settings.child_environ(**changes))
+    without = () if settings.app is None else NOT_FOR_APPS
+    fleet = WorkerFleet(supervisor, settings, url, settings.child_environ(without=without, **changes))
     try:
         fleet.start()
         starting = asyncio.gather(*(until_ready(child) for child in fleet.children))
@@ -215,7 +221,7 @@ async def _changed(settings: Settings, say: Callable[[str], None]) -> Settings:
     async for changes in awatch(Path.cwd(), watch_filter=PythonFilter()):
         names = sorted({Path(path).name for _, path in changes})
         try:
-            told = await asyncio.to_thread(described, settings)
+            told = await described(settings)
         except SetupError as error:
             say(f"{', '.join(names)} changed, but {error}; the old code works on")
         else:
@@ -224,27 +230,56 @@ async def _changed(settings: Settings, say: Callable[[str], None]) -> Settings:
     raise AssertionError("watching does not end by itself")
 
 
-def described(settings: Settings) -> Settings:
+async def _unless_stopped(work: Coroutine[Any, Any, T], stop: asyncio.Event) -> T | None:
+    """Return what *work* comes to; None if *stop* was there first, and then it has been cancelled."""
+    working, stopping = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
+    try:
+        await _first(working, stopping)
+        return await working if working.done() else None
+    finally:
+        working.cancel()
+        stopping.cancel()
+        await asyncio.wait([working, stopping])
+
+
+async def described(settings: Settings) -> Settings:
     """
     Complete *settings* by what the app says of itself: its queues, and its database if it names one.
+
+    It is asked in a process of its own, which is killed, with all that it started, when this ends in any way.
 
     Raises:
         SetupError: the app cannot be loaded; in its own words.
     """
     if settings.app is None:
         return settings
-    done = subprocess.run(
-        [sys.executable, "-m", "taskflow", "worker", "--describe"],
-        env={**settings.child_environ(), **PLAIN_OUTPUT},
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "taskflow", "worker", "--describe"),
+        env={**settings.child_environ(without=NOT_FOR_APPS), **PLAIN_OUTPUT},
         stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
     )
-    if done.returncode:
-        words = done.stderr.strip().splitlines() or [f"loading it ended with exit code {done.returncode}"]
+    try:
+        async with asyncio.timeout(DESCRIBE_S):
+            output, complaint = await process.communicate()
+    except TimeoutError:
+        raise SetupError(f"--app {settings.app}: loading it took more than {DESCRIBE_S:g} s") from None
+    finally:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(BURIAL_S):
+                await process.wait()
+    if process.returncode:
+        words = [f"--app {settings.app}: loading it ended with exit code {process.returncode}"]
+        words += [line for line in complaint.decode(errors="replace").splitlines() if line.startswith("taskflow: ")]
         raise SetupError(words[-1].removeprefix("taskflow: "))
-    told = msgspec.json.decode(done.stdout.strip().splitlines()[-1], type=_Description)
+    told = _description_in(output)
+    if told is None:
+        raise SetupError(f"--app {settings.app}: loading it ended before it could be asked for its queues")
     return replace(
         settings,
         queues=settings.queues or told.queues,
@@ -260,10 +295,18 @@ def describe(settings: Settings, say: Callable[[str], None]) -> None:
     app = load_app(settings.app or "")
     data_dir = app.database.data_dir
     told = _Description(tuple(app.registry.queues), app.database.given, None if data_dir is None else str(data_dir))
-    say(msgspec.json.encode(told).decode())
+    say(f"\n{msgspec.json.encode(told).decode()}")  # on a line of its own, whatever the app has printed
 
 
-class _Description(msgspec.Struct, frozen=True):
+def _description_in(output: bytes) -> "_Description | None":
+    """Return the last description in *output*: an app may print before it and, at its exit, after it."""
+    for line in reversed(output.splitlines()):
+        with suppress(msgspec.DecodeError):
+            return msgspec.json.decode(line, type=_Description)
+    return None
+
+
+class _Description(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a supervisor must know of an app."""
 
     queues: tuple[str, ...]
@@ -296,7 +339,9 @@ def run_worker(settings: Settings, *, supervised_by: UUID, incarnation: int, con
         concurrency=settings.worker_concurrency,
         lifespan=lifespan,
         grace_s=GRACE_S,
-        command=ChildCommand([sys.executable, "-m", COMMAND, "attempt", "--fd"]),
+        command=ChildCommand(
+            [sys.executable, "-m", COMMAND, "attempt", "--fd"], settings.child_environ(without=NOT_FOR_ATTEMPTS)
+        ),
         board=Board.open(board_fd),
     )
 

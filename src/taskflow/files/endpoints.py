@@ -53,13 +53,23 @@ _encode = msgspec.json.Encoder().encode
 class FileEndpoints:
     """Handlers of the routes that `operations` lists."""
 
-    def __init__(self, files: Files, guard: Guard, once: Idempotency, cursors: Cursors, links: Links) -> None:
+    def __init__(
+        self,
+        files: Files,
+        guard: Guard,
+        once: Idempotency,
+        cursors: Cursors,
+        links: Links,
+        *,
+        public_url: str | None = None,
+    ) -> None:
         self._files = files
         self._guard = guard
         self._once = once
         self._cursors = cursors
         self._links = links
         self._places = Places("uploads are under way", retry_after_s=2.0)
+        self._public_url = public_url
 
     async def upload(self, request: Request) -> Response:
         principal = await self._guard.admit(request, Permission.WRITE_FILES)
@@ -171,8 +181,9 @@ class FileEndpoints:
         if file.expires_at is not None:
             expires_at = min(expires_at, file.expires_at)
         query = urlencode(self._links.sign(file.id, expires_at))
-        url = request.url.replace(path=f"{PREFIX}/files/{file.id}/content", query=query)
-        return Answer(200, _encode(LinkView(str(url), expires_at.replace(microsecond=0)))).response()
+        origin = self._public_url or f"{request.url.scheme}://{request.url.netloc}"
+        url = f"{origin}{PREFIX}/files/{file.id}/content?{query}"
+        return Answer(200, _encode(LinkView(url, expires_at.replace(microsecond=0)))).response()
 
     async def delete(self, request: Request) -> Response:
         principal = await self._guard.admit(request, Permission.WRITE_FILES)

@@ -21,6 +21,8 @@ REDIRECTS = 3
 TRIES = 3  # at being the last to read and the first to write
 FETCH_SHARE = 0.7  # of the time there is; the rest is for reading rows and writing them
 TRANSIENT = frozenset({408, 425, 429})
+MEMORY_LIMIT_MB = 1024  # 20 MiB of JSON may become half of it
+CPU_LIMIT_S = 60
 MAX_VALIDATOR_LENGTH = 500  # of an ETag or a date; a longer one is not kept
 
 
@@ -52,7 +54,16 @@ def register(registry: Registry, datasets: Datasets, fetcher: Fetcher, *, retrie
             ctx.log("another sync changed the dataset meanwhile: reading again")
         raise Retry(1.0, "other syncs of this dataset were always faster")
 
-    registry.job(NAME, queue=kinds.QUEUE, retries=retries, timeout_s=timeout_s, payload=Sync)(sync)
+    registry.job(
+        NAME,
+        queue=kinds.QUEUE,
+        retries=retries,
+        timeout_s=timeout_s,
+        payload=Sync,
+        isolation="process",
+        memory_limit_mb=MEMORY_LIMIT_MB,
+        cpu_limit_s=CPU_LIMIT_S,
+    )(sync)
 
 
 async def _fetch(fetcher: Fetcher, ctx: JobContext, payload: Sync, dataset: Dataset) -> Fetched:

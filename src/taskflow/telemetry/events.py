@@ -77,7 +77,7 @@ EVENTS: Mapping[str, Event] = {
     "taskflow.follow.retry": Event("Logs that are followed could not be read; the next look comes.", ("error",)),
     "taskflow.heartbeat.retry": Event("A heartbeat failed and will be tried again.", ("error", "silent_s")),
     "taskflow.hook.exception": Event(
-        "An application's hook after an attempt raised; what became of the job stands.", ("job_id", "kind")
+        "An application's hook after an attempt or a submit raised; what became of the job stands.", ("job_id", "kind")
     ),
     "taskflow.idempotency.prune.exception": Event(
         "Old idempotency keys could not be deleted; the next round comes.", ("error",)

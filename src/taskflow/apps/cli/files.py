@@ -179,7 +179,8 @@ def link(
     """
     Print a link: whoever has it may download the file until it expires, without a key.
 
-    It is signed with the deployment's root secret: that of the data directory, or `TASKFLOW_SECRET_KEY`.
+    It is signed with the deployment's root secret: that of the data directory, or `TASKFLOW_SECRET_KEY`. Its origin is
+    `TASKFLOW_PUBLIC_URL`, or where `up` listens.
 
     Example:
 

@@ -194,7 +194,9 @@ async def link(
     if file.expires_at is not None:
         expires_at = min(expires_at, file.expires_at.replace(microsecond=0))
     query = Links(RootSecret(settings.secret_key.encode())).sign(file.id, expires_at)
-    origin = DataDirectory(settings.data_dir).read_credentials().get("url", f"http://{settings.host}:{settings.port}")
+    origin = settings.public_url or DataDirectory(settings.data_dir).read_credentials().get(
+        "url", f"http://{settings.host}:{settings.port}"
+    )
     url = f"{origin}/api/v1/files/{file.id}/content?{urlencode(query)}"
     out = Output(session.now)
     if as_json:

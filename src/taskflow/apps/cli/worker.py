@@ -57,6 +57,10 @@ def worker(
 
         TASKFLOW_DATABASE_URL=postgresql://me@db.example.org/taskflow taskflow worker --processes 4 --queues builtin
     """
+    if describe:
+        from taskflow.engine.isolation.limits import die_with_parent
+
+        die_with_parent()
     settings = Settings.from_env(
         app=app,
         queues=queues,

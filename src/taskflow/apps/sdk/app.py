@@ -36,10 +36,13 @@ from taskflow.engine.notifier import CANCEL_CHANNEL, WAKE_CHANNEL, send
 from taskflow.engine.policy import Backoff, check_new_job, default_backoff
 from taskflow.engine.registry import Isolation, Registry
 from taskflow.kernel.errors import FieldError, Invalid, SetupError, Unavailable
+from taskflow.telemetry.log import get_logger
 
 if TYPE_CHECKING:
     import asyncpg
     import psycopg
+
+_log = get_logger(__name__)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -183,7 +186,12 @@ class TaskFlow:
         return hook
 
     def after_enqueue(self, hook: H) -> H:
-        """Call *hook(job, job_id)* after each submit, the last registered first; a transaction may yet roll back."""
+        """
+        Call *hook(job, job_id)* after each submit, the last registered first.
+
+        In a transaction of the caller's, which may yet roll back, what it raises is raised; else the job is stored, and
+        it is logged.
+        """
         self._after_enqueue.append(_plain(hook))
         return hook
 
@@ -277,12 +285,14 @@ class TaskFlow:
 
     def get_job_sync(self, job_id: JobId) -> Job:
         return self.database.run_sync(
-            lambda engine, connection: engine.get_job(job_id, namespace=self.namespace, connection=connection)
+            lambda engine, connection: engine.get_job(job_id, namespace=self.namespace, connection=connection),
+            instead="result(), job() or status()",
         )
 
     def cancel_sync(self, job_id: JobId) -> Cancellation:
         cancelled = self.database.run_sync(
-            lambda engine, connection: engine.cancel(job_id, namespace=self.namespace, connection=connection)
+            lambda engine, connection: engine.cancel(job_id, namespace=self.namespace, connection=connection),
+            instead="cancel()",
         )
         if cancelled.requested_at is not None:
             self._notify_sync([(CANCEL_CHANNEL, str(job_id))])
@@ -300,7 +310,7 @@ class TaskFlow:
         else:
             engine = (await self.database.here()).engine
             ids = [stored.id for stored in await _store(engine, self.database, jobs)]
-        self._after(jobs, ids)
+        self._after(jobs, ids, connection)
         return ids
 
     def submit_sync(self, jobs: Sequence[NewJob], connection: object) -> list[UUID]:
@@ -311,7 +321,7 @@ class TaskFlow:
         else:
             ids = self.database.submit_sync(jobs)
             self._wake_after(jobs)
-        self._after(jobs, ids)
+        self._after(jobs, ids, connection)
         return ids
 
     # Inside ---------------------------------------------------------------------------------------------------------
@@ -328,10 +338,16 @@ class TaskFlow:
             changed.append(job)
         return changed
 
-    def _after(self, jobs: Sequence[NewJob], ids: Sequence[UUID]) -> None:
+    def _after(self, jobs: Sequence[NewJob], ids: Sequence[UUID], connection: object) -> None:
+        """Call the hooks; an error is the caller's only while the caller can still take the submit back."""
         for hook in reversed(self._after_enqueue):
             for job, job_id in zip(jobs, ids, strict=True):
-                hook(job, job_id)
+                try:
+                    hook(job, job_id)
+                except Exception:
+                    if connection is not None and carrier.is_in_transaction(connection):
+                        raise
+                    _log.exception("taskflow.hook.exception", job_id=str(job_id), kind=job.kind)
 
     @contextmanager
     def _collecting(self, connection: object) -> Iterator[set[str]]:

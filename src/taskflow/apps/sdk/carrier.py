@@ -72,6 +72,18 @@ def announces(connection: object) -> bool:
     return isinstance(connection, (AsyncSession, async_scoped_session))
 
 
+def is_in_transaction(connection: object) -> bool:
+    """Say whether what was submitted on *connection* is not committed yet; False under autocommit."""
+    if isinstance(connection, (asyncpg.Connection, PoolConnectionProxy)):
+        return bool(connection.is_in_transaction())
+    if _family(connection) == "psycopg":
+        import psycopg
+
+        if isinstance(connection, psycopg.Connection | psycopg.AsyncConnection):
+            return connection.info.transaction_status is not psycopg.pq.TransactionStatus.IDLE
+    return True
+
+
 def submit_sync(connection: object, jobs: Sequence[NewJob], after_commit: AfterCommit) -> list[UUID]:
     """Submit *jobs* in the transaction of a sync connection. As `submit`."""
     query, text = Store().elsewhere(jobs)

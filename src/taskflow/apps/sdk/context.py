@@ -110,6 +110,11 @@ class JobContext:
         The commit comes when the function returns: then job and effects are there, once, or neither is. It is rolled
         back if the block or the function raises, if the attempt is stopped, or if the job was given to another worker
         meanwhile (`LeaseLost`). Entered again in the same attempt, it is the same transaction.
+
+        Statements after the block and before the return belong to it too. One that still runs when the attempt is
+        stopped may go on in the database for a while, with its locks; it commits only if the attempt could still
+        complete the job. The connection is given back when the function returns: a task or thread that outlives it
+        must not use it.
         """
         return AttemptTransaction(self)
 

@@ -43,6 +43,15 @@ def find_url(url: str | None, data_dir: Path | None) -> str:
     return settings.database_url or DataDirectory(settings.data_dir).get_database_url()
 
 
+def check_blocking(instead: str) -> None:
+    """Raise RuntimeError if an event loop runs in this thread: to wait here would stop all that runs on it."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise RuntimeError(f"this would block the event loop of this thread: await {instead}, or call it in a thread")
+
+
 class AppDatabase:
     """See the module. Making one connects to nothing."""
 
@@ -111,13 +120,26 @@ class AppDatabase:
         with self.guests.transaction() as connection:
             yield connection
 
-    def run_sync(self, ask: Callable[[Engine, Connection], Coroutine[Any, Any, T]]) -> T:
-        """Ask the engine something over a connection of the calling thread. Raises Unavailable, SetupError."""
+    def run_sync(self, ask: Callable[[Engine, Connection], Coroutine[Any, Any, T]], *, instead: str | None = None) -> T:
+        """
+        Ask the engine something over a connection of the calling thread.
+
+        Args:
+            instead: what is to be awaited where an event loop runs; None lets this block one, for a moment.
+
+        Raises:
+            RuntimeError: an event loop runs in this thread.
+            Unavailable: the database is away or late.
+            SetupError: no database is known.
+        """
+        if instead is not None:
+            check_blocking(instead)
         with self.threads.statements() as connection:
             return run_now(ask(self._engine, connection))
 
     def submit_sync(self, jobs: Sequence[NewJob]) -> list[UUID]:
         """Store jobs in a transaction of their own; missing partitions (a deployment that slept) are made first."""
+        check_blocking("enqueue()")
         try:
             return self._submit_sync(jobs)
         except psycopg.errors.CheckViolation as error:

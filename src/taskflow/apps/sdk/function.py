@@ -72,7 +72,12 @@ class Submittable(Generic[P, R_co]):
         return self._handle(job_id)
 
     def enqueue_sync(self, *args: P.args, **kwargs: P.kwargs) -> Handle[R_co]:
-        """As `enqueue`, without an event loop: for Flask, Django, scripts. Any thread may call it."""
+        """
+        As `enqueue`, without an event loop: for Flask, Django, scripts. Any thread may call it.
+
+        Raises:
+            RuntimeError: an event loop runs in this thread, and `connection=` is not given.
+        """
         [job_id] = self._app.submit_sync([self._job(args, kwargs)], self._options.connection)
         return self._handle(job_id)
 

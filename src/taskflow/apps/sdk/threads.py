@@ -10,7 +10,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, TypeVar, cast
@@ -31,6 +31,15 @@ MAX_CONNECTIONS = 10
 CONNECT_TIMEOUT_S = 5
 FRESH_S = 5.0  # a connection that was used so lately is taken to be alive
 WAIT_S = 30.0  # for a connection that another thread has
+STATEMENT_TIMEOUT_S = 30.0  # of our own statements, as with an event loop
+# A server that has vanished is noticed by what is not acknowledged, and by probes while we wait for an answer.
+TCP: Mapping[str, Any] = {
+    "tcp_user_timeout": 30_000,  # ms
+    "keepalives": 1,
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+}
 
 _OF_PARENTS: list[object] = []  # kept, because a connection says goodbye to the server when it is forgotten
 
@@ -50,7 +59,8 @@ class ThreadDatabase:
     Connections by psycopg, at most `MAX_CONNECTIONS`, lent to one thread each. Connects at the first use.
 
     Args:
-        for_guests: connections are lent to code that is not ours: planned as usual, and reset between borrowers.
+        for_guests: connections are lent to code that is not ours: planned as usual, statements take as long as they
+            take, and a session is reset between borrowers.
     """
 
     def __init__(self, url: str, *, for_guests: bool = False) -> None:
@@ -103,12 +113,14 @@ class ThreadDatabase:
 
     @contextmanager
     def statements(self, *, in_transaction: bool = False) -> Iterator[Connection]:
-        """Lend a connection to the engine's statements. Raises Unavailable if it is lost on the way."""
+        """Lend a connection to the engine's statements. Raises Unavailable if it is lost or late."""
         with self.transaction() if in_transaction else self.connection() as connection:
             try:
                 yield cast("Connection", Statements(connection))
             except psycopg.OperationalError as error:
-                raise Unavailable("the database went away; a submit may have happened", retry_after_s=1.0) from error
+                late = isinstance(error, psycopg.errors.QueryCanceled)
+                words = f"did not answer within {STATEMENT_TIMEOUT_S:g} s" if late else "went away"
+                raise Unavailable(f"the database {words}; a submit may have happened", retry_after_s=1.0) from error
 
     def close(self) -> None:
         """Close what is not lent; connections are made anew when needed."""
@@ -133,7 +145,10 @@ class ThreadDatabase:
         return None
 
     def _connect(self) -> "psycopg.Connection[Any]":
-        settings = {} if self._for_guests else session_settings("taskflow-app")
+        settings: dict[str, str] = {}
+        if not self._for_guests:
+            limit = f"{STATEMENT_TIMEOUT_S * 1000:.0f}"
+            settings = {**session_settings("taskflow-app"), "statement_timeout": limit}
         options = " ".join(f"-c {name}={value}" for name, value in settings.items() if name != "application_name")
         try:
             return psycopg.connect(
@@ -142,6 +157,7 @@ class ThreadDatabase:
                 connect_timeout=CONNECT_TIMEOUT_S,
                 application_name="taskflow-app",
                 options=options or None,
+                **TCP,
             )
         except psycopg.OperationalError as error:
             raise Unavailable("the database cannot be reached", retry_after_s=1.0) from error
