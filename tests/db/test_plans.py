@@ -305,6 +305,9 @@ CASES: Mapping[str, Case] = {
     "reclaim_key": Case(
         lambda store, connection, sample: store.is_key_held(connection, sample.failed), {"job_pkey"}, rows=1
     ),
+    "free_key_of_job": Case(
+        lambda store, connection, sample: store.is_key_held(connection, sample.failed), {"job_pkey"}, rows=1
+    ),
     "prune_unique_keys": Case(
         lambda store, connection, sample: store.prune_keys(connection, limit=10), {"unique_claim_window"}, rows=20
     ),
@@ -356,6 +359,20 @@ CASES: Mapping[str, Case] = {
             connection, [NewProgress(claim, 0.5, "half", 0.0) for claim in sample.claims], written_at_s=0.0
         ),
         {"lease_pkey"},
+        rows=20,
+    ),
+    "write_logs of an attempt that has ended": Case(
+        lambda store, connection, sample: store.write_logs(
+            connection, [NewLogLine(ended(sample), "info", "line", 0.0)], written_at_s=0.0
+        ),
+        {"lease_pkey", "done_job"},
+        rows=20,
+    ),
+    "write_progress of an attempt that has ended": Case(
+        lambda store, connection, sample: store.write_progress(
+            connection, [NewProgress(ended(sample), 0.5, "half", 0.0)], written_at_s=0.0
+        ),
+        {"lease_pkey", "done_job"},
         rows=20,
     ),
     "return_leases": Case(
@@ -605,6 +622,11 @@ def claim_of(lease_id: LeaseId, position: int, job_id: JobId) -> Claim:
     )
 
 
+def ended(sample: Sample) -> Claim:
+    """What the claim of a job that has ended was: its lease is gone."""
+    return claim_of(LeaseId(UUID(int=0)), 0, sample.failed.id)
+
+
 def statement_of(name: str) -> str:
     return name.partition(" of ")[0]
 
@@ -699,6 +721,23 @@ def test_a_statement_runs_by_its_index_and_touches_no_more_than_it_must(bench: B
     assert plan.touched <= case.rows
     assert plan.sorted_rows <= case.rows
     assert plan.buffers <= case.buffers
+
+
+@pytest.mark.parametrize("name", ["find_live_jobs", "find_ends"])
+async def test_a_look_at_what_ended_that_was_planned_before_anything_had_is_by_its_index(
+    connection: Connection, name: str
+) -> None:
+    """A connection keeps its plan while the table behind it grows."""
+    statement = next(path for known, path in QUERIES.items() if known == f"engine/{name}")
+    sql = Query(name, statement.read_text()).sql
+    count = len((await connection.prepare(sql)).get_parameters())
+    await connection.execute("SET plan_cache_mode = force_generic_plan")
+    await connection.execute(f"PREPARE early AS {sql}")
+    rows = await connection.fetch(f"EXPLAIN EXECUTE early({', '.join(['NULL'] * count)})")
+    plan = "\n".join(row[0] for row in rows)
+    assert "Hash" not in plan
+    assert "Merge Join" not in plan
+    assert re.search(r"Index.*Scan.* on done", plan)
 
 
 FOLDERS = sorted(Path(taskflow.__file__).parent.rglob("queries"))

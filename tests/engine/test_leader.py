@@ -12,9 +12,10 @@ from tests.support.workers import supervising
 
 from taskflow.db.pool import Database
 from taskflow.db.query import Connection
+from taskflow.engine import deadlines, expirer, reaper, scheduler, stager, tally
 from taskflow.engine import leader as module
 from taskflow.engine.job import WorkerId
-from taskflow.engine.leader import RENEW_S, TERM_S, TRUST_MARGIN_S, Leader, run_duty
+from taskflow.engine.leader import RENEW_S, TERM_S, TRUST_MARGIN_S, Duty, Leader, run_duty
 from taskflow.engine.store import Store
 
 Make = Callable[..., Leader]
@@ -43,6 +44,12 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def leads(leader: Leader) -> bool:
     return leader.held_s is not None
+
+
+def test_no_two_duties_keep_each_other_waiting() -> None:
+    duties = [owner.DUTY for owner in (reaper, stager, scheduler, expirer, tally, deadlines)]
+    assert sorted(duties) == sorted(Duty)
+    assert len({duty.value for duty in duties}) == len(duties)
 
 
 def test_a_term_outlives_several_renewals_that_fail() -> None:

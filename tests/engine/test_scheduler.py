@@ -333,6 +333,20 @@ def test_what_is_due_is_decided_from_values_alone() -> None:
     assert due.next_at == START + timedelta(minutes=40)
 
 
+def test_a_time_to_look_again_is_not_an_instant_to_fire_at() -> None:
+    """What was unreadable is due again at a time that is none of its own."""
+    plan = SchedulePlan("a", "order", {}, cron="0 3 * * *", catchup=Catchup.ALL)
+    asked = START.replace(hour=14, minute=23)
+    schedule = Schedule(ScheduleId(uuid4()), plan, START, START, START, next_at=asked)
+    three = asked.replace(hour=3, minute=0)
+    due = decide(schedule, asked + timedelta(seconds=1))
+    assert (due.fire_ats, due.missed, due.next_at) == ([], None, three + timedelta(days=1))
+    latest = replace(schedule, plan=replace(plan, catchup=Catchup.LATEST))
+    due = decide(latest, asked + timedelta(days=3))
+    assert due.fire_ats == [three + timedelta(days=3)]
+    assert due.missed == (three + timedelta(days=1), three + timedelta(days=2))
+
+
 # What cannot fire ----------------------------------------------------------------------------------------------------
 
 
@@ -383,7 +397,13 @@ async def test_a_zone_that_is_not_known_here_is_a_failed_row_and_looked_at_again
     assert await work.scheduler.fire() == 1
     [tick] = await work.ledger(schedule_id)
     assert tick.outcome is FAILED
-    assert (await work.get(schedule_id)).next_at == work.clock.now + module.BROKEN_RETRY
+    again_at = work.clock.now + module.BROKEN_RETRY
+    assert (await work.get(schedule_id)).next_at == again_at
+    await work.connection.execute("UPDATE taskflow.schedule SET zone = 'UTC', cron = '17 4 * * *'")
+    work.clock.now = again_at
+    assert await work.scheduler.fire() == 1
+    assert (await work.ledger(schedule_id), await work.jobs()) == ([tick], [])
+    assert (await work.get(schedule_id)).next_at == again_at.replace(hour=4, minute=17) + timedelta(days=1)
 
 
 # Pausing, changing, by hand ------------------------------------------------------------------------------------------

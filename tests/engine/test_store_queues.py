@@ -2,15 +2,17 @@
 
 import asyncio
 from typing import Any
+from uuid import uuid4
 
 import asyncpg
 import pytest
 from tests.engine.test_store_races import overtake, pass_by
-from tests.engine.worksite import Worksite, failed, new_job, succeeded
+from tests.engine.worksite import KIND, Worksite, failed, new_job, succeeded
 
 from taskflow.db.query import Connection
 from taskflow.engine import policy
-from taskflow.engine.job import Claim, OutcomeKind, QueueInfo
+from taskflow.engine.job import DEFAULT_NAMESPACE, Claim, OutcomeKind, QueueInfo, WorkerId
+from taskflow.engine.record import RemoteWorker
 from taskflow.kernel.errors import Conflict
 
 BOTH = ("default", "images")
@@ -268,6 +270,15 @@ async def test_queues_are_those_that_somebody_names(site: Worksite) -> None:
     after = await site.store.read_queues(site.connection, after="default", limit=1)
     assert [queue.name for queue in after] == ["images"]
     assert await site.store.read_queues(site.connection, name="nowhere") == []
+
+
+async def test_a_worker_that_asked_for_a_long_lease_counts_for_as_long(site: Worksite) -> None:
+    worker = RemoteWorker(namespace=DEFAULT_NAMESPACE, queues=["images"], kinds=[KIND], capacity=1, lease_s=300.0)
+    await site.store.register_remote_worker(site.connection, WorkerId(uuid4()), worker, limit=10)
+    site.clock.advance(seconds=60)
+    assert (await look(site, "images")).workers == 1
+    site.clock.advance(seconds=300)
+    assert await site.store.read_queues(site.connection, name="images") == []
 
 
 async def test_the_active_of_limited_queues_are_counted_too(site: Worksite) -> None:

@@ -65,6 +65,8 @@ STEPS = (
     *("enqueue", "claim", "claim", "flush", "flush", "ask", "ask", "say", "say", "log", "look_back"),
     *("lead", "lead", "supervise", "supervise"),
 )
+LISTS = [(namespace, state) for state in (None, *State) for namespace in NAMESPACES]
+LIST_TURNS = 5  # each list is looked at after every fifth step: they are the dearest check
 COMMITTED, ROLLED_BACK, ANSWER_LOST = "committed", "rolled back", "answer lost"
 
 PLACE = {
@@ -109,6 +111,7 @@ STATS = """
     FROM (SELECT * FROM taskflow.stat_hour UNION ALL SELECT * FROM taskflow.stat_delta) AS counted
     WHERE measure = 'run' GROUP BY namespace, queue, kind, state
 """
+KEYS = "SELECT namespace, kind, key, job_id, held_until FROM taskflow.unique_claim"
 LEASES = "SELECT id, worker_id, incarnation, open::text FROM taskflow.lease ORDER BY id"
 
 
@@ -129,7 +132,7 @@ new_jobs = st.builds(
     retries=st.integers(0, 2),
     tags=st.sampled_from(((), ("nightly",))),
     callback_url=st.sampled_from((None, None, "https://shop.example/done")),
-    expires_after=st.sampled_from((None, None, timedelta(seconds=1), timedelta(seconds=30))),
+    expires_after=st.sampled_from((None, timedelta(seconds=1), timedelta(seconds=30))),
 )
 SCOPES = (UniqueScope.UNTIL_CLAIMED, UniqueScope.UNTIL_FINISHED, UniqueScope.UNTIL_FINISHED, UniqueScope.WINDOW)
 keys = st.none() | st.tuples(st.sampled_from("ab"), st.sampled_from(SCOPES))
@@ -154,7 +157,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.clock = FakeClock()
         self.store = Store(self.clock)
         self.model = QueueModel()
-        self.ids = 0
+        self.ids = self.checks = 0
         self.claims: list[Claim] = []  # all that were ever given out: workers may be late
         self.workers: list[WorkerId] = []  # all that ever lived
         self.attempts: dict[JobId, int] = {}
@@ -275,12 +278,13 @@ class StoreMachine(RuleBasedStateMachine):
         assert unsettled == self.model.find_unsettled(refused)  # … and what was ours is known again
 
     def log(self, data: st.DataObject) -> None:
-        """Lines of some claims, of those that stand and of those that ended beside them."""
+        """Lines of some claims, of those that stand and of those that ended beside them: a completed one's are kept."""
         claims = [claim for claim in self.claims if claim.lease_id in self.model.leases] or self.draw_claims(data)
         lines = [NewLogLine(claim, "info", f"{claim.attempt}/{n}", 0.0) for n, claim in enumerate(claims)]
         self.do(self.store.write_logs(self.connection, lines, written_at_s=0.0))
         for line in lines:
-            if self.stands(line.claim):
+            job = self.model.jobs[line.claim.job_id]
+            if self.stands(line.claim) or (job.state is State.COMPLETED and job.attempt == line.claim.attempt):
                 self.logged.setdefault(line.claim.job_id, []).append(line.message)
         self.look_back(data)
 
@@ -374,6 +378,8 @@ class StoreMachine(RuleBasedStateMachine):
             for lease in sorted(self.model.leases.values(), key=lambda lease: lease.id)
         ]
         assert [tuple(row) for row in await self.connection.fetch(LEASES)] == leases
+        keys = {(*key, job.id, until) for key, (job, until) in self.model.keys.items()}
+        assert {tuple(row) for row in await self.connection.fetch(KEYS)} == keys
         deliveries = self.model.deliveries
         assert sorted(tuple(row) for row in await self.connection.fetch(DELIVERIES)) == deliveries
         assert tuple(await self.connection.fetchrow(COUNTS) or ()) == (len(deliveries),) * 3
@@ -384,13 +390,11 @@ class StoreMachine(RuleBasedStateMachine):
             self.attempts[job.id] = job.attempt
         ends = {tuple(row)[:4]: row["jobs"] for row in await self.connection.fetch(STATS)}
         assert ends == self.model.ends
-        for namespace in NAMESPACES:
-            for state in (None, *State):
-                ids = [job.id for job in jobs if job.new.namespace == namespace and state in (None, job.state)]
-                listed = self.store.list_ids(
-                    self.connection, namespace, JobFilter(state=state), limit=1000, before=None
-                )
-                assert await listed == (ids, None)
+        self.checks += 1
+        for namespace, state in LISTS[self.checks % LIST_TURNS :: LIST_TURNS]:
+            ids = [job.id for job in jobs if job.new.namespace == namespace and state in (None, job.state)]
+            listed = self.store.list_ids(self.connection, namespace, JobFilter(state=state), limit=1000, before=None)
+            assert await listed == (ids, None)
 
     # How -------------------------------------------------------------------------------------------------------------
 

@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterable
 from taskflow.db.pool import Database
 from taskflow.engine import policy
 from taskflow.engine.job import JobError, Outcome, OutcomeKind
-from taskflow.engine.leader import Leader
+from taskflow.engine.leader import Duty, Leader
 from taskflow.engine.store import Store
 from taskflow.telemetry.log import get_logger
 
-DUTY = 8
+DUTY = Duty.DEADLINES
 PAUSE_S = 2.0
 GRACE_S = 10.0
 MAX_ATTEMPTS = 500  # per transaction

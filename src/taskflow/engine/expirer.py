@@ -8,11 +8,11 @@ window is over is taken by the next submit that wants it, so here only its row g
 import time
 
 from taskflow.db.pool import Database
-from taskflow.engine.leader import Leader
+from taskflow.engine.leader import Duty, Leader
 from taskflow.engine.store import Store
 from taskflow.telemetry.metrics import EXPIRED_JOBS
 
-DUTY = 6
+DUTY = Duty.EXPIRE
 PAUSE_CAP_S = 1.0  # how late a job may fail that expires sooner than what was seen at the last look
 PAUSE_FLOOR_S = 0.02
 MAX_JOBS = 500  # per transaction, of each of the two places where jobs wait

@@ -130,7 +130,7 @@ class NewJob:
         unique_scope: for how long it is held; None with a key is until_finished.
         unique_window: how long, for the scope window.
         expires_at: fail the job if no worker has claimed it by then.
-        expires_after: the same, from the database's now; excludes *expires_at*.
+        expires_after: the same, counted from the submit by the database's clock; excludes *expires_at*.
         headers: short strings that ride along unseen by handlers (request id, trace context).
         callback_url: who is told, durably, when the job has completed, failed or been cancelled.
     """

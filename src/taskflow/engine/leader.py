@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from enum import IntEnum, unique
 
 import asyncpg
 
@@ -28,6 +29,18 @@ TRUST_MARGIN_S = 1.0
 RECONNECT_CAP_S = 0.5
 
 _log = get_logger(__name__)
+
+
+@unique
+class Duty(IntEnum):
+    """What has a lock of its own, by the lock's number; 0 and 100 are other locks of the engine."""
+
+    REAP = 1
+    STAGE = 2
+    SCHEDULE = 5
+    EXPIRE = 6
+    TALLY = 7
+    DEADLINES = 8
 
 
 class Leader:

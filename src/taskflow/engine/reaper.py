@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterable
 
 from taskflow.db.pool import Database
 from taskflow.engine.job import OutcomeKind
-from taskflow.engine.leader import Leader
+from taskflow.engine.leader import Duty, Leader
 from taskflow.engine.store import LEASE_S, Store
 from taskflow.telemetry.log import get_logger
 from taskflow.telemetry.metrics import RESCUED_JOBS
 
-DUTY = 1
+DUTY = Duty.REAP
 PAUSE_S = 1.0
 MAX_LEASES = 200  # per transaction
 

@@ -14,6 +14,7 @@ from uuid import UUID, uuid4
 import asyncpg
 
 from taskflow.db.pool import Database, is_partition_missing
+from taskflow.db.query import Connection
 from taskflow.engine import policy
 from taskflow.engine.client import Engine
 from taskflow.engine.job import (
@@ -39,6 +40,7 @@ HEARTBEAT_S = 5.0
 MAX_WORKERS = 1000  # of one namespace
 MAX_KINDS = 1000  # schemas that a namespace's workers may publish, all versions together
 LINES_DROPPED = f"an attempt keeps {MAX_LOG_LINES} lines; the rest are dropped"
+SUSPECT_TURN = 10  # so often a claim begins with the first job of the queue, whether suspect or not
 STRAY_S = LEASE_S  # a claim that its worker does not know after so long never reached it
 
 _log = get_logger(__name__)
@@ -59,6 +61,7 @@ class RemoteWorkers:
         self._database = database
         self._engine = engine
         self._store = store or Store()
+        self._turn = 0
 
     # Living ---------------------------------------------------------------------------------------------------------
 
@@ -134,23 +137,34 @@ class RemoteWorkers:
         """
         Take ready jobs of the worker's namespace, none if it has been declared dead.
 
-        A suspect, a job that was running when a process died, is given alone: what stands behind it goes back.
+        A suspect, a job that was running when a process died, is given alone: when nothing else is ready, and every
+        `SUSPECT_TURN`-th time if it is the first of the queue, so that a queue which never empties does not keep it
+        waiting for ever.
         """
+        self._turn = (self._turn + 1) % SUSPECT_TURN
         async with self._database.acquire() as connection:
-            claims = await self._store.claim(
-                connection,
-                worker_id=worker_id,
-                incarnation=INCARNATION,
-                queues=worker.queues,
-                kinds=worker.kinds,
-                limit=worker.capacity,
-                namespace=worker.namespace,
-            )
-        first = next((index for index, claim in enumerate(claims) if claim.suspect), len(claims))
-        kept, rest = claims[: max(first, 1)], claims[max(first, 1) :]
-        if rest:
-            await self.hand_back(rest)
-        return kept
+            if worker.capacity > 1 and self._turn > 0:
+                if claims := await self._claim(connection, worker_id, worker, worker.capacity, suspects=False):
+                    return claims
+                return await self._claim(connection, worker_id, worker, 1, suspects=True)
+            claims = await self._claim(connection, worker_id, worker, 1, suspects=True)
+            if claims and not claims[0].suspect and worker.capacity > 1:
+                claims += await self._claim(connection, worker_id, worker, worker.capacity - 1, suspects=False)
+            return claims
+
+    async def _claim(
+        self, connection: Connection, worker_id: WorkerId, worker: RemoteWorker, limit: int, *, suspects: bool
+    ) -> list[Claim]:
+        return await self._store.claim(
+            connection,
+            worker_id=worker_id,
+            incarnation=INCARNATION,
+            queues=worker.queues,
+            kinds=worker.kinds,
+            limit=limit,
+            namespace=worker.namespace,
+            suspects=suspects,
+        )
 
     async def hand_back(self, claims: Sequence[Claim]) -> list[Outcome]:
         """Let others run what was claimed, uncharged; return what was lost already."""

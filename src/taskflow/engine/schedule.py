@@ -153,7 +153,11 @@ def decide(schedule: Schedule, now: datetime) -> Due:
     if schedule.next_at is None:
         raise ValueError("a schedule that is not due")
     timetable = schedule.plan.timetable(schedule.anchor_at)
-    due = latest(timetable, schedule.next_at, now, MAX_CATCHUP + 1)
+    # Of one that could not be read, or whose zone has other rules by now, next_at is only when to look again.
+    first = timetable.next_after(schedule.next_at - timedelta(microseconds=1))
+    if first is None or first > now:
+        return Due(fire_ats=[], missed=None, next_at=first)
+    due = latest(timetable, first, now, MAX_CATCHUP + 1)
     match schedule.plan.catchup:
         case Catchup.ALL:
             fire_ats = due[-MAX_CATCHUP:]
@@ -164,7 +168,7 @@ def decide(schedule: Schedule, now: datetime) -> Due:
     left = due[: len(due) - len(fire_ats)]
     return Due(
         fire_ats=fire_ats,
-        missed=(schedule.next_at, left[-1]) if left else None,
+        missed=(first, left[-1]) if left else None,
         next_at=timetable.next_after(now),
     )
 

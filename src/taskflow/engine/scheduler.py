@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from taskflow.db.pool import Database
 from taskflow.db.query import Connection
 from taskflow.engine.job import JobId, NewJob
-from taskflow.engine.leader import Leader
+from taskflow.engine.leader import Duty, Leader
 from taskflow.engine.schedule import (
     KEPT_TICKS_DAYS,
     MAX_DETAIL_CHARS,
@@ -33,7 +33,7 @@ from taskflow.kernel.errors import Invalid, PayloadTooLarge
 from taskflow.telemetry.log import get_logger
 from taskflow.telemetry.metrics import SCHEDULE_TICKS
 
-DUTY = 5
+DUTY = Duty.SCHEDULE
 PAUSE_CAP_S = 1.0  # how late a schedule may fire that was made due sooner than what was seen at the last look
 PAUSE_FLOOR_S = 0.02
 HELD_PAUSE_S = 0.1  # when what is due is locked by somebody who changes it

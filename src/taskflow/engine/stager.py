@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterable
 
 from taskflow.db.pool import Database
-from taskflow.engine.leader import Leader
+from taskflow.engine.leader import Duty, Leader
 from taskflow.engine.store import Store
 from taskflow.telemetry.metrics import STAGED_JOBS
 
-DUTY = 2
+DUTY = Duty.STAGE
 PAUSE_CAP_S = 1.0  # how late a job may be that became due sooner than what was seen at the last look
 PAUSE_FLOOR_S = 0.02
 MAX_JOBS = 1000  # per transaction

@@ -8,10 +8,10 @@ be waited for by every worker. Here they are added up, each row once: deleted an
 import time
 
 from taskflow.db.pool import Database
-from taskflow.engine.leader import Leader
+from taskflow.engine.leader import Duty, Leader
 from taskflow.engine.store import Store
 
-DUTY = 6
+DUTY = Duty.TALLY
 PAUSE_S = 1.0
 MAX_ROWS = 20_000  # per transaction
 KEPT_DAYS = 400

@@ -14,7 +14,7 @@ from tests.support.streaming import streaming
 from tests.support.waiting import eventually
 
 from taskflow.engine.job import DEFAULT_NAMESPACE, NewJob, WorkerId
-from taskflow.engine.remote import RemoteWorkers
+from taskflow.engine.remote import SUSPECT_TURN, RemoteWorkers
 from taskflow.http.drain import Drain
 from taskflow.jobs.remote import service
 
@@ -132,9 +132,37 @@ async def test_a_suspect_is_given_alone(api: Api, worker: RemoteTester) -> None:
     jobs = [await worker.submit(width) for width in (1, 2, 3, 4)]
     async with api.database.acquire() as connection:
         await connection.execute("UPDATE taskflow.ready SET suspect = true WHERE job_id = $1", jobs[1])
-    assert [job["jobId"] for job in await worker.claim()] == [jobs[0]]
+    assert [job["jobId"] for job in await worker.claim()] == [jobs[0], jobs[2], jobs[3]]
     assert [job["jobId"] for job in await worker.claim()] == [jobs[1]]
-    assert [job["jobId"] for job in await worker.claim()] == [jobs[2], jobs[3]]
+
+
+async def test_suspects_are_given_one_by_one_and_never_handed_back(api: Api, worker: RemoteTester) -> None:
+    jobs = [await worker.submit(width) for width in range(1, 8)]
+    async with api.database.acquire() as connection:
+        await connection.execute("UPDATE taskflow.ready SET suspect = true")
+    for job_id in jobs:
+        [job] = await worker.claim()
+        assert (job["jobId"], job["attempt"]) == (job_id, 1)
+        await worker.complete(job["token"])
+    async with api.database.acquire() as connection:
+        assert await connection.fetchval("SELECT count(*) FROM taskflow.attempt_log") == 0
+
+
+async def test_a_suspect_gets_its_turn_in_a_queue_that_never_empties(api: Api, worker: RemoteTester) -> None:
+    suspect = await worker.submit()
+    async with api.database.acquire() as connection:
+        await connection.execute("UPDATE taskflow.ready SET suspect = true")
+    given = []
+    for _ in range(SUSPECT_TURN):
+        await worker.submit()
+        await worker.submit()
+        given.append([job["jobId"] for job in await worker.claim(2)])
+    assert given.count([suspect]) == 1
+    assert len(await worker.claim()) == 2
+    for _ in range(SUSPECT_TURN):  # a turn that finds no suspect gives as much as any other
+        await worker.submit()
+        await worker.submit()
+        assert len(await worker.claim(2)) == 2
 
 
 # Waiting --------------------------------------------------------------------------------------------------------------

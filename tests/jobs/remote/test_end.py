@@ -20,6 +20,20 @@ async def test_a_completed_job_keeps_its_result(worker: RemoteTester) -> None:
     assert (shown["status"], shown["result"], shown["attempt"]) == ("completed", {"bytes": [1, 2]}, 1)
 
 
+async def test_an_end_is_counted_with_how_long_its_job_had_waited(api: Api, worker: RemoteTester) -> None:
+    waits = "SELECT state, bucket, taskflow.stat_bucket(60) AS minute FROM taskflow.stat_delta WHERE measure = 'wait'"
+    for _ in range(2):
+        await worker.submit(retries=0)
+    async with api.database.acquire() as connection:
+        await connection.execute("UPDATE taskflow.ready SET run_at = run_at - interval '1 minute'")
+        one, two = await worker.claim(2)
+        assert await worker.complete(one["token"]) == ["completed"]
+        assert await worker.fail(two["token"]) == ["failed"]
+        rows = await connection.fetch(waits)
+    assert sorted(row["state"] for row in rows) == ["completed", "failed"]
+    assert all(row["bucket"] in (row["minute"], row["minute"] + 1) for row in rows)
+
+
 async def test_jobs_are_ended_many_at_once_each_by_itself(api: Api, worker: RemoteTester) -> None:
     """One whose claim was taken back hinders no other."""
     ids = [await worker.submit(width) for width in (1, 2, 3)]

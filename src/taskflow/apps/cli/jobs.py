@@ -113,7 +113,7 @@ def submit(
     expires_at: Annotated[
         str | None, typer.Option(metavar="INSTANT", help="Fail if no worker has started it by then; with a time zone.")
     ] = None,
-    ttl_ms: Annotated[str | None, typer.Option(metavar="MS", help="The same, so long from now.")] = None,
+    ttl_ms: Annotated[str | None, typer.Option(metavar="MS", help="The same, so long from the submit.")] = None,
     unique_key: Annotated[
         str | None,
         typer.Option(metavar="KEY", help="Of this kind's jobs one holds it; a second submit gives that job."),

@@ -8,6 +8,7 @@
 -- keys of job and queue; unique_claim_job.
 -- ctid = ANY(ARRAY(…)) makes the choice once, before the delete: a join could run it again and take more than :limit.
 -- The bodies are looked up one by one (LATERAL with LIMIT 1), whatever statistics say of a partition that was empty.
+-- Suspects are walked over unless :suspects, for callers that could not run several of them one by one.
 -- A worker whose row is gone was declared dead and gets nothing. One that works over HTTP gets jobs of its :namespace
 -- only (NULL: of all); jobs of others that stand before them in the queue are walked over, so it wants queues of its own.
 WITH room AS MATERIALIZED (
@@ -31,6 +32,7 @@ WITH room AS MATERIALIZED (
             FROM taskflow.ready r
             WHERE r.queue = lane.queue AND r.kind = ANY(:kinds::text[])
               AND (:namespace::uuid IS NULL OR r.namespace = :namespace::uuid)
+              AND (:suspects::boolean OR NOT r.suspect)
               AND (r.expires_at IS NULL OR r.expires_at > coalesce(:now::timestamptz, statement_timestamp()))
             ORDER BY r.priority DESC, r.run_at, r.job_id
             LIMIT coalesce((SELECT m.places FROM room m WHERE m.name = lane.queue), :limit::integer)

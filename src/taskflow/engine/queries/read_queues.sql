@@ -10,7 +10,8 @@ WITH RECURSIVE filled AS (
 ), working AS MATERIALIZED (
     SELECT w.id, w.queues
     FROM taskflow.worker w
-    WHERE w.heartbeat_at >= coalesce(:now::timestamptz, now()) - :lease_s::double precision * interval '1 second'
+    WHERE w.heartbeat_at
+        >= coalesce(:now::timestamptz, now()) - coalesce(w.lease_s, :lease_s::double precision) * interval '1 second'
 ), running AS MATERIALIZED (
     SELECT coalesce(l.queue, j.queue) AS queue, count(*) AS active
     FROM taskflow.lease l

@@ -51,7 +51,7 @@ class Tokens:
         self._key = secret.derive("worker tokens v1")
 
     def seal(self, claim: Claim) -> str:
-        bare = msgspec.structs.replace(claim, payload="", headers={}, queue_wait_s=0.0)
+        bare = msgspec.structs.replace(claim, payload="", headers={})
         content = _encode(_Content(int(time.time() * 1000), _Claim(*msgspec.structs.astuple(bare))))
         return _written(content + self._mac(content))
 
