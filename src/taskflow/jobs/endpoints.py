@@ -421,7 +421,8 @@ def operations(endpoints: JobEndpoints) -> Iterator[Operation]:
             endpoints.list_kinds,
             name="listJobTypes",
             summary="List the kinds of jobs",
-            description="Those that workers have offered, with the schema of their payloads.",
+            description="Those that workers have offered, with the schema of their payloads. Kinds that workers over "
+            "HTTP have published are seen in their own namespace only.",
             query=NoQuery,
             answers={200: operation.Answer("All of them.", KindPageView)},
             scope="jobs:read",
