@@ -305,6 +305,9 @@ CASES: Mapping[str, Case] = {
     "reclaim_key": Case(
         lambda store, connection, sample: store.is_key_held(connection, sample.failed), {"job_pkey"}, rows=1
     ),
+    "free_key_of_job": Case(
+        lambda store, connection, sample: store.is_key_held(connection, sample.failed), {"job_pkey"}, rows=1
+    ),
     "prune_unique_keys": Case(
         lambda store, connection, sample: store.prune_keys(connection, limit=10), {"unique_claim_window"}, rows=20
     ),
@@ -356,6 +359,20 @@ CASES: Mapping[str, Case] = {
             connection, [NewProgress(claim, 0.5, "half", 0.0) for claim in sample.claims], written_at_s=0.0
         ),
         {"lease_pkey"},
+        rows=20,
+    ),
+    "write_logs of an attempt that has ended": Case(
+        lambda store, connection, sample: store.write_logs(
+            connection, [NewLogLine(ended(sample), "info", "line", 0.0)], written_at_s=0.0
+        ),
+        {"lease_pkey", "done_job"},
+        rows=20,
+    ),
+    "write_progress of an attempt that has ended": Case(
+        lambda store, connection, sample: store.write_progress(
+            connection, [NewProgress(ended(sample), 0.5, "half", 0.0)], written_at_s=0.0
+        ),
+        {"lease_pkey", "done_job"},
         rows=20,
     ),
     "return_leases": Case(
@@ -603,6 +620,11 @@ def claim_of(lease_id: LeaseId, position: int, job_id: JobId) -> Claim:
         headers={},
         queue_wait_s=0.0,
     )
+
+
+def ended(sample: Sample) -> Claim:
+    """What the claim of a job that has ended was: its lease is gone."""
+    return claim_of(LeaseId(UUID(int=0)), 0, sample.failed.id)
 
 
 def statement_of(name: str) -> str:

@@ -351,7 +351,7 @@ class QueueModel:
             return False
         if scope_of(job.new) is UniqueScope.UNTIL_FINISHED:
             key = job.new.namespace, job.new.kind, job.new.unique_key or ""
-            if key in self.keys:
+            if self.holder(now, job.new) is not None:
                 return False
             self.keys[key] = (job, None)
         job.replayed = True

@@ -4,9 +4,11 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from tests.engine.test_store_races import until_it_waits
 from tests.support.workers import claim, register
 
 from taskflow.db.pool import Database
@@ -26,6 +28,7 @@ from taskflow.engine.job import (
     OutcomeKind,
     State,
 )
+from taskflow.engine.record import JobBody
 from taskflow.engine.store import Store
 from taskflow.kernel.errors import AlreadyFinal, Conflict, Invalid, NotFound, PayloadTooLarge
 
@@ -366,3 +369,42 @@ async def test_a_failed_job_runs_again_with_its_history_kept(engine: Engine, con
 
     [held] = await claim(connection, await register(connection), kinds=["broken"])
     assert (held.attempt, held.failures) == (2, 0)
+
+
+@pytest.mark.parametrize("what", ["cancel", "replay", "run_now", "change"])
+async def test_a_job_that_is_deleted_meanwhile_is_not_found(
+    engine: Engine, connection: Connection, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    job_id = (await one_of_each(engine, connection))[State.FAILED]
+    body_of = engine._store.find_body
+
+    async def then_delete(*args: Any) -> JobBody | None:
+        body = await body_of(*args)
+        if body is not None:
+            await STORE.delete_ended(connection, body.namespace, [body.id], created_from=body.created_at)
+        return body
+
+    monkeypatch.setattr(engine._store, "find_body", then_delete)
+    change: dict[str, Any] = {"priority": 1} if what == "change" else {}
+    with pytest.raises(NotFound, match=str(job_id)):
+        await getattr(engine, what)(job_id, **change)
+
+
+async def test_a_job_that_is_changed_while_it_is_run_now_is_run_now(
+    engine: Engine, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = await engine.enqueue(NewJob("noop", {}, run_after=timedelta(hours=1)))
+    run_now, tries = engine._store.run_now, list[JobBody]()
+
+    async def meet_a_change(lent: Connection, body: JobBody) -> bool:
+        tries.append(body)
+        if len(tries) > 1:
+            return await run_now(lent, body)
+        async with connection.transaction():
+            await STORE.change_waiting(connection, body, priority=9, run_at=None, run_after=None)
+            trailing = asyncio.create_task(run_now(lent, body))
+            await until_it_waits(lent, connection)
+        return await trailing
+
+    monkeypatch.setattr(engine._store, "run_now", meet_a_change)
+    assert (await engine.run_now(job.id)).state is State.PENDING

@@ -314,6 +314,32 @@ async def test_the_last_of_its_crashes_ends_a_job(process: Rig) -> None:
     assert outcome.failure_reason is FailureReason.CRASH_LIMIT
 
 
+@pytest.mark.parametrize("way", ["process, sync", "process, async"])
+async def test_a_child_that_somebody_else_tells_to_end_hands_its_job_back(
+    rigs: dict[str, Rig], way: str, tmp_path: Path
+) -> None:
+    rig = rigs[way]
+    claim = rig.start("wait", path=tmp_path / "begun", failures=1)
+    await begun(tmp_path / "begun")
+    [pid] = rig.executor.child_pids["busy"]
+    os.kill(pid, signal.SIGTERM)
+    outcome = await rig.outcome(claim)
+    assert (outcome.kind, outcome.failures, outcome.error) == (OutcomeKind.HANDED_BACK, 1, None)
+    again = await rig.run("who")
+    assert json.loads(again.result or "")["pid"] != pid  # whoever told it may want it gone
+
+
+async def test_a_child_that_is_told_to_end_before_it_is_ready_charges_nobody(process: Rig) -> None:
+    for pid in process.executor.child_pids["idle"]:
+        os.kill(pid, signal.SIGKILL)
+    await eventually("the idle children to be gone", lambda: not process.executor.child_pids["idle"])
+    claim = process.start("who")
+    await eventually("a child to boot", lambda: process.executor.child_pids["other"])
+    for pid in process.executor.child_pids["other"]:
+        os.kill(pid, signal.SIGTERM)
+    assert (await process.outcome(claim)).kind is OutcomeKind.HANDED_BACK
+
+
 @pytest.mark.covers("S2-21")
 async def test_a_killed_attempt_takes_along_what_it_started(process: Rig, tmp_path: Path) -> None:
     path = tmp_path / "pid"

@@ -381,6 +381,15 @@ async def test_a_kind_that_nobody_offers_is_a_failed_row(work: Clockwork) -> Non
     assert (tick.outcome, tick.detail) == (FAILED, "no worker has ever offered 'bread'")
 
 
+async def test_a_kind_of_another_namespace_is_a_failed_row(work: Clockwork) -> None:
+    await work.connection.execute("UPDATE taskflow.kind SET namespace = $1", uuid4())
+    schedule_id = await work.make()
+    work.clock.advance(seconds=60)
+    await work.scheduler.fire()
+    [tick] = await work.ledger(schedule_id)
+    assert (tick.outcome, tick.detail) == (FAILED, "no worker has ever offered 'order'")
+
+
 async def test_a_zone_that_is_not_known_here_is_a_failed_row_and_looked_at_again(work: Clockwork) -> None:
     schedule_id = await work.make(cron="* * * * *")
     await work.connection.execute("UPDATE taskflow.schedule SET zone = 'Mars/Base'")

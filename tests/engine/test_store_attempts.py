@@ -4,11 +4,22 @@ from collections.abc import Callable
 from datetime import timedelta
 from itertools import pairwise
 
+import msgspec
 import pytest
 from tests.engine.worksite import OOPS, Worksite, failed, succeeded
 
 from taskflow.engine import policy
-from taskflow.engine.job import Attempt, Claim, FailureReason, JobError, NewLogLine, Outcome, OutcomeKind, State
+from taskflow.engine.job import (
+    Attempt,
+    Claim,
+    FailureReason,
+    JobError,
+    NewLogLine,
+    NewProgress,
+    Outcome,
+    OutcomeKind,
+    State,
+)
 from taskflow.kernel.json import JSONValue
 
 
@@ -336,9 +347,31 @@ async def test_lines_of_a_claim_that_was_taken_back_are_dropped(site: Worksite) 
         assert len(read) == count
 
 
-async def test_lines_that_arrive_after_the_attempt_has_ended_are_dropped(site: Worksite) -> None:
-    job_id, _ = await site.submit_many(2)
-    claim, _ = await site.claim()
-    await site.store.complete(site.connection, [succeeded(claim)])
-    await site.store.write_logs(site.connection, [NewLogLine(claim, "info", "late", 0.0)], written_at_s=0.0)
+async def test_lines_and_progress_of_an_attempt_that_completed_in_its_own_transaction_are_kept(site: Worksite) -> None:
+    job_id = await site.submit()
+    claim = await site.claim_one()
+    query, parameters = site.store.complete_elsewhere(succeeded(claim))
+    assert await site.connection.fetchval(query.sql, *query.arguments(parameters))
+    assert await write(site, claim) == (1, 1)
+    [line] = await site.store.list_logs(site.connection, await site.body(job_id), after_seq=0, limit=9)
+    job = await site.job(job_id)
+    assert job.progress is not None
+    assert (line.message, job.progress.message) == ("last", "last")
+    stale = msgspec.structs.replace(claim, attempt=claim.attempt + 1)
+    assert await write(site, stale) == (0, 0)
+
+
+@pytest.mark.parametrize("ending", ["failed", "retried"])
+async def test_lines_that_arrive_after_the_attempt_was_undone_are_dropped(site: Worksite, ending: str) -> None:
+    job_id = await site.submit(retries=0 if ending == "failed" else 1)
+    claim = await site.claim_one()
+    await site.fail(claim)
+    assert await write(site, claim) == (0, 0)
     assert await site.store.list_logs(site.connection, await site.body(job_id), after_seq=0, limit=9) == []
+
+
+async def write(site: Worksite, claim: Claim) -> tuple[int, int]:
+    """Write a line and a report of one attempt; return how many of each were kept."""
+    lines = await site.store.write_logs(site.connection, [NewLogLine(claim, "info", "last", 0.0)], written_at_s=0.0)
+    reports = [NewProgress(claim, 1.0, "last", 0.0)]
+    return lines, await site.store.write_progress(site.connection, reports, written_at_s=0.0)

@@ -1,5 +1,6 @@
 """Unique keys: of jobs with the same key, one."""
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -8,9 +9,11 @@ import pytest
 from tests.engine.test_store_races import overtake
 from tests.engine.worksite import Worksite, failed, new_job, succeeded
 
+from taskflow.apps.sdk.database import AppDatabase
 from taskflow.db.query import Connection
 from taskflow.engine import policy
-from taskflow.engine.job import Enqueued, JobError, OutcomeKind, State, UniqueScope
+from taskflow.engine.job import Enqueued, Job, JobError, OutcomeKind, State, UniqueScope
+from taskflow.engine.store import keys
 from taskflow.kernel.errors import Conflict
 
 UNTIL_CLAIMED: dict[str, Any] = {"unique_key": "k", "unique_scope": UniqueScope.UNTIL_CLAIMED}
@@ -244,3 +247,62 @@ async def test_two_batches_with_the_same_keys_in_opposite_order_do_not_wait_in_a
     )
     assert [answer.id for answer in yours] == [answer.id for answer in mine][::-1]
     assert await count(site) == 6
+
+
+async def test_a_key_whose_holder_is_deleted_just_then_is_taken(
+    site: Worksite, second: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holder = await submit(site, **WINDOW)
+    await site.store.complete(site.connection, [succeeded(await site.claim_one())])
+    body = await site.body(holder.id)
+    read_jobs = site.store.read_jobs
+
+    async def delete_before(*args: Any) -> list[Job]:
+        await site.store.delete_ended(second, body.namespace, [body.id], created_from=body.created_at)
+        return await read_jobs(*args)
+
+    monkeypatch.setattr(site.store, "read_jobs", delete_before)
+    answer = await submit(site, **WINDOW)
+    assert (answer.duplicate, answer.id == holder.id) == (False, False)
+
+
+async def test_a_key_whose_window_is_over_does_not_keep_a_job_from_running_again(site: Worksite) -> None:
+    job = await submit(site, **UNTIL_FINISHED, retries=0)
+    await site.fail(await site.claim_one())
+    await submit(site, **WINDOW)
+    body = await site.body(job.id)
+    assert await site.store.is_key_held(site.connection, body)
+    site.clock.advance(seconds=61)
+    assert not await site.store.is_key_held(site.connection, body)
+    assert await site.connection.fetchval("SELECT job_id FROM taskflow.unique_claim") == job.id
+
+
+async def test_a_submit_waits_a_bounded_time_for_a_key_in_whichever_transaction(
+    site: Worksite, second: Connection, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keys, "KEY_WAIT_S", 0.05)
+    app = AppDatabase(database_url, None)
+    try:
+        async with second.transaction():
+            await submit(site, second, unique_key="k")
+            async with site.connection.transaction():
+                with pytest.raises(Conflict) as refused:
+                    await submit(site, unique_key="k")
+                await submit(site, unique_key="other")  # the caller's transaction goes on, and waits as it did before
+                assert await site.connection.fetchval("SHOW lock_timeout") == "0"
+            assert (refused.value.code, refused.value.retry_after_s) == ("unique_key_busy", 1.0)
+            with pytest.raises(Conflict, match="not committed yet"):
+                await asyncio.to_thread(app.submit_sync, [new_job(unique_key="k")])
+    finally:
+        app.close_sync()
+
+
+async def test_a_caller_who_waits_less_for_locks_is_not_made_to_wait_longer(site: Worksite, second: Connection) -> None:
+    async with second.transaction():
+        await submit(site, second, unique_key="k")
+        async with site.connection.transaction():
+            await site.connection.execute("SET LOCAL lock_timeout = 20")
+            async with asyncio.timeout(3):
+                with pytest.raises(Conflict):
+                    await submit(site, unique_key="k")
+            assert await site.connection.fetchval("SHOW lock_timeout") == "20ms"

@@ -278,12 +278,13 @@ class StoreMachine(RuleBasedStateMachine):
         assert unsettled == self.model.find_unsettled(refused)  # … and what was ours is known again
 
     def log(self, data: st.DataObject) -> None:
-        """Lines of some claims, of those that stand and of those that ended beside them."""
+        """Lines of some claims, of those that stand and of those that ended beside them: a completed one's are kept."""
         claims = [claim for claim in self.claims if claim.lease_id in self.model.leases] or self.draw_claims(data)
         lines = [NewLogLine(claim, "info", f"{claim.attempt}/{n}", 0.0) for n, claim in enumerate(claims)]
         self.do(self.store.write_logs(self.connection, lines, written_at_s=0.0))
         for line in lines:
-            if self.stands(line.claim):
+            job = self.model.jobs[line.claim.job_id]
+            if self.stands(line.claim) or (job.state is State.COMPLETED and job.attempt == line.claim.attempt):
                 self.logged.setdefault(line.claim.job_id, []).append(line.message)
         self.look_back(data)
 

@@ -1,6 +1,7 @@
 """Proof of life, and mending what children leave, on a real database."""
 
 import asyncio
+from typing import Any
 
 import pytest
 from tests.support.proxy import Proxy
@@ -171,6 +172,29 @@ async def test_a_claim_that_commits_after_its_child_has_died_is_returned_too(
         assert held.job_id == job_id
         back = await reaches(engine, job_id, State.PENDING)
         assert (back.attempt, back.failures) == (1, 0)
+
+
+async def test_suspects_are_known_whoever_mends_first(
+    database_url: str, engine: Engine, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The look for late claims may come while `child_died` waits for its next try after an outage."""
+    monkeypatch.setattr(module, "HEARTBEAT_S", 0.05)
+    async with supervising(database_url) as supervisor:
+        [job_id] = await submit(engine, 1)
+        await claim(connection, supervisor.id, kinds=["noop"])
+        rescue = supervisor.supervision._rescue
+        died, mended = asyncio.current_task(), asyncio.Event()
+
+        async def refuses_the_first(*args: Any) -> None:
+            if asyncio.current_task() is died and not mended.is_set():
+                await mended.wait()
+                raise ConnectionResetError
+            await rescue(*args)
+            mended.set()
+
+        monkeypatch.setattr(supervisor.supervision, "_rescue", refuses_the_first)
+        await supervisor.supervision.child_died(1, [job_id])
+        assert await connection.fetchval("SELECT suspect FROM taskflow.ready WHERE job_id = $1", job_id)
 
 
 def test_a_half_open_connection_is_given_up_before_anybody_is_fenced() -> None:

@@ -14,7 +14,7 @@ from tests.support.workers import working
 from taskflow.engine import bulk as module
 from taskflow.engine.bulk import Bulk
 from taskflow.engine.client import Engine
-from taskflow.engine.job import NewJob
+from taskflow.engine.job import Claim, JobId, JobPage, NewJob, NewProgress
 from taskflow.engine.record import OperationId
 from taskflow.engine.registry import Registry
 from taskflow.handlers import bulk as handler
@@ -68,6 +68,37 @@ async def test_what_waits_is_cancelled_and_what_runs_is_asked_to_stop(api: Api, 
     assert (await client.get(f"/api/v1/jobs/{done}")).json()["status"] == "completed"
 
 
+async def test_a_step_holds_no_lease_and_announces_what_it_asks_of_jobs_that_were_claimed_meanwhile(
+    api: Api, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(3):
+        await submit(client)
+    operation_id = await start(client, "cancel")
+    engine = Engine(api.database)
+    bulk = Bulk(api.database, engine)
+    announced: list[JobId] = []
+    monkeypatch.setattr(engine, "announce_cancel", announced.append)
+    look_up, advance = engine.list_jobs, bulk._advance
+    claims: list[Claim] = []
+
+    async def list_then_claim(*args: Any, **options: Any) -> JobPage:
+        page = await look_up(*args, **options)
+        claims.extend(await api.claim(2))
+        return page
+
+    async def advance_beside_a_worker(*args: Any, **options: Any) -> None:
+        async with api.database.acquire() as worker:
+            await worker.fetch("SELECT FROM taskflow.lease FOR UPDATE NOWAIT")
+        await advance(*args, **options)
+
+    monkeypatch.setattr(engine, "list_jobs", list_then_claim)
+    monkeypatch.setattr(bulk, "_advance", advance_beside_a_worker)
+    assert await bulk.step(OperationId(UUID(operation_id)))
+    assert set(announced) == {claim.job_id for claim in claims}
+    assert await states(client) == {"active": 2, "cancelled": 1}
+    assert (await look(client, operation_id))["progress"] == {"done": 3, "failed": 0, "total": 3}
+
+
 async def test_a_filter_chooses(api: Api, client: httpx.AsyncClient) -> None:
     await submit(client, tags=["old"])
     await submit(client, queue="other", tags=["old"])
@@ -103,18 +134,36 @@ async def test_a_job_whose_key_is_held_counts_as_failed_and_hinders_no_other(
 
 async def test_ended_jobs_are_deleted_with_all_that_was_kept_of_them(api: Api, client: httpx.AsyncClient) -> None:
     window = {"uniqueKey": "k", "uniqueScope": "window", "uniqueWindow": 60_000}
-    ended = await submit(client, **window)
+    ended = await submit(client, **window, callbackUrl="http://receiver.test/")
     [claim] = await api.claim()
+    async with api.database.acquire() as connection:
+        await api.store.write_progress(connection, [NewProgress(claim, 0.5, "half", 0.0)], written_at_s=0.0)
     await api.fail(claim)
     await client.post(f"/api/v1/jobs/{ended}/cancel")
     alive = await submit(client)
+    async with api.database.acquire() as connection:
+        await connection.execute(
+            """
+            INSERT INTO taskflow.webhook_response (delivery_id, attempt, at, duration_ms)
+            SELECT id, 1, now(), 9 FROM taskflow.webhook_delivery
+            """
+        )
     operation_id = await start(client, "delete", **{"from": "2026-01-01T00:00:00Z"})
     await carry_out(api, operation_id)
     assert (await look(client, operation_id))["progress"]["done"] == 1
     check_problem(await client.get(f"/api/v1/jobs/{ended}"), 404, "not_found")
     assert (await client.get(f"/api/v1/jobs/{alive}")).json()["status"] == "pending"
     async with api.database.acquire() as connection:
-        for table in ("done", "attempt_log", "job_log", "unique_claim"):
+        kept = (
+            "done",
+            "attempt_log",
+            "job_log",
+            "unique_claim",
+            "job_progress",
+            "webhook_delivery",
+            "webhook_response",
+        )
+        for table in kept:
             assert await connection.fetchval(f"SELECT count(*) FROM taskflow.{table}") == 0, table
     assert (await client.post("/api/v1/jobs", json={**ORDER, **window})).status_code == 201
 

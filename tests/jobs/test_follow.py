@@ -7,6 +7,7 @@ import httpx
 import pytest
 from tests.support.api import Api, check_problem, pointers
 from tests.support.streaming import Stream, streaming
+from tests.support.waiting import eventually
 
 from taskflow.db.query import Connection
 from taskflow.engine.job import Claim, NewLogLine
@@ -111,6 +112,27 @@ async def test_silence_is_broken_by_comments(
         assert await stream.part(b"\n\n") == b"retry: 1000"
         assert await stream.part(b"\n\n") == b": nothing new"
         assert await stream.part(b"\n\n") == b": nothing new"
+
+
+async def test_a_key_that_is_revoked_follows_no_further(
+    api: Api, client: httpx.AsyncClient, connection: Connection
+) -> None:
+    """Also where lines come so often that there is never a silence."""
+    claim = await running_job(api, client)
+    async with follow(api, await api.key("jobs:read"), claim) as stream:
+        await log(api, claim, "one")
+        assert (await event(stream))["data"]["message"] == "one"
+        await connection.execute("UPDATE taskflow.api_key SET revoked_at = now() WHERE scopes = ARRAY['jobs:read']")
+
+        async def ended() -> bool:
+            await log(api, claim, "more")
+            return stream.task.done()
+
+        await eventually("the stream to end", ended)
+    async with follow(api, await api.key("jobs:write", "jobs:read"), claim) as stream:
+        await event(stream)
+        await connection.execute("UPDATE taskflow.api_key SET revoked_at = now()")
+        await stream.ended(timeout_s=log_events.HEARTBEAT_S / 2)  # in silence
 
 
 async def test_a_drain_ends_followers_without_an_end(api: Api, client: httpx.AsyncClient) -> None:

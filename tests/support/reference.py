@@ -282,7 +282,7 @@ def _limits_of_all() -> str:
         ("time for a request's body to arrive", f"{BODY_TIMEOUT_S:g} s"),
         ("file", f"{MAX_FILE_BYTES // 1024 // 1024} MiB, a name of {MAX_FILE_NAME_LENGTH} characters"),
         ("time for an upload to arrive", f"{UPLOAD_TIMEOUT_S / 60:g} min, {IDLE_TIMEOUT_S:g} s between two pieces"),
-        ("uploads at the same time", f"{MAX_UPLOADS} in each API process"),
+        ("uploads at the same time", f"{MAX_UPLOADS} in each API process, {MAX_UPLOADS // 2} of one namespace"),
         ("time until a file is deleted", f"{MAX_RETENTION_DAYS} days, or none"),
         ("life of a signed link", f"{MAX_LIFETIME_S / 3600:g} h, by default {DEFAULT_LIFETIME_S / 60:g} min"),
     ]

@@ -295,6 +295,8 @@ def test_retry_after_is_seconds_or_a_date_and_bounded() -> None:
     assert webhook.retry_after_s("120") == 120
     assert webhook.retry_after_s("99999999999999999999") == 24 * 3600
     assert webhook.retry_after_s("soon") is None
+    for date in (f"1 Jan {'9' * 30} 00:00:00", f"1 Jan 2030 00:00:{'9' * 30}", f"1 Jan 2030 00:00:00 +{'9' * 30}"):
+        assert webhook.retry_after_s(date) is None
     assert webhook.retry_after_s("-5") is None
     assert webhook.retry_after_s(None) is None
     later = webhook.retry_after_s(format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True))

@@ -7,7 +7,7 @@ nothing of it, and two that take the same step meet in the operation's row, wher
 after the operation are not its business.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID, uuid4
@@ -18,10 +18,11 @@ from taskflow.engine.client import Engine
 from taskflow.engine.job import MAX_RETRIES, SYSTEM_NAMESPACE, Job, JobFilter, JobId, NewJob, State
 from taskflow.engine.record import BulkAction, Operation, OperationId
 from taskflow.engine.store import Store
-from taskflow.kernel.errors import AlreadyFinal, Conflict, FieldError, Invalid, NotFound
+from taskflow.kernel.errors import Conflict, FieldError, Invalid, NotFound
 
 KIND = "bulk_operation"
 STEP_JOBS = 200
+STEP_TRIES = 10  # a job that a step has not caught after so many counts as failed
 TIMEOUT_S = 600.0  # of one attempt of the job, which takes many steps
 WAITING = (State.PENDING, State.SCHEDULED, State.RETRYING)
 
@@ -95,14 +96,21 @@ class Bulk:
         page = await self._engine.list_jobs(operation.namespace, chosen, limit=STEP_JOBS, before=operation.below)
         jobs = [job for job in page.items if job.state in STATES[operation.action]]
         asked: set[JobId] = set()
-        if operation.action is BulkAction.CANCEL:
-            asked = await self._ask_to_stop([job.id for job in jobs if job.state is State.ACTIVE])
-        try:
-            async with self._database.transaction() as connection:
-                done = len(asked) + await self._act(connection, operation, [job for job in jobs if job.id not in asked])
-                await self._advance(connection, operation, page.next_before, done=done, failed=len(jobs) - done)
-        except _StepTaken:
-            return False
+        running = {job.id for job in jobs if job.state is State.ACTIVE}
+        for tries_left in reversed(range(STEP_TRIES)):
+            if operation.action is BulkAction.CANCEL:
+                asked |= await self._ask_to_stop(running)
+            rest = [job for job in jobs if job.id not in asked]
+            try:
+                async with self._database.transaction() as connection:
+                    done = len(asked) + await self._act(connection, operation, rest, last=not tries_left)
+                    await self._advance(connection, operation, page.next_before, done=done, failed=len(jobs) - done)
+            except _StepTaken:
+                return False
+            except _Claimed as error:
+                running = error.job_ids
+            else:
+                break
         if operation.action is BulkAction.RETRY:
             self._engine.wake({job.queue for job in jobs})
         return page.next_before is None
@@ -113,11 +121,11 @@ class Bulk:
         if not await self._store.advance_operation(connection, operation, below=below, done=done, failed=failed):
             raise _StepTaken  # and with it goes what this transaction did
 
-    async def _ask_to_stop(self, job_ids: Sequence[JobId]) -> set[JobId]:
+    async def _ask_to_stop(self, job_ids: Iterable[JobId]) -> set[JobId]:
         """
         Ask the workers that run these jobs to stop them; return those that were asked.
 
-        Each by itself, before the step's transaction: that must not hold leases, which workers write to. Asked again
+        Each by itself, outside the step's transaction: that must not hold leases, which workers write to. Asked again
         after a crash they have been asked already, and count once.
         """
         asked = set()
@@ -128,29 +136,61 @@ class Bulk:
                     self._engine.announce_cancel(job_id)
         return asked
 
-    async def _act(self, connection: Connection, operation: Operation, jobs: Sequence[Job]) -> int:
-        """Do what *operation* does to *jobs* and return to how many it was done: others have changed meanwhile."""
-        if operation.action is BulkAction.DELETE:
-            if not jobs:
-                return 0
-            created_from = min(job.created_at for job in jobs)
-            job_ids = [job.id for job in jobs]
-            deleted = await self._store.delete_ended(
-                connection, operation.namespace, job_ids, created_from=created_from
-            )
-            return len(deleted)
+    async def _act(self, connection: Connection, operation: Operation, jobs: Sequence[Job], *, last: bool) -> int:
+        """
+        Do what *operation* does to *jobs* and return to how many it was done: others have changed meanwhile.
+
+        Raises _Claimed if workers hold some that were to be cancelled, unless this is the *last* try.
+        """
+        if not jobs:
+            return 0
+        match operation.action:
+            case BulkAction.DELETE:
+                created_from = min(job.created_at for job in jobs)
+                job_ids = [job.id for job in jobs]
+                deleted = await self._store.delete_ended(
+                    connection, operation.namespace, job_ids, created_from=created_from
+                )
+                return len(deleted)
+            case BulkAction.CANCEL:
+                done, claimed = await self._cancel_waiting(connection, jobs)
+                if claimed and not last:
+                    raise _Claimed(claimed)
+                return done
+            case BulkAction.RETRY:
+                return await self._replay(connection, jobs)
+
+    async def _cancel_waiting(self, connection: Connection, jobs: Sequence[Job]) -> tuple[int, set[JobId]]:
+        """Cancel those that nobody holds; return how many, and those that somebody holds by now."""
+        done, claimed = 0, set()
+        for job in jobs:
+            body = await self._store.find_body(connection, job.id, job.namespace)
+            if body is None:
+                continue
+            if await self._store.cancel_waiting(connection, body):
+                done += 1
+            elif await self._store.find_end(connection, body) is None:
+                claimed.add(job.id)
+        return done, claimed
+
+    async def _replay(self, connection: Connection, jobs: Sequence[Job]) -> int:
         done = 0
         for job in jobs:
             try:
-                if operation.action is BulkAction.CANCEL:
-                    await self._engine.cancel(job.id, connection=connection)
-                else:
-                    await self._engine.replay(job.id, connection=connection)
-                done += 1
-            except (AlreadyFinal, Conflict, NotFound):
+                await self._engine.replay(job.id, connection=connection)
+            except (Conflict, NotFound):
                 continue
+            done += 1
         return done
 
 
 class _StepTaken(Exception):
     """Somebody else has taken the step."""
+
+
+class _Claimed(Exception):
+    """Workers hold some jobs of the step: they have to be asked."""
+
+    def __init__(self, job_ids: set[JobId]) -> None:
+        super().__init__()
+        self.job_ids = job_ids

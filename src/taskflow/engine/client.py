@@ -292,8 +292,8 @@ class Engine:
             AlreadyFinal: it has ended; `state` says how.
         """
         async with self._lend(connection) as lent:
-            body = await self._body(lent, job_id, namespace)
             for _ in range(_CANCEL_TRIES):
+                body = await self._body(lent, job_id, namespace)  # each round: it may have been deleted meanwhile
                 if await self._store.cancel_waiting(lent, body):
                     if body.settles and connection is None:
                         self.wake([DELIVERY_QUEUE])
@@ -332,7 +332,7 @@ class Engine:
             replayed = await self._store.replay(connection, body)
             if replayed and body.settles and await self._store.is_key_held(connection, body):
                 raise Conflict("another job holds this job's unique key by now", code="unique_key_held")
-        [job] = await self._store.read_jobs(connection, [job_id])
+        job = await self.get_job(job_id, namespace=namespace, connection=connection)
         if not replayed:
             detail = f"only a failed job can be retried, this one is {job.state}"
             raise Conflict(detail, code="not_failed", facts={"state": str(job.state)})
@@ -350,8 +350,11 @@ class Engine:
         """
         async with self._lend(connection) as lent:
             body = await self._body(lent, job_id, namespace)
-            moved = await self._store.run_now(lent, body)
-            [job] = await self._store.read_jobs(lent, [job_id])
+            for _ in range(_CANCEL_TRIES):
+                moved = await self._store.run_now(lent, body)
+                job = await self.get_job(job_id, namespace=namespace, connection=lent)
+                if moved or job.state not in (State.SCHEDULED, State.RETRYING):
+                    break  # else somebody changed it just then: look again
         if not moved:
             detail = f"only a scheduled or retrying job can be run now, this one is {job.state}"
             raise Conflict(detail, code="not_waiting", facts={"state": str(job.state)})
@@ -382,7 +385,7 @@ class Engine:
                 changed = await self._store.change_waiting(
                     lent, body, priority=priority, run_at=run_at, run_after=run_after
                 )
-                [job] = await self._store.read_jobs(lent, [job_id])
+                job = await self.get_job(job_id, namespace=namespace, connection=lent)
                 if changed is not None or job.state is State.ACTIVE or job.state.is_terminal:
                     break  # else it moved between two places just then: look again
         if changed is None:

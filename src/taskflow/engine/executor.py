@@ -24,6 +24,7 @@ from taskflow.engine.isolation.ending import (
     CpuSpent,
     Crashed,
     Ending,
+    Interrupted,
     NotStarted,
     Raised,
     Returned,
@@ -334,6 +335,8 @@ def outcome_of(attempt: Ended, ending: Ending) -> Outcome:
         case CpuSpent(limit_s):
             spent = JobError("CpuLimit", f"stopped after {limit_s} s of CPU time, the kind's limit")
             return _failed(attempt, OutcomeKind.TIMEOUT, spent)
+        case Interrupted():
+            return policy.handed_back(claim, elapsed_s)
         case Crashed(error):
             return _crashed(attempt, error)
         case _:

@@ -370,7 +370,11 @@ class QueueInfo:
 
 @dataclass(frozen=True, slots=True)
 class KindInfo:
-    """A kind that workers offer: where its jobs go by default, and the JSON Schema of its payload."""
+    """
+    A kind that workers offer: where its jobs go by default, and the JSON Schema of its payload.
+
+    One that workers over HTTP have published is theirs who share their *namespace*; the others are everybody's.
+    """
 
     kind: str
     queue: str
@@ -378,6 +382,7 @@ class KindInfo:
     retries: int
     timeout_s: float
     priority: int
+    namespace: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)

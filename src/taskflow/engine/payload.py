@@ -15,6 +15,7 @@ from taskflow.kernel.json import JSONObject
 
 MAX_ERRORS = 100
 MAX_DETAIL_CHARS = 300
+MAX_BACKTRACKS = 2_000  # of a pattern that somebody else wrote, at one string
 
 # JSON Schema's keywords → our codes, where ours are better known.
 _CODES = {
@@ -43,15 +44,19 @@ class PayloadSchema:
     """
     A compiled schema.
 
+    Args:
+        foreign: it came over HTTP; its patterns may not take long.
+
     Raises:
         ValueError: *schema* cannot be used.
     """
 
-    def __init__(self, schema: JSONObject) -> None:
+    def __init__(self, schema: JSONObject, *, foreign: bool = False) -> None:
         self.schema = schema
+        patterns = jsonschema_rs.FancyRegexOptions(backtrack_limit=MAX_BACKTRACKS) if foreign else None
         try:
             # offline: a schema that points elsewhere is never fetched
-            self._validator = jsonschema_rs.validator_for(dict(schema), offline=True)
+            self._validator = jsonschema_rs.validator_for(dict(schema), offline=True, pattern_options=patterns)
         except jsonschema_rs.ReferencingError as error:
             raise ValueError(str(error)) from error
 

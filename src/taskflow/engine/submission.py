@@ -38,7 +38,8 @@ class Submission:
             Invalid: no worker has offered the kind, or the payload does not fit its schema.
             PayloadTooLarge: the payload is over the limit.
         """
-        if (found := self._kinds.get(plan.kind)) is None:
+        found = self._kinds.get(plan.kind)
+        if found is None or found[0].namespace not in (None, plan.namespace):
             detail = f"no worker has ever offered {plan.kind!r}"
             raise Invalid(detail, code="unknown_kind", errors=[FieldError("/taskType", "unknown_kind", detail)])
         info, schema_hash = found
@@ -64,7 +65,7 @@ class Submission:
         key = info.kind, schema_hash
         if (schema := self._schemas.get(key)) is None:
             try:
-                schema = PayloadSchema(info.schema)
+                schema = PayloadSchema(info.schema, foreign=info.namespace is not None)
             except ValueError as error:
                 raise Invalid(f"the schema of {info.kind!r} cannot be read: {error}") from error
             if len(self._schemas) >= MAX_SCHEMAS:

@@ -19,12 +19,11 @@ from taskflow.engine.job import Enqueued, NewJob
 from taskflow.engine.notifier import Notifier
 from taskflow.engine.store import Store
 from taskflow.engine.store.keys import draining
-from taskflow.kernel.errors import Conflict, Unavailable
+from taskflow.kernel.errors import Unavailable
 
 MAX_ROWS = 500
 T = TypeVar("T")
 
-KEY_WAIT_S = 5.0
 MAX_WAITING = 20_000  # submits in memory; past it, callers are refused and can come back
 
 
@@ -110,22 +109,10 @@ async def store_jobs(database: Database, store: Store, jobs: Sequence[NewJob]) -
     Store *jobs*, all or none, in a commit of their own.
 
     Raises:
-        Conflict: a queue drains, or a unique key has been on its way in another transaction for `KEY_WAIT_S`.
+        Conflict: a queue drains, or a unique key has been on its way in another transaction for too long.
         Unavailable: the database is, or went, away.
     """
-    if all(job.unique_key is None for job in jobs):
-        return await _commit(database, store, lambda connection: store.enqueue(connection, jobs))
-
-    async def write(connection: Connection) -> list[Enqueued]:
-        async with connection.transaction():
-            await connection.execute(f"SET LOCAL lock_timeout = {int(KEY_WAIT_S * 1000)}")
-            return await store.enqueue(connection, jobs)
-
-    try:
-        return await _commit(database, store, write)
-    except asyncpg.LockNotAvailableError as error:
-        detail = "another submit with the unique key has not committed yet; try again shortly"
-        raise Conflict(detail, code="unique_key_busy", retry_after_s=1.0) from error
+    return await _commit(database, store, lambda connection: store.enqueue(connection, jobs))
 
 
 async def _commit(database: Database, store: Store, write: Callable[[Connection], Awaitable[T]]) -> T:

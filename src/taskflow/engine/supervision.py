@@ -49,6 +49,14 @@ class SupervisorInfo:
     concurrency: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Dead:
+    """A child that has died: until when (monotonic) it may leave a lease behind, and which jobs it had begun."""
+
+    until_s: float
+    running: Sequence[JobId]
+
+
 class WorkerSupervision:
     """
     See the module. `run` until cancelled, then `stop` when the children are gone.
@@ -76,7 +84,7 @@ class WorkerSupervision:
         self._notifier = Notifier(self._database)
         self._leader = Leader(self._database, self._store, self.worker_id)
         self._registered = asyncio.Event()
-        self._dead: dict[int, float] = {}  # incarnations, and until when (monotonic) they may leave a lease behind
+        self._dead: dict[int, _Dead] = {}  # by incarnation
 
     async def run(self) -> None:
         wake = self._notifier.wake
@@ -115,7 +123,7 @@ class WorkerSupervision:
         Args:
             running: those that the child had begun (see `board`). One of them may have been its end: they are suspect.
         """
-        self._dead[incarnation] = time.monotonic() + LATE_CLAIM_S
+        self._dead[incarnation] = _Dead(time.monotonic() + LATE_CLAIM_S, running)
         for wait_s in reconnect_waits_s(cap_s=RECONNECT_CAP_S):
             try:
                 await self._rescue(incarnation, running)
@@ -145,12 +153,12 @@ class WorkerSupervision:
         while True:
             await asyncio.sleep(HEARTBEAT_S)
             now_s = time.monotonic()
-            self._dead = {incarnation: until_s for incarnation, until_s in self._dead.items() if until_s > now_s}
+            self._dead = {incarnation: dead for incarnation, dead in self._dead.items() if dead.until_s > now_s}
             with suppress(*DATABASE_ERRORS):
-                for incarnation in list(self._dead):
-                    await self._rescue(incarnation)
+                for incarnation, dead in list(self._dead.items()):
+                    await self._rescue(incarnation, dead.running)
 
-    async def _rescue(self, incarnation: int, suspects: Sequence[JobId] = ()) -> None:
+    async def _rescue(self, incarnation: int, suspects: Sequence[JobId]) -> None:
         jobs = await self._return(incarnation, OutcomeKind.LOST, suspects)
         RESCUED_JOBS.inc(jobs)
         if jobs:

@@ -37,11 +37,12 @@ from taskflow.http.idempotency import HEADER, Answer, Idempotency
 from taskflow.http.limits import LimitName
 from taskflow.http.operation import Operation
 from taskflow.http.paging import Cursors, next_link
+from taskflow.http.places import Places
 from taskflow.http.problem import BadHeader, problem_response
 from taskflow.http.validation import field_errors
 from taskflow.identity.access import Permission
 from taskflow.identity.guard import Guard
-from taskflow.kernel.errors import FieldError, Invalid, TooLarge, Unavailable
+from taskflow.kernel.errors import FieldError, Invalid, TooLarge
 
 PREFIX = "/api/v1"
 MAX_UPLOADS = 20  # at the same time, in one process: each may fill 100 MiB of disk
@@ -58,7 +59,7 @@ class FileEndpoints:
         self._once = once
         self._cursors = cursors
         self._links = links
-        self._uploads = 0
+        self._places = Places("uploads are under way", retry_after_s=2.0)
 
     async def upload(self, request: Request) -> Response:
         principal = await self._guard.admit(request, Permission.WRITE_FILES)
@@ -67,44 +68,39 @@ class FileEndpoints:
         call.body_limit = MAX_UPLOAD_BYTES
         key = idempotency.read_key(call.headers)
         _check_length(call.headers)
-        if self._uploads >= MAX_UPLOADS:
-            raise Unavailable(f"{MAX_UPLOADS} uploads are under way, which is the limit", retry_after_s=2.0)
-        self._uploads += 1
-        try:
-            with self._files.spool() as spool:
-                upload = Upload(call.headers, spool)
-                await upload.read(request.receive)
-                fields = read_fields(upload.fields)
-                name = upload.name or ""
+        self._places.check(principal.namespace, MAX_UPLOADS)
+        with self._places.hold(principal.namespace), self._files.spool() as spool:
+            upload = Upload(call.headers, spool)
+            await upload.read(request.receive)
+            fields = read_fields(upload.fields)
+            name = upload.name or ""
 
-                async def write(connection: Connection | None) -> Answer:
-                    file = await self._files.keep(
-                        spool,
-                        namespace=principal.namespace,
-                        name=name,
-                        expires_at=fields.expiresAt,
-                        retention=fields.retention,
-                        connection=connection,
-                    )
-                    location = {"Location": f"{PREFIX}/files/{file.id}"}
-                    return Answer(201, _encode(view_of_file(file)), location)
-
-                if key is None:
-                    return (await write(None)).response()
-                asked = idempotency.Request(
-                    principal_id=principal.id,
+            async def write(connection: Connection | None) -> Answer:
+                file = await self._files.keep(
+                    spool,
                     namespace=principal.namespace,
-                    route=f"POST {call.route}",
-                    key=key,
-                    fingerprint=idempotency.fingerprint(
-                        spool.sha256, name.encode(), _encode(dict(sorted(upload.fields.items())))
-                    ),
+                    name=name,
+                    expires_at=fields.expiresAt,
+                    retention=fields.retention,
+                    connection=connection,
                 )
-                async with self._files.writing():
-                    answer, replayed = await self._once.once(asked, write)
-                return answer.response(replayed=replayed)
-        finally:
-            self._uploads -= 1
+                location = {"Location": f"{PREFIX}/files/{file.id}"}
+                return Answer(201, _encode(view_of_file(file)), location)
+
+            if key is None:
+                return (await write(None)).response()
+            asked = idempotency.Request(
+                principal_id=principal.id,
+                namespace=principal.namespace,
+                route=f"POST {call.route}",
+                key=key,
+                fingerprint=idempotency.fingerprint(
+                    spool.sha256, name.encode(), _encode(dict(sorted(upload.fields.items())))
+                ),
+            )
+            async with self._files.writing():
+                answer, replayed = await self._once.once(asked, write)
+            return answer.response(replayed=replayed)
 
     async def list_files(self, request: Request) -> Response:
         principal = await self._guard.admit(request, Permission.READ_FILES)

@@ -169,11 +169,11 @@ def retry_after_s(value: str | None) -> float | None:
         return min(float(value[:12]), MAX_RETRY_AFTER_S)
     try:
         at = parsedate_to_datetime(value)
-    except ValueError:
+        if at.tzinfo is None:
+            at = at.replace(tzinfo=UTC)
+        return min(max(0.0, (at - datetime.now(UTC)).total_seconds()), MAX_RETRY_AFTER_S)
+    except (ValueError, OverflowError):
         return None
-    if at.tzinfo is None:
-        at = at.replace(tzinfo=UTC)
-    return min(max(0.0, (at - datetime.now(UTC)).total_seconds()), MAX_RETRY_AFTER_S)
 
 
 def _origin(url: str) -> str:

@@ -158,7 +158,7 @@ _SUMMARIES = {
     BulkAction.RETRY: ("Run many failed jobs again", "As `POST /jobs/{jobId}/retry` does, one by one."),
     BulkAction.DELETE: (
         "Delete many ended jobs",
-        "With payload, result, attempts and log: nothing of them is kept. Jobs that have not ended are left alone.",
+        "With all that was kept of them, deliveries of callbacks too, made or not. Others are left alone.",
     ),
 }
 

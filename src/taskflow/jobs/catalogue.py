@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from uuid import UUID
 
 from taskflow import kinds
 from taskflow.engine.client import Engine
@@ -46,23 +47,27 @@ class Catalogue:
         self._read_at: float | None = None
         self._reading = asyncio.Lock()
 
-    async def find(self, name: str) -> Kind | None:
-        """Return the kind of that name, or None. Raises Unavailable if it was never possible to look."""
+    async def find(self, name: str, namespace: UUID) -> Kind | None:
+        """
+        Return the kind of that name, or None if there is none that *namespace* may use.
+
+        Raises Unavailable if it was never possible to look.
+        """
         await self._refresh(FRESH_S)
         if (kind := self._kinds.get(name)) is None:
             await self._refresh(MISS_S)
             kind = self._kinds.get(name)
-        return kind
+        return kind if kind is not None and _is_for(kind.info, namespace) else None
 
     def expire(self) -> None:
         """Look again at the next question: kinds were published through this process."""
         if self._read_at is not None:
             self._read_at = float("-inf")
 
-    async def list_kinds(self) -> Sequence[KindInfo]:
-        """Return all kinds, by name; those published a quarter of a second ago are among them."""
+    async def list_kinds(self, namespace: UUID) -> Sequence[KindInfo]:
+        """Return what *namespace* may use, by name; kinds published a quarter of a second ago are among them."""
         await self._refresh(MISS_S)
-        return [kind.info for _, kind in sorted(self._kinds.items())]
+        return [kind.info for _, kind in sorted(self._kinds.items()) if _is_for(kind.info, namespace)]
 
     async def _refresh(self, max_age_s: float) -> None:
         asked_at = self._monotonic()
@@ -87,11 +92,15 @@ class Catalogue:
 
     def _compiled(self, info: KindInfo) -> Kind | None:
         known = self._kinds.get(info.kind)
-        if known is not None and known.info.schema == info.schema:
+        if known is not None and (known.info.schema, known.info.namespace) == (info.schema, info.namespace):
             return Kind(info, known.schema)
         try:
-            return Kind(info, PayloadSchema(info.schema))
+            return Kind(info, PayloadSchema(info.schema, foreign=info.namespace is not None))
         except ValueError as error:
             # Without its schema nothing can be checked, so nothing is taken.
             _log.error("taskflow.kind.broken", kind=info.kind, error=str(error)[:MAX_DETAIL_CHARS])
             return None
+
+
+def _is_for(info: KindInfo, namespace: UUID) -> bool:
+    return info.namespace is None or info.namespace == namespace

@@ -176,9 +176,9 @@ class JobEndpoints:
         return await self._writes.act(request, principal, write, after=wake)
 
     async def list_kinds(self, request: Request) -> Response:
-        await self._guard.admit(request, Permission.READ_JOBS)
+        principal = await self._guard.admit(request, Permission.READ_JOBS)
         read_query(request, NoQuery)
-        page = KindPageView([view_of_kind(kind) for kind in await self._jobs.list_kinds()])
+        page = KindPageView([view_of_kind(kind) for kind in await self._jobs.list_kinds(principal)])
         return Answer(200, _encode(page)).response()
 
 
@@ -370,7 +370,7 @@ def operations(endpoints: JobEndpoints) -> Iterator[Operation]:
                 200: operation.Answer("A page.", LogPageView, headers=_LINK),
                 204: operation.Answer("With `follow=true`: the end was told before.", None, media_type=""),
             },
-            problems={404: NO_JOB, 503: f"{MAX_FOLLOWERS} clients follow logs."},
+            problems={404: NO_JOB, 503: f"{MAX_FOLLOWERS} clients follow logs, or half as many of this namespace."},
             scope="jobs:read",
         )
         for method, path, name in (

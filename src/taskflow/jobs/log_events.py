@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import time
 from contextlib import suppress
 from dataclasses import replace
 
@@ -14,6 +15,7 @@ from taskflow.engine.job import JobId, State
 from taskflow.engine.record import LogNews, LogPosition
 from taskflow.http.call import Call
 from taskflow.http.drain import Drain
+from taskflow.http.places import Places
 from taskflow.http.problem import BadHeader
 from taskflow.http.streaming import EVENT_STREAM, StreamedAnswer, Write
 from taskflow.identity.access import Permission, Principal
@@ -24,6 +26,7 @@ from taskflow.kernel.errors import DomainError, FieldError, Unavailable
 
 MAX_FOLLOWERS = 200  # in one process
 HEARTBEAT_S = 15.0  # proxies and clients drop connections that are silent for long
+ADMIT_S = 2.0  # how long a key that was revoked may go on
 RETRY_MS = 1000  # what a client is told to wait before it connects again
 
 _LAST_EVENT = re.compile(r"([0-9]{1,18})(-end)?")
@@ -43,7 +46,7 @@ class LogEvents:
         self._following = following
         self._guard = guard
         self._drain = drain
-        self._count = 0
+        self._places = Places("clients follow logs", retry_after_s=5.0)
 
     async def answer(self, request: Request, principal: Principal, job_id: JobId) -> Response:
         """
@@ -62,28 +65,30 @@ class LogEvents:
                 return Response(status_code=204)
         if self._drain.has_begun:
             raise Unavailable("the service is shutting down", retry_after_s=1.0)
-        if self._count >= MAX_FOLLOWERS:
-            raise Unavailable(f"{MAX_FOLLOWERS} clients follow logs, the limit of one process", retry_after_s=5.0)
+        self._places.check(principal.namespace, MAX_FOLLOWERS)
 
         async def produce(write: Write) -> None:
-            self._count += 1  # nothing is awaited between the check and here
-            gone = asyncio.create_task(self._gone(request), name="taskflow-follower-gone")
-            try:
-                await write(b"retry: %d\n\n" % RETRY_MS)
-                with suppress(DomainError):  # the key was revoked, or the database is away: the client comes again
-                    await self._tell(request, position, write, gone)
-            finally:
-                self._count -= 1
-                gone.cancel()
-                with suppress(asyncio.CancelledError):
-                    await gone
+            with self._places.hold(principal.namespace):
+                gone = asyncio.create_task(self._gone(request), name="taskflow-follower-gone")
+                try:
+                    await write(b"retry: %d\n\n" % RETRY_MS)
+                    with suppress(DomainError):  # the key was revoked, or the database is away: the client comes again
+                        await self._tell(request, position, write, gone)
+                finally:
+                    gone.cancel()
+                    with suppress(asyncio.CancelledError):
+                        await gone
 
         return StreamedAnswer(produce, media_type=EVENT_STREAM, headers={"X-Accel-Buffering": "no"})
 
     async def _tell(self, request: Request, position: LogPosition, write: Write, gone: "asyncio.Task[None]") -> None:
         # What is there already, without waiting for anybody's look.
         [news] = await self._engine.follow_logs([position], limit=MAX_LINES)
+        said_s = time.monotonic()
         while not gone.done():
+            await self._guard.check_again(request, Permission.READ_JOBS)
+            if news.lines or news.end is not None:
+                said_s = time.monotonic()
             if news.lines or news.end is not None:
                 position = replace(position, after_seq=news.lines[-1].seq if news.lines else position.after_seq)
                 await write(_events(position, news))
@@ -96,10 +101,13 @@ class LogEvents:
             try:
                 while not coming.done() and not gone.done():
                     watched: set[asyncio.Task[LogNews] | asyncio.Task[None]] = {coming, gone}
-                    done, _ = await asyncio.wait(watched, timeout=HEARTBEAT_S, return_when=asyncio.FIRST_COMPLETED)
+                    pause_s = min(ADMIT_S, HEARTBEAT_S)
+                    done, _ = await asyncio.wait(watched, timeout=pause_s, return_when=asyncio.FIRST_COMPLETED)
                     if not done:
                         await self._guard.check_again(request, Permission.READ_JOBS)
-                        await write(b": nothing new\n\n")
+                        if time.monotonic() - said_s >= HEARTBEAT_S:
+                            await write(b": nothing new\n\n")
+                            said_s = time.monotonic()
                 if coming.done():
                     news = coming.result()
             finally:

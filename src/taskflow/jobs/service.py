@@ -72,12 +72,12 @@ class Jobs:
         try:
             submit = SubmitJob.model_validate(data)
         except ValidationError as error:
-            errors = [*field_errors(error), *await self._payload_errors_of(data)]
+            errors = [*field_errors(error), *await self._payload_errors_of(principal, data)]
             raise Invalid("the job has invalid fields", errors=errors) from None
         name = kinds.canonical(submit.taskType)
-        kind = await self._catalogue.find(name)
+        kind = await self._catalogue.find(name, principal.namespace)
         if kind is None:
-            raise await self._unknown(submit.taskType)
+            raise await self._unknown(principal, submit.taskType)
         info = kind.info
         job = NewJob(
             kind=name,
@@ -179,8 +179,8 @@ class Jobs:
     async def list_logs(self, principal: Principal, job_id: JobId, *, after_seq: int, limit: int) -> list[LogLine]:
         return await self._engine.list_logs(job_id, after_seq=after_seq, limit=limit, namespace=principal.namespace)
 
-    async def list_kinds(self) -> Sequence[KindInfo]:
-        return await self._catalogue.list_kinds()
+    async def list_kinds(self, principal: Principal) -> Sequence[KindInfo]:
+        return await self._catalogue.list_kinds(principal.namespace)
 
     # Changing --------------------------------------------------------------------------------------------------------
 
@@ -232,14 +232,14 @@ class Jobs:
 
     # Checks ----------------------------------------------------------------------------------------------------------
 
-    async def _payload_errors_of(self, data: JSONValue) -> list[FieldError]:
+    async def _payload_errors_of(self, principal: Principal, data: JSONValue) -> list[FieldError]:
         """What can be said of the payload although the submit around it is wrong."""
         if not isinstance(data, dict):
             return []
         name, payload = data.get("taskType"), data.get("payload")
         if not isinstance(name, str) or not isinstance(payload, dict):
             return []
-        kind = await self._catalogue.find(kinds.canonical(name))
+        kind = await self._catalogue.find(kinds.canonical(name), principal.namespace)
         return [] if kind is None else self._payload_errors(kind, payload)
 
     def _callback_errors(self, url: str | None) -> list[FieldError]:
@@ -262,8 +262,8 @@ class Jobs:
             errors.append(FieldError(f"/payload/{FORCE_FAIL}", "development_only", detail))
         return errors
 
-    async def _unknown(self, name: str) -> Invalid:
-        known = [info.kind for info in await self._catalogue.list_kinds()]
+    async def _unknown(self, principal: Principal, name: str) -> Invalid:
+        known = [info.kind for info in await self._catalogue.list_kinds(principal.namespace)]
         named = ", ".join(known[:MAX_KINDS_NAMED]) + (" …" if len(known) > MAX_KINDS_NAMED else "")
         detail = f"no worker has ever offered {name!r}; known are: {named}" if known else "no worker has started yet"
         return Invalid(

@@ -15,6 +15,7 @@ from taskflow.http.call import Call
 from taskflow.http.drain import Drain
 from taskflow.http.limits import LimitName
 from taskflow.http.operation import Operation
+from taskflow.http.places import Places
 from taskflow.http.problem import OUTAGES, BodyTimeout
 from taskflow.http.streaming import NDJSON, Incoming, ServerDrains, StreamedAnswer, Write
 from taskflow.identity.access import Permission
@@ -63,7 +64,7 @@ class StreamEndpoints:
         self._streams = streams
         self._guard = guard
         self._drain = drain
-        self._open = 0
+        self._places = Places("streams are open", retry_after_s=5.0)
 
     async def submit(self, request: Request) -> Response:
         principal = await self._guard.admit(request, Permission.WRITE_JOBS)
@@ -76,17 +77,13 @@ class StreamEndpoints:
         stream = await self._streams.open(
             principal, key=key, first_line=query.fromLine, headers={"request_id": call.request_id}
         )
-        if self._open >= MAX_STREAMS:
-            raise Unavailable(f"{MAX_STREAMS} streams are open, the limit of one process", retry_after_s=5.0)
+        self._places.check(principal.namespace, MAX_STREAMS)
         call.streams = True
 
         async def produce(write: Write) -> None:
-            self._open += 1  # nothing is awaited between the check and here
-            try:
+            with self._places.hold(principal.namespace):
                 async with Incoming(request, self._drain) as incoming:
                     await self._pump(request, stream, incoming, _Telling(write))
-            finally:
-                self._open -= 1
 
         return StreamedAnswer(produce, media_type=NDJSON)
 
@@ -240,7 +237,7 @@ def operations(endpoints: StreamEndpoints) -> Iterator[Operation]:
     """Yield the route, also under the alias without a version."""
     problems: Mapping[int, str] = {
         409: "Lines before `fromLine` are missing from the stream of this key; `lastLine` is the last that is stored.",
-        503: f"{MAX_STREAMS} streams are open.",
+        503: f"{MAX_STREAMS} streams are open, or half as many of this namespace.",
     }
     for prefix in (PREFIX, ALIAS_PREFIX):
         yield Operation(

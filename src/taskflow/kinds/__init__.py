@@ -11,8 +11,9 @@ QUEUE = "builtin"
 BUILTIN = frozenset({email.NAME, image.NAME, pdf.NAME, report.NAME, sync.NAME})
 INTERNAL = frozenset({"bulk_operation", "deliver_webhook"})  # the engine's own: offered by workers, submitted by nobody
 ALIASES: Mapping[str, str] = {alias: kind.NAME for kind in (email, report, sync) for alias in kind.ALIASES}
+RESERVED = BUILTIN | INTERNAL | frozenset(ALIASES)  # names that nobody else may offer, whether a worker runs or not
 
-__all__ = ["ALIASES", "BUILTIN", "INTERNAL", "QUEUE", "canonical"]
+__all__ = ["ALIASES", "BUILTIN", "INTERNAL", "QUEUE", "RESERVED", "canonical"]
 
 
 def canonical(kind: str) -> str:

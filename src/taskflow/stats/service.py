@@ -30,6 +30,7 @@ from taskflow.stats.schemas import (
 HOURLY_DAYS = 2  # up to so long a window is shown by the hour unless it is asked otherwise
 MAX_HOURLY_DAYS = 31
 _HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
+_EARLIEST, _LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
 _SHARES = (0.5, 0.95, 0.99)
 
 
@@ -77,11 +78,16 @@ def window_of(asked: ReadStats, now: datetime) -> Window:
     Return the hours that are meant; those of the future are left out.
 
     Raises:
-        Invalid: both ways of saying it are mixed, it ends before it begins, or it is over the limit.
+        Invalid: both ways of saying it are mixed, it ends before it begins, it is over the limit, or its
+            year is of no use.
     """
     if asked.days is not None and (asked.ended_from or asked.ended_to):
         detail = "give days, or from and to, not both"
         raise Invalid(detail, errors=[FieldError("days", "exclusive", detail)])
+    for name, at in (("from", asked.ended_from), ("to", asked.ended_to)):
+        if at is not None and not _EARLIEST <= at < _LATEST:  # past these, calendars end in other time zones
+            detail = f"must be from the year {_EARLIEST.year} to before {_LATEST.year}"
+            raise Invalid("the window cannot be had", errors=[FieldError(name, "out_of_range", detail)])
     to = min(asked.ended_to or now, now)
     past = _floor(to) if to == _floor(to) else _floor(to) + _HOUR
     if asked.ended_from is not None:

@@ -3,6 +3,8 @@
 import asyncio
 import json
 import time
+from datetime import datetime
+from functools import partial
 from uuid import uuid4
 
 import pytest
@@ -63,12 +65,13 @@ async def test_a_claim_takes_no_more_than_its_capacity_and_in_the_order_of_prior
 async def test_a_worker_gets_jobs_of_its_own_namespace_only(api: Api, worker: RemoteTester) -> None:
     stranger_id = uuid4()
     async with api.database.acquire() as connection:
-        foreign = NewJob("resize", {"width": 1}, namespace=stranger_id, queue="images", priority=9)
+        foreign = NewJob("order", {"number": 1}, namespace=stranger_id, queue="images", priority=9)
         await api.store.enqueue(connection, [foreign])
     own = await worker.submit()
-    assert [job["jobId"] for job in await worker.claim()] == [own]
+    kinds = ["order", "resize"]
+    assert [job["jobId"] for job in await worker.claim(taskTypes=kinds)] == [own]
     async with api.client(await api.key("worker", namespace=stranger_id)) as client:
-        assert len(await RemoteTester(api, client).claim()) == 1
+        assert len(await RemoteTester(api, client).claim(taskTypes=["order"], queues=["images"])) == 1
 
 
 async def test_a_worker_gets_only_kinds_and_queues_that_it_names(worker: RemoteTester) -> None:
@@ -107,6 +110,22 @@ async def test_pauses_and_limits_of_queues_hold_for_workers_over_http(api: Api, 
     assert await worker.complete(jobs[0]["token"]) == ["completed"]
     async with asyncio.timeout(10):
         assert len(await waiting) == 1
+
+
+@pytest.mark.usefixtures("only_rung")
+async def test_an_end_over_http_tells_those_who_wait_that_a_place_is_free(api: Api, worker: RemoteTester) -> None:
+    async with api.client(await api.key()) as operator:
+        assert (await operator.patch("/api/v1/queues/images", json={"concurrency": 1})).status_code == 200
+    for width in (1, 2, 3, 4):
+        await worker.submit(width)
+    [job] = await worker.claim()
+    for end in (worker.complete, worker.fail, worker.hand_back):
+        before = await _last_sign(api)
+        waiting = asyncio.ensure_future(worker.claim(waitMs=20_000))
+        await eventually("the claim to wait", partial(_shows_life_since, before, api))
+        await end(job["token"])
+        async with asyncio.timeout(10):
+            [job] = await waiting
 
 
 async def test_a_suspect_is_given_alone(api: Api, worker: RemoteTester) -> None:
@@ -260,12 +279,70 @@ async def test_a_worker_that_holds_a_job_can_die_while_it_waits(
         check_problem(await waiting, 404, "unknown_worker")
 
 
-async def test_too_many_waiting_claims_are_sent_away(worker: RemoteTester, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_too_many_waiting_claims_are_sent_away_and_leave_nothing(
+    api: Api, worker: RemoteTester, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(service, "MAX_WAITING", 0)
     response = await worker.post("claim", {"taskTypes": ["resize"], "waitMs": 1000})
     check_problem(response, 503, "too_many_waiting")
     assert response.headers["retry-after"] == "1"
+    assert await _workers(api) == 0
     assert await worker.claim() == []  # one that does not wait is served
+
+
+async def test_one_namespace_leaves_half_of_the_places_to_others(
+    api: Api, worker: RemoteTester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "MAX_WAITING", 2)
+    waiting = asyncio.ensure_future(worker.claim(waitMs=20_000))
+    await eventually("the claim to wait", lambda: _workers(api))
+    refused = await worker.post("claim", {"taskTypes": ["resize"], "waitMs": 1000})
+    assert "namespace" in check_problem(refused, 503, "too_many_waiting")["detail"]
+    async with api.client(await api.key("worker", "jobs:write", namespace=uuid4())) as client:
+        other = RemoteTester(api, client)
+        await other.publish({"taskType": "theirs", "schema": {}})
+        assert await other.claim(taskTypes=["theirs"], waitMs=1) == []
+    job_id = await worker.submit()
+    async with asyncio.timeout(10):
+        assert [job["jobId"] for job in await waiting] == [job_id]
+
+
+@pytest.mark.usefixtures("only_rung")
+async def test_a_key_that_was_revoked_while_its_claim_waited_gets_no_jobs(api: Api, worker: RemoteTester) -> None:
+    async with api.client(await api.key("worker")) as client:
+        other = RemoteTester(api, client)
+        waiting = asyncio.ensure_future(other.post("claim", {"taskTypes": ["resize"], "waitMs": 20_000}))
+        await eventually("the claim to wait", lambda: _workers(api))
+        async with api.database.acquire() as connection:
+            revoked = "UPDATE taskflow.api_key SET revoked_at = now() WHERE scopes = ARRAY['worker']"
+            assert await connection.execute(revoked) == "UPDATE 1"
+
+        async def refused() -> bool:
+            return (await other.post("heartbeat", {"workerId": str(uuid4())})).status_code == 401
+
+        await eventually("the key to be looked up again", refused)
+        job_id = await worker.submit()
+        async with asyncio.timeout(10):
+            check_problem(await waiting, 401, "invalid_key")
+        assert await _workers(api) == 0  # nobody will ever know its id
+        assert (await worker.job(job_id))["status"] == "pending"
+
+
+async def _shows_life_since(before: datetime, api: Api) -> bool:
+    return await _last_sign(api) > before
+
+
+async def _last_sign(api: Api) -> datetime:
+    async with api.database.acquire() as connection:
+        statement = "SELECT max(heartbeat_at) FROM taskflow.worker WHERE namespace IS NOT NULL"
+        at: datetime = await connection.fetchval(statement)
+        return at
+
+
+async def _workers(api: Api) -> int:
+    async with api.database.acquire() as connection:
+        count: int = await connection.fetchval("SELECT count(*) FROM taskflow.worker WHERE namespace IS NOT NULL")
+        return count
 
 
 # Refusals -------------------------------------------------------------------------------------------------------------
@@ -332,7 +409,7 @@ async def test_a_worker_that_is_not_there_or_somebody_elses_is_unknown(api: Api,
     async with api.client(await api.key("worker", namespace=uuid4())) as client:
         stranger = RemoteTester(api, client)
         for worker_id in (worker.worker_id, str(ours), str(uuid4())):
-            for path, said in (("claim", {"taskTypes": ["resize"]}), ("heartbeat", {}), ("sign-off", {})):
+            for path, said in (("claim", {"taskTypes": ["order"]}), ("heartbeat", {}), ("sign-off", {})):
                 response = await stranger.post(path, {"workerId": worker_id, **said})
                 check_problem(response, 404, "unknown_worker")
     response = await worker.post("claim", {"workerId": str(ours), "taskTypes": ["resize"]})

@@ -3,8 +3,13 @@
 from datetime import datetime
 from uuid import uuid4
 
-from tests.support.api import Api, check_problem, pointers
+import msgspec
+from tests.support.api import SECRET, Api, check_problem, pointers
 from tests.support.remote import RemoteTester, reap
+
+from taskflow.engine.job import DEFAULT_NAMESPACE
+from taskflow.http.secret import RootSecret
+from taskflow.jobs.remote.token import Tokens
 
 
 async def test_a_completed_job_keeps_its_result(worker: RemoteTester) -> None:
@@ -284,3 +289,29 @@ async def _make_due(api: Api) -> None:
     async with api.database.acquire() as connection:
         await connection.execute("UPDATE taskflow.deferred SET run_at = now()")
         assert await api.store.stage(connection, limit=10) == {"images": 1}
+
+
+async def test_a_claim_has_one_token_and_its_other_spellings_are_none(worker: RemoteTester) -> None:
+    """Otherwise one claim could end twice in one request."""
+    job_id = await worker.submit()
+    token: str = (await worker.claim_one())["token"]
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    spellings = [token + "=", token + "==", *(token[:-1] + char for char in alphabet if char != token[-1])]
+    for spelling in [*spellings, token.replace("-", "+").replace("_", "/") + "="]:
+        for path, item in (("complete", {"result": 1}), ("fail", {"error": {"type": "E", "message": "m"}})):
+            items = [{"token": token, **item}, {"token": spelling, **item}]
+            response = await worker.post(path, {"items": items})
+            assert pointers(check_problem(response, 422, "invalid")) == {"/items/1/token": "bad_token"}
+    assert await worker.complete(token) == ["completed"]
+    assert len((await worker.job(job_id))["attempts"]) == 1
+
+
+async def test_one_claim_cannot_end_twice_in_one_request_whatever_its_tokens(worker: RemoteTester) -> None:
+    await worker.submit()
+    token: str = (await worker.claim_one())["token"]
+    tokens = Tokens(RootSecret(SECRET))
+    ticket = tokens.open(token, DEFAULT_NAMESPACE)
+    assert ticket is not None
+    other = tokens.seal(msgspec.structs.replace(ticket.claim, failures=ticket.claim.failures + 1))
+    response = await worker.post("hand-back", {"items": [{"token": token}, {"token": other}]})
+    assert pointers(check_problem(response, 422, "invalid")) == {"/items/1/token": "given_twice"}

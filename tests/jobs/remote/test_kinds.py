@@ -1,13 +1,16 @@
 """Kinds that workers over HTTP offer: their schemas check submits, and a name has one owner."""
 
+import time
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from tests.jobs.remote.test_weight import doubling
 from tests.support.api import Api, check_problem, pointers
 from tests.support.remote import RESIZE, RemoteTester
 
 from taskflow.engine.registry import Registry
+from taskflow.kinds import INTERNAL, RESERVED
 
 
 async def test_a_published_kind_can_be_submitted_and_its_schema_is_kept_to(worker: RemoteTester) -> None:
@@ -43,7 +46,7 @@ async def test_kinds_of_others_cannot_be_taken_over(api: Api, worker: RemoteTest
 
     await api.publish(registry)
     new = {"taskType": "new", "schema": {}}
-    for name in ("send_email", "EMAIL", "invoice"):
+    for name in ("send_email", "EMAIL", "deliver_webhook", "bulk_operation", "invoice"):
         response = await worker.post("kinds", {"kinds": [new, {"taskType": name, "schema": {}}]})
         assert check_problem(response, 409, "kind_taken")["taken"] == [name]
     async with api.client(await api.key("worker", namespace=uuid4())) as client:
@@ -78,6 +81,11 @@ async def test_bad_kinds_are_refused_by_field_and_none_is_published(worker: Remo
         ({"schema": {"type": "objekt"}}, {"/kinds/1/schema": "bad_schema"}),
         ({"schema": {"$ref": "https://example.com/schema.json"}}, {"/kinds/1/schema": "bad_schema"}),
         ({"schema": {"$ref": "#/nowhere"}}, {"/kinds/1/schema": "bad_schema"}),
+        (
+            {"schema": {"$ref": "#/$defs/a", "$defs": {"a": {"anyOf": [{"$ref": "#"}]}}}},
+            {"/kinds/1/schema": "too_costly"},
+        ),
+        ({"schema": doubling(40)}, {"/kinds/1/schema": "too_costly"}),
         ({"schema": {"description": "a\x00b"}}, {"/kinds/1/schema/description": "unstorable"}),
         ({"schema": deep}, {"/kinds/1/schema" + "/not" * 65: "unstorable"}),
         ({"schema": {"description": "x" * 65_536}}, {"/kinds/1/schema": "too_large"}),
@@ -91,3 +99,41 @@ async def test_bad_kinds_are_refused_by_field_and_none_is_published(worker: Remo
     for kinds, expected in (([], {"/kinds": "too_few"}), (many, {"/kinds": "too_many"})):
         assert pointers(check_problem(await worker.post("kinds", {"kinds": kinds}), 422, "invalid")) == expected
     check_problem(await worker.client.post("/api/v1/jobs", json={"taskType": "fine"}), 422, "unknown_kind")
+
+
+async def test_names_of_built_in_kinds_are_reserved_before_any_worker_has_started(worker: RemoteTester) -> None:
+    for name in sorted(RESERVED):
+        response = await worker.post("kinds", {"kinds": [{"taskType": name, "schema": {}}]})
+        assert check_problem(response, 409, "kind_taken")["taken"] == [name]
+    for name in sorted(INTERNAL):
+        check_problem(await worker.post("claim", {"taskTypes": [name]}), 422, "unknown_kind")
+
+
+async def test_kinds_of_another_namespace_are_not_there(api: Api, worker: RemoteTester) -> None:
+    await worker.publish(RESIZE, {"taskType": "secret", "schema": {"description": "how we do it"}})
+    key = await api.key("worker", "jobs:write", "jobs:read", namespace=uuid4())
+    async with api.client(key) as client:
+        listed = (await client.get("/api/v1/job-types")).json()["items"]
+        assert {"resize", "secret"} & {item["taskType"] for item in listed} == set()
+        body = {"taskType": "resize", "payload": {"width": 1}}
+        problem = check_problem(await client.post("/api/v1/jobs", json=body), 422, "unknown_kind")
+        assert {"resize", "secret"} & set(problem["knownKinds"]) == set()
+        response = await RemoteTester(api, client).post("claim", {"taskTypes": ["resize"]})
+        check_problem(response, 422, "unknown_kind")
+        # Nor does a wrong submit tell what its schema asks for.
+        wrong = {"taskType": "resize", "payload": {}, "retries": 99}
+        assert pointers(check_problem(await client.post("/api/v1/jobs", json=wrong), 422, "invalid")) == {
+            "/retries": "out_of_range"
+        }
+    listed = (await worker.client.get("/api/v1/job-types")).json()["items"]
+    assert {"resize", "secret"} <= {item["taskType"] for item in listed}
+
+
+async def test_a_pattern_of_somebody_else_gives_up_soon(worker: RemoteTester) -> None:
+    patterns = [{"pattern": rf"^(a|a)*\1{'z' * number}$"} for number in range(50)]
+    await worker.publish({"taskType": "slow", "schema": {"properties": {"x": {"allOf": patterns}}}})
+    began_s = time.monotonic()
+    body = {"taskType": "slow", "payload": {"x": "a" * 5000 + "b"}}
+    response = await worker.client.post("/api/v1/jobs", json=body)
+    assert list(pointers(check_problem(response, 422, "invalid"))) == ["/payload/x"]
+    assert time.monotonic() - began_s < 3.0  # 10 s without a limit of steps back

@@ -1,8 +1,8 @@
 """
 What the call of a handler came to, as a value that can cross a process boundary.
 
-`Returned` and `Raised` are the handler's own doing, described where it ran. `Crashed`, `CpuSpent` and `NotStarted` are
-seen from outside, by the one who waits for a child process.
+`Returned` and `Raised` are the handler's own doing, described where it ran. The others are seen from outside, by the
+one who waits for a child process.
 """
 
 import traceback
@@ -67,7 +67,15 @@ class NotStarted(msgspec.Struct, frozen=True, tag="not_started", gc=False):
     error: JobError
 
 
-Ending: TypeAlias = Returned | Raised | Crashed | CpuSpent | NotStarted
+class Interrupted(msgspec.Struct, frozen=True, tag="interrupted", gc=False):
+    """
+    Somebody else than its worker told the process to end: a service manager that signals a whole group, an operator.
+
+    It says nothing about the job.
+    """
+
+
+Ending: TypeAlias = Returned | Raised | Crashed | CpuSpent | NotStarted | Interrupted
 
 
 def returned(result: Any) -> Returned | Raised:

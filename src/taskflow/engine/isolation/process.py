@@ -38,7 +38,7 @@ from taskflow.engine.isolation.channel import (
     frame,
     length_of,
 )
-from taskflow.engine.isolation.ending import CpuSpent, Crashed, Ending, NotStarted
+from taskflow.engine.isolation.ending import CpuSpent, Crashed, Ending, Interrupted, NotStarted, Returned
 from taskflow.engine.job import JobError, NewLogLine, NewProgress
 from taskflow.telemetry.log import get_logger
 
@@ -70,7 +70,11 @@ class ChildCommand:
 
 
 class NoChild(Exception):
-    """No child process could be had."""
+    """No child process could be had. *interrupted*: somebody ended the one that was on its way."""
+
+    def __init__(self, says: str, *, interrupted: bool = False) -> None:
+        super().__init__(says)
+        self.interrupted = interrupted
 
 
 class ProcessIsolator:
@@ -106,7 +110,7 @@ class ProcessIsolator:
             try:
                 child = await self._take()
             except NoChild as error:
-                return NotStarted(JobError("ChildNotStarted", str(error)))
+                return Interrupted() if error.interrupted else NotStarted(JobError("ChildNotStarted", str(error)))
             self._busy[call] = child
             try:
                 if not await child.send(call):
@@ -214,7 +218,12 @@ class ProcessIsolator:
             if not self._closed:
                 _log.error("taskflow.child.refused", error=says)
             if (place := self._next_place()) is not None:
-                place.set_exception(NoChild(f"a child process does not start: {says}"))
+                place.set_exception(
+                    NoChild(
+                        f"a child process does not start: {says}",
+                        interrupted=isinstance(error, NoChild) and error.interrupted,
+                    )
+                )
         else:
             self._put_back(child)
         finally:
@@ -366,7 +375,9 @@ class _Child:
             case Begun():
                 _settle(self._begun, True)
             case Ended(ending, worn, told):
-                self.worn |= worn or (self.told and not told)  # the signal is still on its way to it
+                self.worn |= worn or self.told is not told  # the signal is still on its way to it, or was not ours
+                if told and not self.told and not isinstance(ending, Returned):
+                    ending = Interrupted()
                 self.told = False
                 _settle(self.ending, ending)
             case Ready():
@@ -374,7 +385,9 @@ class _Child:
 
     def _tell_end(self) -> None:
         if not self.ready.done():
-            self.ready.set_exception(NoChild(f"it {_in_words(self.code)} before it was ready"))
+            self.ready.set_exception(
+                NoChild(f"it {_in_words(self.code)} before it was ready", interrupted=self.code == -signal.SIGTERM)
+            )
             self.ready.exception()  # nobody may be waiting
         _settle(self._begun, False)
         _settle(self.ending, Crashed(JobError("Crashed", f"the job's process {_in_words(self.code)}")))

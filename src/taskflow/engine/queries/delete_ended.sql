@@ -1,6 +1,7 @@
 -- Delete jobs that have ended, with everything that was kept of them. Returns their ids; others are left alone.
 -- Locks: their rows, done first, so that a replay that comes at the same time finds nothing or keeps the job.
--- Indexes: done_job, job's primary key, attempt_log_job, job_log_job, unique_claim_job.
+-- Indexes: done_job, attempt_log_job, job_log_job, unique_claim_job, webhook_delivery_end, the primary keys of job,
+-- job_progress and webhook_response. A delivery that has not been made by then is not made any more.
 WITH gone AS MATERIALIZED (
     DELETE FROM taskflow.done d
     WHERE d.namespace = :namespace AND d.state = ANY('{completed,failed,cancelled}'::text[])
@@ -16,5 +17,12 @@ WITH gone AS MATERIALIZED (
     WHERE l.job_id = ANY(ARRAY(SELECT job_id FROM gone)) AND l.at >= :created_from::timestamptz - interval '1 hour'
 ), keys AS (
     DELETE FROM taskflow.unique_claim u WHERE u.job_id = ANY(ARRAY(SELECT job_id FROM gone))
+), progress AS (
+    DELETE FROM taskflow.job_progress p WHERE p.job_id = ANY(ARRAY(SELECT job_id FROM gone))
+), deliveries AS (
+    DELETE FROM taskflow.webhook_delivery v WHERE v.job_id = ANY(ARRAY(SELECT job_id FROM gone))
+    RETURNING v.id
+), responses AS (
+    DELETE FROM taskflow.webhook_response r WHERE r.delivery_id = ANY(ARRAY(SELECT id FROM deliveries))
 )
 SELECT job_id FROM gone;

@@ -210,7 +210,7 @@ class AttemptStatements(StoreBase):
 
     async def write_logs(self, connection: Connection, lines: Sequence[NewLogLine], *, written_at_s: float) -> int:
         """
-        Append lines in order and return how many; those of a claim that was taken back are dropped.
+        Append lines in order and return how many; those of an attempt that neither runs nor has completed are dropped.
 
         Args:
             written_at_s: the present value of the monotonic clock that the lines were stamped with.
@@ -237,7 +237,7 @@ class AttemptStatements(StoreBase):
         """
         Keep the last report of each attempt, at most one each, and return how many were kept.
 
-        Those of a claim that was taken back are dropped.
+        Those of an attempt that neither runs nor has completed are dropped.
         """
         if not reports:
             return 0
@@ -247,6 +247,7 @@ class AttemptStatements(StoreBase):
             lease_ids=[report.claim.lease_id for report in reports],
             positions=[report.claim.position for report in reports],
             job_ids=[report.claim.job_id for report in reports],
+            namespaces=[report.claim.namespace for report in reports],
             attempts=[report.claim.attempt for report in reports],
             fractions=[report.fraction for report in reports],
             messages=[report.message for report in reports],

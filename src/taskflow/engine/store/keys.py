@@ -7,6 +7,9 @@ key itself if it rolled back.
 """
 
 from collections.abc import Iterable, Sequence
+from uuid import UUID
+
+import msgspec
 
 from taskflow.db.query import Connection
 from taskflow.engine.job import Enqueued, JobId, NewJob
@@ -18,6 +21,8 @@ from taskflow.engine.store.queues import QueueStatements
 from taskflow.engine.store.reading import ReadStatements
 from taskflow.kernel.errors import Conflict, FieldError, Unavailable
 
+KEY_WAIT_S = 5.0
+_LOCK_NOT_AVAILABLE = "55P03"
 _KEY_TRIES = 10  # a key that is freed and taken again between two looks this often is not to be had
 
 
@@ -32,15 +37,23 @@ class KeyStatements(JobStatements, ReadStatements, QueueStatements):
         transaction of several statements, a savepoint in that of the caller.
 
         Raises:
-            Conflict: a queue drains; nothing was stored.
+            Conflict: a queue drains, or a unique key has been on its way in another transaction for `KEY_WAIT_S`;
+                nothing was stored.
         """
         if all(job.unique_key is None for job in jobs):
             return await self._all_of(connection, jobs, await self.store(connection, jobs, atomic=True))
-        async with connection.transaction():
-            return await self._enqueue_unique(connection, jobs)
+        try:
+            async with connection.transaction():  # rolled back, it takes along what is said of waiting
+                return await self._enqueue_unique(connection, jobs)
+        except Exception as error:
+            if getattr(error, "sqlstate", None) != _LOCK_NOT_AVAILABLE:  # of whichever driver
+                raise
+            detail = "another submit with the unique key has not committed yet; try again shortly"
+            raise Conflict(detail, code="unique_key_busy", retry_after_s=1.0) from error
 
     async def is_key_held(self, connection: Connection, body: JobBody) -> bool:
         """Claim the unique key of a job that runs again, if it has one; say whether another job holds it."""
+        await QUERIES["free_key_of_job"].execute(connection, job_id=body.id, now=self._now())
         return bool(await QUERIES["reclaim_key"].fetchval(connection, job_id=body.id))
 
     async def prune_keys(self, connection: Connection, *, limit: int) -> int:
@@ -48,37 +61,46 @@ class KeyStatements(JobStatements, ReadStatements, QueueStatements):
         return len(await QUERIES["prune_unique_keys"].fetch(connection, now=self._now(), limit=limit))
 
     async def _enqueue_unique(self, connection: Connection, jobs: Sequence[NewJob]) -> list[Enqueued]:
-        ids: dict[int, JobId] = {}  # place in *jobs* → id of what is to be stored
-        holders: dict[int, JobId] = {}  # place in *jobs* → the job that holds its key
+        before = await QUERIES["limit_lock_wait"].fetchval(connection, limit_s=KEY_WAIT_S)
+        ids, holders = await self._share_keys(connection, jobs)
+        await QUERIES["reset_lock_wait"].fetchval(connection, before=before)
+        places = sorted(ids)
+        chosen = [jobs[place] for place in places]
+        stored = await self.store(connection, chosen, atomic=True, ids=[ids[place] for place in places])
+        answers = dict(zip(places, await self._all_of(connection, chosen, stored), strict=True))
+        given = {answer.id: answer for answer in answers.values()}
+        for place, holder in holders.items():
+            answers[place] = (
+                msgspec.structs.replace(given[holder], duplicate=True) if isinstance(holder, UUID) else holder
+            )
+        return [answers[place] for place in range(len(jobs))]
+
+    async def _share_keys(
+        self, connection: Connection, jobs: Sequence[NewJob]
+    ) -> tuple[dict[int, JobId], dict[int, JobId | Enqueued]]:
+        """
+        Claim keys for *jobs*: return the ids of those to be stored, and who holds the keys of the others.
+
+        Both by place in *jobs*; a holder that is itself among those to be stored is named by its id.
+        """
+        ids: dict[int, JobId] = {}
+        holders: dict[int, JobId | Enqueued] = {}
         open_places = list(range(len(jobs)))
         for _ in range(_KEY_TRIES):
             claimed = zip(open_places, await self._claim_keys(connection, jobs, open_places), strict=True)
             ids |= {place: job_id for place, job_id in claimed if job_id is not None}
             lost = [place for place in open_places if place not in ids]
             if not lost:
-                break
+                return ids, holders
             keys = {_key(jobs[place]): job_id for place, job_id in ids.items() if jobs[place].unique_key is not None}
             holders |= {place: keys[_key(jobs[place])] for place in lost if _key(jobs[place]) in keys}
             lost = [place for place in lost if place not in holders]
             holders |= await self._find_holders(connection, jobs, lost)
             open_places = [place for place in lost if place not in holders]
             if not open_places:
-                break
+                return ids, holders
             await QUERIES["free_unique_keys"].execute(connection, now=self._now(), **_names(jobs, open_places))
-        else:
-            raise Unavailable("the unique key keeps changing hands; try again", retry_after_s=1.0)
-        places = sorted(ids)
-        chosen = [jobs[place] for place in places]
-        stored = await self.store(connection, chosen, atomic=True, ids=[ids[place] for place in places])
-        answers = dict(zip(places, await self._all_of(connection, chosen, stored), strict=True))
-        if holders:
-            found = {job.id: job for job in await self.read_jobs(connection, list(set(holders.values())))}
-            for place, job_id in holders.items():
-                job = found[job_id]
-                answers[place] = Enqueued(
-                    job.id, job.state, job.created_at, job.run_at or job.created_at, duplicate=True
-                )
-        return [answers[place] for place in range(len(jobs))]
+        raise Unavailable("the unique key keeps changing hands; try again", retry_after_s=1.0)
 
     async def _all_of(
         self, connection: Connection, jobs: Sequence[NewJob], stored: Sequence[Enqueued | None]
@@ -105,9 +127,17 @@ class KeyStatements(JobStatements, ReadStatements, QueueStatements):
 
     async def _find_holders(
         self, connection: Connection, jobs: Sequence[NewJob], places: Sequence[int]
-    ) -> dict[int, JobId]:
+    ) -> dict[int, Enqueued]:
+        """Return the jobs that hold keys, by place. One that was deleted just then is left out, and its key free."""
         rows = await QUERIES["find_unique_holders"].fetch(connection, now=self._now(), **_names(jobs, places))
-        return {places[row["place"]]: row["job_id"] for row in rows}
+        found = {job.id: job for job in await self.read_jobs(connection, list({row["job_id"] for row in rows}))}
+        return {
+            places[row["place"]]: Enqueued(
+                job.id, job.state, job.created_at, job.run_at or job.created_at, duplicate=True
+            )
+            for row in rows
+            if (job := found.get(row["job_id"])) is not None
+        }
 
 
 def _key(job: NewJob) -> tuple[object, ...]:

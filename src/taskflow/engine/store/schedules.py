@@ -157,6 +157,7 @@ class ScheduleStatements(StoreBase):
                     retries=row["retries"],
                     timeout_s=row["timeout_ms"] / 1000,
                     priority=row["priority"],
+                    namespace=row["namespace"],
                 ),
                 row["schema_hash"],
             )

@@ -67,6 +67,7 @@ class WorkerStatements(StoreBase):
                 retries=row["retries"],
                 timeout_s=row["timeout_ms"] / 1000,
                 priority=row["priority"],
+                namespace=row["namespace"],
             )
             for row in await QUERIES["list_kinds"].fetch(connection)
         ]

@@ -11,10 +11,6 @@ class Bell:
     def __init__(self) -> None:
         self._waiting: dict[asyncio.Event, frozenset[str]] = {}
 
-    def __len__(self) -> int:
-        """How many are waiting."""
-        return len(self._waiting)
-
     def ring(self, queue: str) -> None:
         """There may be ready jobs in *queue*; an empty name means that nobody knows."""
         for event, queues in self._waiting.items():

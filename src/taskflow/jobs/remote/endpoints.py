@@ -1,6 +1,7 @@
 """The routes of workers over HTTP: they read requests and write answers; what happens in between is `service`."""
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
@@ -58,7 +59,8 @@ class RemoteEndpoints:
     async def claim(self, request: Request) -> Response:
         principal, asked = await self._read(request, ClaimJobs)
         async with Visit(request, self._drain) as visit:
-            return _answer(await self._work.claim(principal, asked, visit))
+            check_again = partial(self._guard.check_again, request, Permission.WORK)
+            return _answer(await self._work.claim(principal, asked, visit, check_again=check_again))
 
     async def heartbeat(self, request: Request) -> Response:
         principal, said = await self._read(request, Heartbeat)
@@ -171,7 +173,7 @@ def operations(endpoints: RemoteEndpoints) -> Iterator[Operation]:
             404: _UNKNOWN,
             409: "The namespace has too many workers (`too_many_workers`).",
             422: "With the code `unknown_kind`: nobody has published a kind that is named.",
-            503: "Too many claims wait already (`too_many_waiting`).",
+            503: "Too many claims wait already, of all or of this namespace (`too_many_waiting`).",
         },
     )
     yield route(
@@ -276,7 +278,9 @@ def operations(endpoints: RemoteEndpoints) -> Iterator[Operation]:
         name="publishKinds",
         summary="Offer kinds of jobs",
         description="From now on jobs of these kinds can be submitted, and a payload that does not fit the schema is "
-        "refused. Publishing the same again changes nothing; the newest schema counts.",
+        "refused. Publishing the same again changes nothing; the newest schema counts. A schema may refer to parts of "
+        "itself with `#/…`, but not to what leads back to the reference, and it has at most 5000 parts when every "
+        "reference is written out (`too_costly`).",
         answers={200: operation.Answer("The kinds, as they are now.", PublishedKinds)},
         problems={
             409: "A kind is somebody else's (`kind_taken`; `taken` names them), or the namespace has published too "

@@ -9,10 +9,10 @@ import asyncio
 import hashlib
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from uuid import UUID
 
-import jsonschema_rs
 import msgspec
 
 from taskflow import kinds
@@ -26,6 +26,7 @@ from taskflow.engine.job import (
     Claim,
     JobError,
     KindInfo,
+    LeaseId,
     NewJob,
     NewLogLine,
     NewProgress,
@@ -34,9 +35,11 @@ from taskflow.engine.job import (
     State,
     WorkerId,
 )
+from taskflow.engine.payload import PayloadSchema
 from taskflow.engine.record import RemoteWorker
 from taskflow.engine.remote import HEARTBEAT_S, RemoteWorkers
 from taskflow.engine.store import LEASE_S
+from taskflow.http.places import Places
 from taskflow.identity.access import Principal
 from taskflow.jobs.catalogue import Catalogue
 from taskflow.jobs.remote.bell import Bell
@@ -67,7 +70,8 @@ from taskflow.jobs.remote.schemas import (
 )
 from taskflow.jobs.remote.token import Ticket, Tokens
 from taskflow.jobs.remote.visit import Visit
-from taskflow.kernel.errors import Conflict, FieldError, Invalid, Unavailable
+from taskflow.jobs.remote.weight import find_costly
+from taskflow.kernel.errors import Conflict, FieldError, Invalid
 from taskflow.kernel.json import find_unstorable
 from taskflow.telemetry.log import get_logger
 
@@ -99,12 +103,18 @@ class RemoteWork:
         self._tokens = tokens
         self._bell = bell
         self._turns = asyncio.Semaphore(CLAIMS_AT_ONCE)
+        self._places = Places("claims are waiting here", code="too_many_waiting", retry_after_s=1.0)
 
     # Claiming --------------------------------------------------------------------------------------------------------
 
-    async def claim(self, principal: Principal, asked: ClaimJobs, visit: Visit) -> ClaimedJobs:
+    async def claim(
+        self, principal: Principal, asked: ClaimJobs, visit: Visit, *, check_again: Callable[[], Awaitable[None]]
+    ) -> ClaimedJobs:
         """
         Give jobs to a worker; if there are none, wait for the first as long as it wants and *visit* lasts.
+
+        Args:
+            check_again: raises if the key is no longer good; asked after each wait, before jobs are given away.
 
         Raises:
             Invalid: a kind that nobody has published.
@@ -112,8 +122,28 @@ class RemoteWork:
             Unavailable: too many wait in this process already.
         """
         worker = await self._described(principal, asked)
+        if not asked.waitMs:
+            return await self._claim(principal, asked, worker, visit, check_again)
+        self._places.check(principal.namespace, MAX_WAITING)
+        with self._places.hold(principal.namespace):
+            return await self._claim(principal, asked, worker, visit, check_again)
+
+    async def _claim(
+        self,
+        principal: Principal,
+        asked: ClaimJobs,
+        worker: RemoteWorker,
+        visit: Visit,
+        check_again: Callable[[], Awaitable[None]],
+    ) -> ClaimedJobs:
         worker_id = await self._workers.enter(None if asked.workerId is None else WorkerId(asked.workerId), worker)
-        claims = await self._wait(worker_id, worker, (asked.waitMs or 0) / 1000, visit)
+        try:
+            claims = await self._wait(worker_id, worker, (asked.waitMs or 0) / 1000, visit, check_again)
+        except BaseException:
+            if asked.workerId is None:  # as below; what went wrong is what is told
+                with suppress(Exception):
+                    await self._workers.leave(worker_id, principal.namespace)
+            raise
         if visit.client_left:
             if claims:
                 await self._workers.hand_back(claims)
@@ -131,7 +161,7 @@ class RemoteWork:
         names = list(dict.fromkeys(map(kinds.canonical, asked.taskTypes)))
         queues, errors = [], []
         for index, name in enumerate(names):
-            kind = await self._catalogue.find(name)
+            kind = await self._catalogue.find(name, principal.namespace)
             if kind is None:
                 detail = f"nobody has published the kind {name!r}; do it with POST /api/v1/worker/kinds"
                 errors.append(FieldError(f"/taskTypes/{index}", "unknown_kind", detail))
@@ -148,10 +178,14 @@ class RemoteWork:
             lease_s=None if asked.leaseMs is None else asked.leaseMs / 1000,
         )
 
-    async def _wait(self, worker_id: WorkerId, worker: RemoteWorker, wait_s: float, visit: Visit) -> list[Claim]:
-        if wait_s and len(self._bell) >= MAX_WAITING:
-            detail = f"{MAX_WAITING} claims are waiting here already; try again, or without waitMs"
-            raise Unavailable(detail, code="too_many_waiting", retry_after_s=1.0)
+    async def _wait(
+        self,
+        worker_id: WorkerId,
+        worker: RemoteWorker,
+        wait_s: float,
+        visit: Visit,
+        check_again: Callable[[], Awaitable[None]],
+    ) -> list[Claim]:
         deadline_s = stayed_s = time.monotonic()
         deadline_s += wait_s
         poll_s = POLL_FIRST_S
@@ -174,6 +208,7 @@ class RemoteWork:
                     poll_s = POLL_FIRST_S
                 except TimeoutError:
                     poll_s = min(poll_s * 2, POLL_CAP_S)
+                await check_again()  # the key may have been revoked meanwhile
 
     def _claimed(self, claim: Claim) -> ClaimedJob:
         return ClaimedJob(
@@ -287,17 +322,19 @@ class RemoteWork:
     ) -> list[Ticket]:
         """Return what *tokens* say, in their order. Raises Invalid naming each that is none, or there twice."""
         found, bad = [], list(errors)
-        seen: set[str] = set()
+        seen: set[tuple[LeaseId, int]] = set()
         for token, pointer in zip(tokens, pointers, strict=True):
             ticket = self._tokens.open(token, principal.namespace)
             if ticket is None:
                 detail = "is not a token of this namespace; send it as the claim answered it"
                 bad.append(FieldError(pointer, "bad_token", detail))
-            elif token in seen and not repeated:
+                continue
+            place = ticket.claim.lease_id, ticket.claim.position
+            if place in seen and not repeated:
                 bad.append(FieldError(pointer, "given_twice", "is given more than once"))
             else:
                 found.append(ticket)
-            seen.add(token)
+            seen.add(place)
         if bad:
             raise Invalid("the request has invalid fields; nothing was done", errors=bad)
         return found
@@ -350,7 +387,7 @@ class RemoteWork:
             infos.append(info)
         if errors:
             raise Invalid("the kinds have invalid fields; nothing was published", errors=errors)
-        taken = sorted(names & (kinds.BUILTIN | set(kinds.ALIASES)))
+        taken = sorted(names & kinds.RESERVED)
         if not taken:
             published = [(info, _schema_hash(info)) for info in infos]
             taken = await self._workers.publish(principal.namespace, published)
@@ -393,9 +430,11 @@ def _kind_errors(info: KindInfo) -> list[FieldError]:
     if size_bytes > MAX_SCHEMA_BYTES:
         detail = f"is {size_bytes} bytes of JSON, the limit is {MAX_SCHEMA_BYTES}"
         return [*errors, FieldError("/schema", "too_large", detail)]
+    if costly := find_costly(info.schema):
+        return [*errors, costly]
     try:
-        jsonschema_rs.validator_for(dict(info.schema), offline=True)  # one that points elsewhere is never fetched
-    except (ValueError, jsonschema_rs.ReferencingError) as error:
+        PayloadSchema(info.schema, foreign=True)
+    except ValueError as error:
         detail = f"is no JSON Schema that can be used: {error}"[:MAX_DETAIL_CHARS]
         errors.append(FieldError("/schema", "bad_schema", detail))
     return errors
