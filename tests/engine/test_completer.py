@@ -304,7 +304,7 @@ async def test_lines_are_written_in_order_and_before_the_outcome_of_their_attemp
     """A line is taken only while its attempt is open, so those of a batch too large for one statement go first."""
     monkeypatch.setattr(module, "MAX_BATCH_LINES", 7)
     held, taken_back = desk.claims[:2]
-    assert not await STORE.complete(desk.connection, [done(taken_back)])
+    assert not await STORE.finish(desk.connection, [policy.handed_back(taken_back)])
     for number in range(20):
         desk.completer.write_line(line(held, f"line {number}"))
         desk.completer.write_line(line(taken_back, f"late {number}"))

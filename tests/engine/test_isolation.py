@@ -34,7 +34,7 @@ from taskflow.engine.job import (
     OutcomeKind,
     State,
 )
-from taskflow.engine.registry import JobContext
+from taskflow.engine.registry import JobContext, Registry
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
@@ -395,6 +395,30 @@ async def test_a_suspect_runs_in_a_child_process_wherever_its_handler_asks_to_ru
     assert json.loads(plain.result or "")["pid"] == os.getpid()
     assert json.loads(suspect.result or "")["pid"] != os.getpid()
     assert not suspect.suspect  # it ended by itself: it is cleared
+
+
+async def test_a_suspect_of_a_trusted_kind_runs_where_it_always_does() -> None:
+    outcomes = asyncio.Queue[Outcome]()
+    registry = Registry()
+
+    @registry.job("whoami", payload=dict, trusted=True)
+    async def whoami(ctx: JobContext, payload: dict[str, int]) -> int:
+        return os.getpid()
+
+    executor = Executor(
+        registry,
+        on_outcome=outcomes.put_nowait,
+        on_end=lambda: None,
+        on_stuck=lambda claim: None,
+        sink=Notes(),
+        state={},
+        command=command("async"),
+    )
+    executor.start(make_claim("whoami", suspect=True))
+    outcome = await asyncio.wait_for(outcomes.get(), 20)
+    await executor.close()
+    assert json.loads(outcome.result or "") == os.getpid()
+    assert not outcome.suspect
 
 
 async def test_a_child_makes_room_for_another_after_its_number_of_jobs() -> None:

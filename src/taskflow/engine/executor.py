@@ -148,7 +148,7 @@ class Executor:
         """
         kind = self._registry[claim.kind]
         isolator = self._isolators[kind.isolation]
-        if claim.suspect and self._processes is not None:
+        if claim.suspect and self._processes is not None and not kind.trusted:
             isolator = self._processes
         attempt = _Attempt(claim, kind, JobContext(claim, self._state, isolator.sink), isolator, self._begun)
         if (earlier := self._attempts.get(claim.job_id)) is not None:

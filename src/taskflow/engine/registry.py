@@ -66,6 +66,7 @@ class Kind(Generic[P]):
     isolation: Isolation = "asyncio"
     memory_limit_mb: int | None = None
     cpu_limit_s: int | None = None
+    trusted: bool = False
 
 
 class Registry:
@@ -87,6 +88,7 @@ class Registry:
         isolation: Isolation | None = None,
         memory_limit_mb: int | None = None,
         cpu_limit_s: int | None = None,
+        trusted: bool = False,
     ) -> Callable[[H], H]:
         """
         Register a handler, a function of a `JobContext` and a payload: async, or sync.
@@ -97,6 +99,8 @@ class Registry:
             memory_limit_mb: how much memory (address space, MiB) an attempt may take besides what its child process
                 has when it begins. More is a MemoryError in the handler. Enforced where the system does (Linux).
             cpu_limit_s: how many whole seconds of CPU time an attempt may use. More ends it as a timeout.
+            trusted: it cannot end a process, so that it runs where it always does even when it is suspect: for
+                handlers of our own that need secrets which child processes are not told.
 
         Raises:
             ValueError: the kind is registered already, or its isolation does not suit its handler or its limits.
@@ -120,6 +124,7 @@ class Registry:
                 isolation=chosen,
                 memory_limit_mb=memory_limit_mb,
                 cpu_limit_s=cpu_limit_s,
+                trusted=trusted,
             )
             return handler
 

@@ -23,7 +23,7 @@ class BulkOperation(msgspec.Struct, forbid_unknown_fields=True):
 def register(registry: Registry, bulk: Bulk, *, queue: str) -> None:
     """Make *registry* able to carry operations out."""
 
-    @registry.job(KIND, payload=BulkOperation, queue=queue, retries=MAX_RETRIES, timeout_s=TIMEOUT_S)
+    @registry.job(KIND, payload=BulkOperation, queue=queue, retries=MAX_RETRIES, timeout_s=TIMEOUT_S, trusted=True)
     async def bulk_operation(ctx: JobContext, payload: BulkOperation) -> None:
         if ctx.namespace != SYSTEM_NAMESPACE:
             raise Permanent("operations are started through the API, not as jobs")

@@ -37,4 +37,11 @@ def register(registry: Registry, sender: MailSender, *, retries: int, timeout_s:
             refused=delivered.refused,
         )
 
-    registry.job(NAME, queue=kinds.QUEUE, retries=retries, timeout_s=timeout_s, payload=SendEmail)(send_email)
+    registry.job(
+        NAME,
+        queue=kinds.QUEUE,
+        retries=retries,
+        timeout_s=timeout_s,
+        payload=SendEmail,
+        trusted=True,  # it knows the mail server's password, and child processes do not
+    )(send_email)

@@ -158,6 +158,7 @@ def register(registry: Registry, deliverer: Deliverer) -> None:
         retries=MAX_RETRIES,
         timeout_s=JOB_TIMEOUT_S,
         backoff=backoff_s,
+        trusted=True,  # it signs, and child processes know no secret
     )(deliverer.deliver)
 
 

@@ -242,7 +242,7 @@ async def test_a_worker_writes_to_the_logs_of_its_running_jobs(worker: RemoteTes
     await worker.submit(1)
     await worker.submit(2)
     one, two = await worker.claim()
-    await worker.complete(two["token"])
+    await worker.hand_back(two["token"])
     lines = [
         {"token": one["token"], "message": "fetched"},
         {"token": one["token"], "message": "a\x00b" + "x" * 5000, "level": "warning"},
@@ -270,7 +270,7 @@ async def test_how_far_a_running_job_is_is_shown_with_it(worker: RemoteTester) -
     await worker.submit(1)
     await worker.submit(2)
     one, two = await worker.claim()
-    await worker.complete(two["token"])
+    await worker.hand_back(two["token"])
     items = [
         {"token": one["token"], "fraction": 0.4, "message": "4 of 10\x00" + "x" * 5000},
         {"token": two["token"], "fraction": 1},
