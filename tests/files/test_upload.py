@@ -81,6 +81,7 @@ BAD: list[tuple[bytes, int, str, dict[str, str]]] = [
     (b"{}", 400, "not_multipart", {}),
     (END, 422, "invalid", {"/file": "required"}),
     (part("file", b"x", "a") + part("note", b"x") + END, 422, "invalid", {"/note": "unknown_field"}),
+    (part("photo", b"x" * 2000, "a.jpg") + END, 422, "invalid", {"/photo": "unknown_field"}),
     (part("retentionDays", b"3") + END, 422, "invalid", {"/file": "required"}),
     (part("file", b"x") + END, 422, "invalid", {"/file": "wrong_type"}),
     (part("file", b"x", "a") + part("file", b"y", "b") + END, 422, "invalid", {"/file": "given_twice"}),

@@ -66,6 +66,9 @@ def slow_mail_server(delay_s: float) -> Iterator[tuple[str, list[str]]]:
 def test_the_pasted_curl_sends_a_first_mail(data: Path, up: StartUp) -> None:
     running = up().wait_ready()
     lines = running.output.splitlines()
+    assert any(line.endswith(f"export TASKFLOW_DATA_DIR={data}") for line in lines), (
+        "the directory is not the usual one"
+    )
     start = next(number for number, line in enumerate(lines) if "curl -s" in line)
 
     answer = subprocess.run("\n".join(lines[start : start + 2]), shell=True, capture_output=True, text=True, check=True)

@@ -1,6 +1,6 @@
 """Deliveries and callbacks over the API: what is refused, who may look, and paging."""
 
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
@@ -12,6 +12,8 @@ from taskflow.engine.client import Engine
 from taskflow.engine.registry import Registry
 from taskflow.handlers import webhook
 from taskflow.http.secret import RootSecret
+from taskflow.webhooks.service import delivery_id_of
+from taskflow.webhooks.signature import message_id
 
 URL = "https://shop.example/done?token=s3cret"
 ORDER = {"taskType": "order", "payload": {"number": 1}}
@@ -195,3 +197,8 @@ async def test_the_signing_secret_is_the_owners_and_each_namespace_has_its_own(
     Webhook(secret)
     async with api.client(await api.key("owner", namespace=UUID(int=7))) as stranger:
         assert (await stranger.get("/api/v1/webhooks/signing-secret")).json()["secret"] != secret
+
+
+def test_a_delivery_is_found_by_the_id_that_its_receiver_saw() -> None:
+    delivery_id = uuid4()
+    assert delivery_id_of(message_id(delivery_id)) == delivery_id

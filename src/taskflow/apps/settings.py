@@ -442,6 +442,14 @@ def _find(setting: Setting, environ: Mapping[str, str], option: str | int | Path
     return setting.names[0], setting.default
 
 
+def usual_data_dir() -> Path | None:
+    """Return the data directory that commands use when they are told of none; None if there is no such place."""
+    try:
+        return _default_data_dir(os.environ)
+    except SetupError:
+        return None
+
+
 def _default_data_dir(environ: Mapping[str, str]) -> Path:
     if os.geteuid() == 0:
         return Path("/var/lib/taskflow")

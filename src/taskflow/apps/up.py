@@ -26,7 +26,7 @@ import asyncpg
 
 import taskflow
 from taskflow.apps.data_dir import DataDirectory
-from taskflow.apps.settings import Settings, is_loopback
+from taskflow.apps.settings import Settings, is_loopback, usual_data_dir
 from taskflow.apps.supervisor import (
     MAX_FAILED_STARTS,
     POLL_S,
@@ -236,6 +236,10 @@ class _Up:
         self._say(f"TaskFlow {taskflow.__version__} listens on {self._url} ({self._settings.environment.value})")
         self._say(f"  data     {self._directory.path}; {database}; {workers}")
         self._say(f"  docs     {self._url}/docs")
+        if self._directory.path != usual_data_dir():
+            self._say(
+                f"  commands in other terminals need  export TASKFLOW_DATA_DIR={shlex.quote(str(self._directory.path))}"
+            )
         if key_is_new:
             self._say(f"  API key  {key}   shown this once, kept in {credentials}")
         elif key:

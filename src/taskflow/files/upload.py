@@ -143,6 +143,8 @@ class Upload:
             if b"filename" not in options:
                 raise _wrong(self._part, "wrong_type", "must be a file, sent with a file name")
             self.name = _decoded(options[b"filename"])
+        elif b"filename" in options:
+            raise _wrong(self._part, "unknown_field", f"is not where a file goes: send it as the part {FILE_FIELD!r}")
 
     def _take_data(self, data: bytes, start: int, end: int) -> None:
         if self._is_file:

@@ -130,7 +130,12 @@ class Deliveries:
 
 
 def delivery_id_of(text: str) -> UUID:
-    """Return the id that *text* is. Raises NotFound: what is no id belongs to no delivery."""
+    """
+    Return the id that *text* is, also as receivers see it (`webhook-id: msg_…`).
+
+    Raises NotFound: what is no id belongs to no delivery.
+    """
+    text = text.removeprefix("msg_")
     try:
         if len(text) == 36:
             return UUID(text)

@@ -133,8 +133,7 @@ def create(
 
     Examples:
 
-        taskflow schedules create "morning mail" send_email @mail.json --cron "30 7 * * MON-FRI" \\
-          --timezone Europe/Berlin
+        taskflow schedules create morning send_email @mail.json --cron "30 7 * * MON-FRI" --timezone Europe/Berlin
         taskflow schedules create beat send_email @mail.json --every-ms 300000 --catchup none --overlap allow
     """
     with ending():
