@@ -333,6 +333,7 @@ def test_partitions_that_run_out_are_told(operator: Operator) -> None:
         assert finding(read_facts(operator.url), "partitions").level == level
 
 
+@pytest.mark.usefixtures("spoilt_schema")
 def test_dead_rows_are_told(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
     facts = read_facts(operator.url)
     assert finding(facts, "dead rows").level == "ok"
