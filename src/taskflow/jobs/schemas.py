@@ -158,14 +158,13 @@ class SubmitJob(BaseModel):
     tags: list[_Name] = Field(default_factory=list, max_length=MAX_TAGS, description="Words to find it by.")
     expiresAt: _Instant = Field(  # noqa: N815
         default=None,
-        description="Fail with the reason `expired` if no worker has started it by then. Has to be after `runAt`; "
-        "together with `delay` it is not compared: a job that is due only after it has expired never runs.",
+        description="Fail with the reason `expired` if no worker has started it by then. Has to be after `runAt`. Not "
+        "together with `delay`.",
     )
     ttl: _Ttl = Field(  # type: ignore[valid-type]
         default=None,
-        description="The same in milliseconds, counted from the submit and not from when the job is due. Not together "
-        "with `expiresAt`. Has to be more than `delay`; together with `runAt` it is not compared: a job that is due "
-        "only after it has expired never runs.",
+        description="The same in milliseconds, counted from the submit and not from when the job is due. Has to be more "
+        "than `delay`. Not together with `expiresAt` or `runAt`.",
     )
     uniqueKey: _Key | None = Field(  # noqa: N815
         default=None,
