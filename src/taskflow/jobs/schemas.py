@@ -163,8 +163,8 @@ class SubmitJob(BaseModel):
     )
     ttl: _Ttl = Field(  # type: ignore[valid-type]
         default=None,
-        description="The same in milliseconds, counted from the submit and not from when the job is due. Has to be more "
-        "than `delay`. Not together with `expiresAt` or `runAt`.",
+        description="The same in milliseconds, counted from the submit and not from when the job is due. Has to be "
+        "more than `delay`. Not together with `expiresAt` or `runAt`.",
     )
     uniqueKey: _Key | None = Field(  # noqa: N815
         default=None,
@@ -265,6 +265,9 @@ class ChooseJobs(BaseModel):
     tag: _Name | None = Field(default=None, description="With this tag.")
     created_from: _Instant = Field(default=None, alias="from", description="Created at this instant or later.")
     created_to: _Instant = Field(default=None, alias="to", description="Created before this instant.")
+    dry_run: bool = Field(
+        default=False, alias="dryRun", strict=True, description="Count what is found, and change nothing."
+    )
 
 
 class ListLogs(BaseModel):
