@@ -37,6 +37,22 @@ def test_a_schedule_is_made_shown_changed_and_deleted(operator: Operator) -> Non
     assert (missing.code, missing.err) == (1, "taskflow: there is no schedule 'morning mail'\n")
 
 
+def test_callback_expiry_and_key_are_given_shown_and_taken_away(operator: Operator) -> None:
+    window = ("--unique-key", "k", "--unique-scope", "window", "--unique-window-ms", "60000")
+    made = operator.taskflow(*MORNING, "--callback-url", "http://127.0.0.1:9/", "--ttl-ms", "90000", *window, "--json")
+    said = {"callbackUrl": "http://127.0.0.1:9/", "ttl": 90_000, "uniqueKey": "k", "uniqueWindow": 60_000}
+    assert {name: made.json[name] for name in said} == said
+    shown = operator.taskflow("schedules", "show", "morning mail").out
+    assert ("90000 ms after the submit" in shown, "for 60000 ms" in shown) == (True, True)
+    first = operator.taskflow("schedules", "run-now", "morning mail")
+    again = operator.taskflow("schedules", "run-now", "morning mail")
+    assert (again.id, again.code) == (first.id, 0)
+    assert again.err == "nothing was submitted: this job holds the unique key\n"
+    taken = ("--callback-url", "none", "--ttl-ms", "none", "--unique-key", "none", "--json")
+    changed = operator.taskflow("schedules", "update", "morning mail", *taken).json
+    assert {changed[name] for name in said} == {None}
+
+
 def test_a_list_has_a_row_for_each_and_says_what_is_paused(operator: Operator) -> None:
     assert operator.taskflow("schedules", "list").err == "no schedules\n"
     operator.taskflow(*MORNING)

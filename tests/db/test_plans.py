@@ -388,6 +388,17 @@ CASES: Mapping[str, Case] = {
     ),
     "stage": Case(lambda store, connection, sample: store.stage(connection, limit=10), {"deferred_due"}, rows=20),
     "next_due_s": Case(lambda store, connection, sample: store.next_due_s(connection), {"deferred_due"}, rows=1),
+    "cancel_many": Case(
+        lambda store, connection, sample: store.cancel_many(connection, [sample.ready.id, sample.deferred.id]),
+        {"ready_pkey", "deferred_pkey", "job_pkey"},
+        rows=8,
+    ),
+    "find_active": Case(
+        lambda store, connection, sample: store.find_active(connection, [sample.claims[0].job_id]),
+        set(),
+        rows=2 * ACTIVE,
+        scans={"lease"},
+    ),
     "cancel_waiting": Case(
         lambda store, connection, sample: store.cancel_waiting(connection, sample.ready),
         {"ready_pkey", "deferred_pkey"},

@@ -115,6 +115,8 @@ async def test_every_wrong_argument_is_named_and_nothing_is_stored(greet: Greet,
         ({"delay_s": float("inf")}, "/delay"),
         ({"queue": "a b"}, "/queue"),
         ({"run_at": datetime(2026, 1, 1)}, "/runAt"),  # noqa: DTZ001
+        ({"run_at": datetime(2030, 1, 1, tzinfo=UTC), "expires_in_s": 60.0}, "/ttl"),
+        ({"delay_s": 1.0, "expires_at": datetime(2030, 1, 1, tzinfo=UTC)}, "/expiresAt"),
         ({"tags": [""]}, "/tags/0"),
     ],
 )

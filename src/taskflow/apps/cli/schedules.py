@@ -21,6 +21,11 @@ NAMES = {
     "timeout": "--timeout-ms",
     "queue": "--queue",
     "tags": "--tag",
+    "callbackUrl": "--callback-url",
+    "ttl": "--ttl-ms",
+    "uniqueKey": "--unique-key",
+    "uniqueScope": "--unique-scope",
+    "uniqueWindow": "--unique-window-ms",
     "limit": "--limit",
 }
 CHANGE_NAMES = {**NAMES, "name": "--name", "taskType": "--task-type", "payload": "--payload"}
@@ -59,6 +64,20 @@ TimeoutMs = Annotated[
 ]
 Queue = Annotated[str | None, typer.Option(metavar="QUEUE", help="Another queue than the kind's own.")]
 Tag = Annotated[list[str] | None, typer.Option(metavar="TAG", help="A word to find its jobs by; may be repeated.")]
+
+CallbackUrl = Annotated[
+    str | None, typer.Option(metavar="URL", help="Is told of the end of each of its jobs; none: nobody is.")
+]
+TtlMs = Annotated[
+    str | None, typer.Option(metavar="MS", help="Its jobs expire, so long from the submit; none: they do not.")
+]
+UniqueKey = Annotated[
+    str | None, typer.Option(metavar="KEY", help="Skip a time while another job holds this key; none: no key.")
+]
+UniqueScope = Annotated[
+    str | None, typer.Option(metavar="SCOPE", help="Hold the key until_finished, until_claimed, or for a window.")
+]
+UniqueWindowMs = Annotated[str | None, typer.Option(metavar="MS", help="How long, with the scope window.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -124,6 +143,11 @@ def create(
     timeout_ms: TimeoutMs = None,
     queue: Queue = None,
     tag: Tag = None,
+    callback_url: CallbackUrl = None,
+    ttl_ms: TtlMs = None,
+    unique_key: UniqueKey = None,
+    unique_scope: UniqueScope = None,
+    unique_window_ms: UniqueWindowMs = None,
     as_json: AsJson = False,
     data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
@@ -142,6 +166,8 @@ def create(
     data |= _given(
         cron=cron, timezone=timezone, every=every_ms, catchup=catchup, overlap=overlap,
         priority=priority, retries=retries, timeout=timeout_ms, queue=queue,
+        callbackUrl=callback_url, ttl=ttl_ms,
+        uniqueKey=unique_key, uniqueScope=unique_scope, uniqueWindow=unique_window_ms,
     )  # fmt: skip
 
     async def work(session: Session) -> None:
@@ -170,6 +196,11 @@ def update(
     timeout_ms: TimeoutMs = None,
     queue: Queue = None,
     tag: Tag = None,
+    callback_url: CallbackUrl = None,
+    ttl_ms: TtlMs = None,
+    unique_key: UniqueKey = None,
+    unique_scope: UniqueScope = None,
+    unique_window_ms: UniqueWindowMs = None,
     as_json: AsJson = False,
     data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
@@ -181,11 +212,14 @@ def update(
 
         taskflow schedules update "morning mail" --cron "0 8 * * MON-FRI"
         taskflow schedules update beat --priority low --retries kind
+        taskflow schedules update beat --unique-key beat --callback-url none
     """
     with ending():
         data = _given(
             name=name, taskType=task_type, cron=cron, timezone=timezone, every=every_ms, catchup=catchup,
             overlap=overlap, priority=priority, retries=retries, timeout=timeout_ms, queue=queue,
+            callbackUrl=callback_url, ttl=ttl_ms,
+            uniqueKey=unique_key, uniqueScope=unique_scope, uniqueWindow=unique_window_ms,
         )  # fmt: skip
         if payload is not None:
             data["payload"] = read_payload(payload)
@@ -287,16 +321,19 @@ def _act(which: str, verb: str, *, as_json: bool, data_dir: Any, database_url: s
 
 
 def _given(**options: str | None) -> dict[str, Any]:
-    """Return what was given, in the words of the API: numbers as numbers, `kind` as null."""
+    """Return what was given, in the words of the API: numbers as numbers, `kind` or `none` as null."""
     from taskflow.apps.cli.jobs import number
 
-    numbers = ("every", "priority", "retries", "timeout")
-    nullable = ("priority", "retries", "timeout", "queue")
+    numbers = ("every", "priority", "retries", "timeout", "ttl", "uniqueWindow")
+    nullable = {
+        **dict.fromkeys(("priority", "retries", "timeout", "queue"), "kind"),
+        **dict.fromkeys(("callbackUrl", "ttl", "uniqueKey"), "none"),
+    }
     found: dict[str, Any] = {}
     for name, value in options.items():
         if value is None:
             continue
-        if value == "kind" and name in nullable:
+        if nullable.get(name) == value:
             found[name] = None
         else:
             found[name] = number(value) if name in numbers else value

@@ -8,9 +8,10 @@ import typer
 
 from taskflow.apps.cli.output import Column, Output, clean, span
 from taskflow.apps.cli.session import Session
+from taskflow.engine.job import Enqueued, NewJob
 from taskflow.engine.schedule import Schedule
 from taskflow.engine.schedules import Schedules as EngineSchedules
-from taskflow.jobs.schemas import view_of_new
+from taskflow.jobs.schemas import JobView, view_of_job, view_of_new
 from taskflow.kernel.cron import find_zone
 from taskflow.kernel.errors import NotFound
 from taskflow.schedules.schemas import (
@@ -111,9 +112,11 @@ async def act(session: Session, which: str, verb: str, *, as_json: bool) -> None
             service.wake(job.queue)
     if verb == "run-now":
         if as_json:
-            out.json(view_of_new(job, enqueued))
+            out.json(await _view_of_run(session, job, enqueued))
         else:
             out.line(str(enqueued.id))
+        if enqueued.duplicate:
+            typer.echo("nothing was submitted: this job holds the unique key", err=True)
     elif verb == "delete":
         out.line(f"{found.id}  deleted")
     elif as_json:
@@ -132,6 +135,12 @@ async def show_preview(session: Session, data: dict[str, Any], *, as_json: bool)
     for run in view_of_preview(timing, times).items:
         ahead = span(max((run.at - session.now).total_seconds(), 0.0))
         out.line(f"{run.local}  in {ahead}" if out.is_terminal else run.local)
+
+
+async def _view_of_run(session: Session, job: NewJob, enqueued: Enqueued) -> JobView:
+    if enqueued.duplicate:
+        return view_of_job(await session.jobs.get_job(session.principal, enqueued.id), duplicate=True)
+    return view_of_new(job, enqueued)
 
 
 def _service(session: Session) -> Schedules:
@@ -203,11 +212,21 @@ def _facts(out: Output, schedule: Schedule, view: ScheduleView) -> list[tuple[st
         ("tags", clean(", ".join(view.tags)), ""),
         ("catch-up", str(view.catchup), ""),
         ("overlap", str(view.overlap), ""),
+        ("callback", clean(view.callback_url or ""), ""),
+        ("expires", "" if view.ttl is None else f"{view.ttl} ms after the submit", ""),
+        ("unique key", clean(view.unique_key or ""), ""),
+        ("held", _held(view), ""),
         ("last time", out.full_time(view.last_run_at) if view.last_run_at else "", ""),
         ("outcome", str(view.last_outcome or ""), _outcome_style(str(view.last_outcome or ""))),
         ("last job", str(view.last_job_id or ""), ""),
     ]
     return [fact for fact in facts if fact[1]]
+
+
+def _held(view: ScheduleView) -> str:
+    if view.unique_key is None:
+        return ""
+    return f"for {view.unique_window} ms" if view.unique_window else str(view.unique_scope or "until_finished")
 
 
 def _tick_row(out: Output, tick: TickView) -> Sequence[str]:

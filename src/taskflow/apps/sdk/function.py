@@ -209,7 +209,8 @@ class JobFunction(Submittable[P, R_co]):
             callback_url: who is told, durably, how the job ended.
             unique_key: of the jobs of this kind only one holds a key; a submit of another gives the handle of that one.
             unique_scope: how long it holds it; by default until it has finished. *unique_for_s* makes it a time.
-            expires_at, expires_in_s: fail the job if no worker has taken it by then.
+            expires_at, expires_in_s: fail the job if no worker has taken it by then. An instant goes with *run_at*, a
+                time from now with *delay_s*.
             connection: of asyncpg, psycopg or SQLAlchemy: the job exists if and only if its transaction commits.
         """
         chosen = Options(
