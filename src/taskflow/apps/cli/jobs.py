@@ -10,6 +10,7 @@ import typer
 
 from taskflow.apps.cli import completion
 from taskflow.apps.cli.bulk import bulk
+from taskflow.apps.cli.grammar import Commands
 from taskflow.apps.cli.session import (
     EXITS,
     MISUSED,
@@ -59,12 +60,9 @@ LIST_NAMES = {
     )
 }
 
-group = typer.Typer(
+group = Commands(
     help=f"Submit jobs, look at them, cancel them, run them again.\n\n{WHERE}\n\n{EXITS}",
     short_help="Submit jobs, look at them, cancel them, run them again.",
-    no_args_is_help=True,
-    rich_markup_mode="markdown",
-    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 JobIds = Annotated[list[str], typer.Argument(metavar="ID", help="Whole ids of jobs.", show_default=False)]

@@ -13,7 +13,6 @@ from taskflow.apps.cli.session import (
     Place,
     check_revision,
     describe,
-    make_session,
     opened,
 )
 from taskflow.db.migrate import HEAD
@@ -145,7 +144,7 @@ async def show_overview(place: Place, *, as_json: bool) -> None:
                 else:
                     out.facts(_server_facts(place, server))
                 raise Failure(describe(error)) from None
-            found = await _read(make_session(place, database, server.now).engine)
+            found = await _read(Engine(database))
     except Unavailable as error:
         if as_json:
             unseen = DatabaseView(reachable=False, address=place.address, error=describe(error))

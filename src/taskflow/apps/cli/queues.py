@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from taskflow.apps.cli.grammar import Commands
 from taskflow.apps.cli.session import (
     EXITS,
     MISUSED,
@@ -25,12 +26,9 @@ if TYPE_CHECKING:
 NO_LIMIT = "none"
 NAMES = {"name": "QUEUE", "concurrency": "LIMIT"}
 
-group = typer.Typer(
+group = Commands(
     help=f"Look at queues; pause, resume, drain and limit them.\n\n{WHERE}\n\n{EXITS}",
     short_help="Look at queues; pause, resume, drain and limit them.",
-    no_args_is_help=True,
-    rich_markup_mode="markdown",
-    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 Name = Annotated[str, typer.Argument(metavar="QUEUE", help="The queue's name; it need not exist yet.")]

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
+from taskflow.apps.cli.grammar import Commands
 from taskflow.apps.cli.jobs import read_payload
 from taskflow.apps.cli.session import EXITS, MISUSED, WHERE, AsJson, DatabaseUrl, DataDir, Failure, Session, ending, run
 
@@ -25,12 +26,9 @@ NAMES = {
 }
 CHANGE_NAMES = {**NAMES, "name": "--name", "taskType": "--task-type", "payload": "--payload"}
 
-group = typer.Typer(
+group = Commands(
     help=f"Submit jobs again and again, at times that a rule gives.\n\n{WHERE}\n\n{EXITS}",
     short_help="Submit jobs again and again, at times that a rule gives.",
-    no_args_is_help=True,
-    rich_markup_mode="markdown",
-    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 Which = Annotated[str, typer.Argument(metavar="SCHEDULE", help="Its id or its name.", show_default=False)]
