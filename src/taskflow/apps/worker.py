@@ -27,10 +27,12 @@ from taskflow.apps.control import ControlChannel
 from taskflow.apps.data_dir import DataDirectory
 from taskflow.apps.settings import Settings
 from taskflow.apps.supervisor import Child, ChildSpec, Supervisor, spawn_python, stop_signals, unbreakable, until_ready
+from taskflow.db.pool import DATABASE_ERRORS, Database
 from taskflow.engine.board import Board
+from taskflow.engine.client import Engine
 from taskflow.engine.job import DELIVERY_QUEUE, WorkerId
 from taskflow.engine.supervision import SupervisorInfo, WorkerSupervision
-from taskflow.kernel.errors import SetupError
+from taskflow.kernel.errors import SetupError, Unavailable
 from taskflow.telemetry import log, metrics
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ COMMAND = "taskflow"  # the module that worker processes and their children run
 GRACE_S = 10.0
 ORPHAN_GRACE_S = 2.0  # attempts may run on so long once the supervisor is gone
 ORPHAN_END_S = 15.0
+LOOK_S = 5.0  # at the queues that there are
 DESCRIBE_S = 60.0  # for an app to be imported and to say what it is
 BURIAL_S = 1.0  # for a killed process to be gone
 NOT_FOR_APPS = ("secret_key", "smtp_url")  # settings of ours that code which is not ours has no use for
@@ -166,11 +169,30 @@ def run_fleet(settings: Settings, say: Callable[[str], None], *, reload: bool = 
         stop = asyncio.Event()
         async with Supervisor(say) as supervisor:
             with stop_signals(stop, supervisor.hurry, say):
+                say("starting: looking at the app" if settings.app else "starting")
                 told = await _unless_stopped(described(settings), stop)
+                if told is not None and settings.queues:
+                    await _unless_stopped(_remark_on_queues(told), stop)
                 while told is not None and not stop.is_set():
                     told = await _run_fleet_once(told, supervisor, stop, say, reload=reload)
 
     asyncio.run(run())
+
+
+async def _remark_on_queues(settings: Settings) -> None:
+    """Say on stderr which queues nothing has named before. A database that is away is for the workers to tell of."""
+    from taskflow.apps.queue_names import remarks_on
+
+    url = settings.database_url or DataDirectory(settings.data_dir).get_database_url()
+    database = Database(url, max_size=1, application_name="taskflow worker", patience_s=LOOK_S)
+    try:
+        async with asyncio.timeout(LOOK_S):
+            for remark in await remarks_on(Engine(database), settings.queues):
+                sys.stderr.write(f"taskflow: {remark}\n")
+    except (*DATABASE_ERRORS, Unavailable, ValueError):
+        pass
+    finally:
+        await database.stop()
 
 
 async def _run_fleet_once(

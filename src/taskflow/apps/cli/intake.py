@@ -50,6 +50,7 @@ async def import_lines(session: Session, path: str, key: str | None, *, as_json:
             key = await asyncio.to_thread(_key_of, file)
         stream = await SubmitStreams(session.database, session.jobs).open(session.principal, key=key, headers={})
         telling = _Telling(stream, as_json=as_json)
+        known = stream.totals.accepted
         if stream.totals.last_line:
             telling.remark(f"going on after line {stream.totals.last_line:,}, where this import was before")
         telling.errors(stream.known_errors)
@@ -70,12 +71,22 @@ async def import_lines(session: Session, path: str, key: str | None, *, as_json:
                 "key": key,
                 "count": totals.accepted + totals.rejected,
                 "accepted": totals.accepted,
+                "new": totals.accepted - known - telling.duplicates,
+                "known": known,
+                "duplicates": telling.duplicates,
                 "rejected": totals.rejected,
                 "errors": telling.found,
             }
         )
     else:
-        typer.echo(f"{totals.accepted:,} accepted, {totals.rejected:,} rejected")
+        parts = [
+            (totals.accepted - known - telling.duplicates, "new"),
+            (known, "imported before"),
+            (telling.duplicates, "there already under their unique keys"),
+        ]
+        told = ", ".join(f"{count:,} {words}" for count, words in parts if count or words == "new")
+        accepted = f"{totals.accepted:,} accepted{f' ({told})' if known or telling.duplicates else ''}"
+        typer.echo(f"{accepted}, {totals.rejected:,} rejected")
     if totals.rejected:
         raise typer.Exit(REFUSED)
 
@@ -172,6 +183,7 @@ class _Telling:
         self._first = stream.totals.last_line
         self._shown = False
         self._told = 0
+        self.duplicates = 0  # jobs of this run that were there, by their unique keys
         self.found: list[LineErrors] = []
 
     def remark(self, text: str) -> None:
@@ -181,6 +193,7 @@ class _Telling:
     def batches(self, batches: Iterable[Batch]) -> None:
         for batch in batches:
             self.errors(batch.errors)
+            self.duplicates += batch.summary.duplicates
         now_s = time.monotonic()
         if now_s - self._told_s >= (PROGRESS_S if self._is_terminal else PIPE_PROGRESS_S):
             self._told_s = now_s
@@ -192,7 +205,10 @@ class _Telling:
                 self.found.append(item)
             self._told += 1
             if self._told <= MAX_ERRORS_TOLD and not self._as_json:
-                named = "; ".join(f"{error.pointer or 'line'}: {error.detail}" for error in item.errors)
+                named = "; ".join(
+                    f"{error.pointer}: {error.detail}" if error.pointer else error.detail.removeprefix("the line ")
+                    for error in item.errors
+                )
                 self.remark(clean(f"line {item.line}: {named}"))
 
     def end(self) -> None:

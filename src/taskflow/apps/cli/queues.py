@@ -14,6 +14,7 @@ from taskflow.apps.cli.session import (
     DataDir,
     Failure,
     Session,
+    complain,
     ending,
     run,
 )
@@ -31,7 +32,7 @@ group = Commands(
     short_help="Look at queues; pause, resume, drain and limit them.",
 )
 
-Name = Annotated[str, typer.Argument(metavar="QUEUE", help="The queue's name; it need not exist yet.")]
+Name = Annotated[str, typer.Argument(metavar="QUEUE", help="The queue's name; one that is new is remarked on.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -177,10 +178,14 @@ def _set(
     name: str, settings: dict[str, Any], *, as_json: bool, data_dir: "Path | None", database_url: str | None
 ) -> None:
     async def work(session: Session) -> None:
+        from taskflow.apps.queue_names import remarks_on
         from taskflow.jobs.queues import view_of_queue
 
+        remarks = await remarks_on(session.engine, [name])
         async with session.engine:  # sends the wake-up
             queue = await session.engine.set_queue(name, **settings)
+        for remark in remarks:
+            complain(remark)
         _show(session, view_of_queue(queue), as_json=as_json)
 
     run(work, data_dir=data_dir, database_url=database_url, names=NAMES)
