@@ -144,8 +144,8 @@ def submit(
     """
     Submit a job; its id is printed.
 
-    The payload is checked as the API checks it, before anything is stored. What is left out comes from the kind.
-    With --wait, progress goes to stderr, so that stdout holds the id alone, or with --json the job as it ended.
+    The payload is checked as the API checks it, before anything is stored or uploaded. What is left out comes from the
+    kind. With --wait, progress goes to stderr, so that stdout holds the id alone, or with --json the job as it ended.
 
     Examples:
 
@@ -180,10 +180,9 @@ def submit(
     data |= {name: value for name, value in options.items() if value is not None}
 
     async def work(session: Session) -> None:
-        from taskflow.apps.cli.submission import attach, submit
+        from taskflow.apps.cli.submission import submit
 
-        await attach(session, data, files or [])
-        await submit(session, data, wait=wait, timeout_s=timeout_s, as_json=as_json)
+        await submit(session, data, files or [], wait=wait, timeout_s=timeout_s, as_json=as_json)
 
     run(work, data_dir=data_dir, database_url=database_url, names=SUBMIT_NAMES)
 
