@@ -25,7 +25,7 @@ import msgspec
 import taskflow.kinds
 from taskflow.apps.control import ControlChannel
 from taskflow.apps.data_dir import DataDirectory
-from taskflow.apps.settings import Settings
+from taskflow.apps.settings import Settings, address_of
 from taskflow.apps.supervisor import Child, ChildSpec, Supervisor, spawn_python, stop_signals, unbreakable, until_ready
 from taskflow.db.pool import DATABASE_ERRORS, Database
 from taskflow.engine.board import Board
@@ -169,7 +169,8 @@ def run_fleet(settings: Settings, say: Callable[[str], None], *, reload: bool = 
         stop = asyncio.Event()
         async with Supervisor(say) as supervisor:
             with stop_signals(stop, supervisor.hurry, say):
-                say("starting: looking at the app" if settings.app else "starting")
+                if settings.app is not None:
+                    say(f"starting: loading {settings.app}")
                 told = await _unless_stopped(described(settings), stop)
                 if told is not None and settings.queues:
                     await _unless_stopped(_remark_on_queues(told), stop)
@@ -189,7 +190,7 @@ async def _remark_on_queues(settings: Settings) -> None:
         async with asyncio.timeout(LOOK_S):
             for remark in await remarks_on(Engine(database), settings.queues):
                 sys.stderr.write(f"taskflow: {remark}\n")
-    except (*DATABASE_ERRORS, Unavailable, ValueError):
+    except DATABASE_ERRORS + (Unavailable, ValueError):  # noqa: RUF005 -- as a display, mypy takes it for other types
         pass
     finally:
         await database.stop()
@@ -201,6 +202,7 @@ async def _run_fleet_once(
     """Run workers until *stop*, or until their code has changed; return the settings for the next ones."""
     url = settings.database_url or DataDirectory(settings.data_dir).get_database_url()
     changes = {"database_url": url}
+    say(f"starting: {settings.workers} {'process' if settings.workers == 1 else 'processes'} on {address_of(url)}")
     if settings.app is None:
         if (secret := find_secret(settings)) is not None:
             changes["secret_key"] = secret
@@ -219,7 +221,7 @@ async def _run_fleet_once(
                 await starting
                 processes = f"{settings.workers} process{'' if settings.workers == 1 else 'es'}"
                 jobs = f"{settings.worker_concurrency} jobs each"
-                say(f"working on queues {', '.join(queues_of(settings))}: {processes}, {jobs}; Ctrl-C drains")
+                say(f"ready: working on queues {', '.join(queues_of(settings))}: {processes}, {jobs}; Ctrl-C drains")
                 await _first(stopping, *([changing] if changing else []))
             if changing is not None and changing.done():
                 return changing.result()

@@ -206,7 +206,9 @@ class _Telling:
             self._told += 1
             if self._told <= MAX_ERRORS_TOLD and not self._as_json:
                 named = "; ".join(
-                    f"{error.pointer}: {error.detail}" if error.pointer else error.detail.removeprefix("the line ")
+                    f"/{error.pointer.lstrip('/')}: {error.detail}"
+                    if error.pointer
+                    else error.detail.removeprefix("the line ")
                     for error in item.errors
                 )
                 self.remark(clean(f"line {item.line}: {named}"))
