@@ -127,7 +127,7 @@ def _preview(
 
 
 async def _count(session: Session, wanted: "JobFilter", most: int) -> "tuple[int, bool, Sequence[Job]]":
-    """Return how many jobs there are, up to *most*, whether there may be more, and the newest. It reads page by page."""
+    """Return how many jobs there are, up to *most*, whether there are more, and the newest."""
     namespace = session.principal.namespace
     found = 0
     newest: list[Job] = []

@@ -37,7 +37,7 @@ QUEUE_COLUMNS = (
     Column("TYPE", least=14),
     Column("PENDING", right=True),
     Column("OLDEST_DUE", rank=1),
-    Column("WORKER", style=lambda cell: "red" if cell == "none" else ""),
+    Column("SERVED", style=lambda cell: "red" if cell == "no" else ""),
 )
 
 
@@ -281,7 +281,7 @@ def _queue_row(depth: QueueDepth) -> Sequence[str]:
         clean(depth.kind),
         _counted(depth.pending, DEPTH_ROWS),
         span(depth.oldest_due_age_s),
-        "yes" if depth.has_worker else "none",
+        "yes" if depth.has_worker else "no",
     )
 
 

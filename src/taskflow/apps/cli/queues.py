@@ -44,7 +44,8 @@ def list_(as_json: AsJson = False, data_dir: DataDir = None, database_url: Datab
     """
     List queues by name: those that jobs, workers, kinds or settings name.
 
-    PENDING is counted up to 10,000. --json gives `{"items": […], "nextCursor": null}`.
+    PENDING is counted up to 10,000. SUPERVISORS are the live `taskflow up` and `taskflow worker` that serve it. --json
+    gives `{"items": […], "nextCursor": null}`.
 
     Examples:
 
@@ -71,7 +72,7 @@ def list_(as_json: AsJson = False, data_dir: DataDir = None, database_url: Datab
             Column("ACTIVE", right=True),
             Column("LIMIT", rank=1, right=True),
             Column("OLDEST", rank=2, right=True),
-            Column("WORKERS", rank=3, right=True),
+            Column("SUPERVISORS", rank=3, right=True),
         )
         rows = [
             (
@@ -207,7 +208,7 @@ def _show(session: Session, view: "QueueView", *, as_json: bool) -> None:
         ("pending", str(view.pending), ""),
         ("oldest", "" if view.oldest_due_age is None else f"due for {span(view.oldest_due_age / 1000)}", ""),
         ("active", str(view.active), ""),
-        ("workers", str(view.workers), "" if view.workers else "yellow"),
+        ("supervisors", str(view.workers), "" if view.workers else "yellow"),
     ]
     out.facts([fact for fact in facts if fact[1]])
 
