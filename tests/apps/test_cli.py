@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from taskflow.apps.cli import EXIT_CODES
+from taskflow.apps.up import words_for_key
 from taskflow.kernel.errors import DomainError, SetupError
 
 SOURCE = Path(__file__).parents[2] / "src"
@@ -111,6 +112,14 @@ def modules_of(*words: str) -> set[str]:
     modules = set(done.stderr.splitlines()[-1].split())
     assert "taskflow.apps.cli" in modules
     return modules
+
+
+def test_a_key_is_shown_in_a_terminal_alone() -> None:
+    told, bearer = words_for_key("tf_key", Path("/data/credentials.json"), shown=True)
+    assert (told, bearer) == ("tf_key   shown this once, kept in /data/credentials.json", "tf_key")
+    told, bearer = words_for_key("tf_key", Path("/data/credentials.json"), shown=False)
+    assert told == "in /data/credentials.json"
+    assert bearer == "$(grep -o 'tf_[0-9A-Za-z]*' /data/credentials.json)"
 
 
 def test_every_expected_error_has_an_exit_code_of_its_own_kind() -> None:

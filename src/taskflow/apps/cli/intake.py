@@ -17,6 +17,7 @@ from taskflow.apps.cli.output import Output, clean, plural
 from taskflow.apps.cli.session import MISUSED, REFUSED, Failure, Session, complain, describe
 from taskflow.db.pool import DATABASE_ERRORS
 from taskflow.http.idempotency import read_key
+from taskflow.http.problem import FieldProblem
 from taskflow.jobs.repository import LineErrors
 from taskflow.jobs.streams import (
     MAX_BATCH_BYTES,
@@ -172,6 +173,12 @@ def _key_of(file: BinaryIO) -> str:
     return f"import-{digest.hexdigest()}"
 
 
+def _described(error: FieldProblem) -> str:
+    if not error.pointer:  # of the line as a whole, which the line's number says already
+        return error.detail.removeprefix("the line ")
+    return f"/{error.pointer.lstrip('/')}: {error.detail}"
+
+
 class _Telling:
     """Errors and progress on stderr."""
 
@@ -205,12 +212,7 @@ class _Telling:
                 self.found.append(item)
             self._told += 1
             if self._told <= MAX_ERRORS_TOLD and not self._as_json:
-                named = "; ".join(
-                    f"/{error.pointer.lstrip('/')}: {error.detail}"
-                    if error.pointer
-                    else error.detail.removeprefix("the line ")
-                    for error in item.errors
-                )
+                named = "; ".join(_described(error) for error in item.errors)
                 self.remark(clean(f"line {item.line}: {named}"))
 
     def end(self) -> None:
