@@ -424,6 +424,12 @@ class Settings:
         return environ
 
 
+def address_of(database_url: str) -> str:
+    """Return host, port and name of a database, without user and password."""
+    parts = urlsplit(database_url)
+    return f"{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
 def is_loopback(host: str) -> bool:
     """Say whether *host* is reached from this machine alone."""
     try:

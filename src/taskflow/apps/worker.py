@@ -25,12 +25,14 @@ import msgspec
 import taskflow.kinds
 from taskflow.apps.control import ControlChannel
 from taskflow.apps.data_dir import DataDirectory
-from taskflow.apps.settings import Settings
+from taskflow.apps.settings import Settings, address_of
 from taskflow.apps.supervisor import Child, ChildSpec, Supervisor, spawn_python, stop_signals, unbreakable, until_ready
+from taskflow.db.pool import DATABASE_ERRORS, Database
 from taskflow.engine.board import Board
+from taskflow.engine.client import Engine
 from taskflow.engine.job import DELIVERY_QUEUE, WorkerId
 from taskflow.engine.supervision import SupervisorInfo, WorkerSupervision
-from taskflow.kernel.errors import SetupError
+from taskflow.kernel.errors import SetupError, Unavailable
 from taskflow.telemetry import log, metrics
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ COMMAND = "taskflow"  # the module that worker processes and their children run
 GRACE_S = 10.0
 ORPHAN_GRACE_S = 2.0  # attempts may run on so long once the supervisor is gone
 ORPHAN_END_S = 15.0
+LOOK_S = 5.0  # at the queues that there are
 DESCRIBE_S = 60.0  # for an app to be imported and to say what it is
 BURIAL_S = 1.0  # for a killed process to be gone
 NOT_FOR_APPS = ("secret_key", "smtp_url")  # settings of ours that code which is not ours has no use for
@@ -166,11 +169,31 @@ def run_fleet(settings: Settings, say: Callable[[str], None], *, reload: bool = 
         stop = asyncio.Event()
         async with Supervisor(say) as supervisor:
             with stop_signals(stop, supervisor.hurry, say):
+                if settings.app is not None:
+                    say(f"starting: loading {settings.app}")
                 told = await _unless_stopped(described(settings), stop)
+                if told is not None and settings.queues:
+                    await _unless_stopped(_remark_on_queues(told), stop)
                 while told is not None and not stop.is_set():
                     told = await _run_fleet_once(told, supervisor, stop, say, reload=reload)
 
     asyncio.run(run())
+
+
+async def _remark_on_queues(settings: Settings) -> None:
+    """Say on stderr which queues nothing has named before. A database that is away is for the workers to tell of."""
+    from taskflow.apps.queue_names import remarks_on
+
+    url = settings.database_url or DataDirectory(settings.data_dir).get_database_url()
+    database = Database(url, max_size=1, application_name="taskflow worker", patience_s=LOOK_S)
+    try:
+        async with asyncio.timeout(LOOK_S):
+            for remark in await remarks_on(Engine(database), settings.queues):
+                sys.stderr.write(f"taskflow: {remark}\n")
+    except DATABASE_ERRORS + (Unavailable, ValueError):  # noqa: RUF005 -- as a display, mypy takes it for other types
+        pass
+    finally:
+        await database.stop()
 
 
 async def _run_fleet_once(
@@ -179,6 +202,7 @@ async def _run_fleet_once(
     """Run workers until *stop*, or until their code has changed; return the settings for the next ones."""
     url = settings.database_url or DataDirectory(settings.data_dir).get_database_url()
     changes = {"database_url": url}
+    say(f"starting: {settings.workers} {'process' if settings.workers == 1 else 'processes'} on {address_of(url)}")
     if settings.app is None:
         if (secret := find_secret(settings)) is not None:
             changes["secret_key"] = secret
@@ -197,7 +221,7 @@ async def _run_fleet_once(
                 await starting
                 processes = f"{settings.workers} process{'' if settings.workers == 1 else 'es'}"
                 jobs = f"{settings.worker_concurrency} jobs each"
-                say(f"working on queues {', '.join(queues_of(settings))}: {processes}, {jobs}; Ctrl-C drains")
+                say(f"ready: working on queues {', '.join(queues_of(settings))}: {processes}, {jobs}; Ctrl-C drains")
                 await _first(stopping, *([changing] if changing else []))
             if changing is not None and changing.done():
                 return changing.result()

@@ -1,9 +1,12 @@
 """`taskflow schedules`: list, show, create, update, delete, pause, resume, preview, run-now."""
 
+import re
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
 
+from taskflow.apps.cli.grammar import Commands
 from taskflow.apps.cli.jobs import read_payload
 from taskflow.apps.cli.session import EXITS, MISUSED, WHERE, AsJson, DatabaseUrl, DataDir, Failure, Session, ending, run
 
@@ -13,7 +16,7 @@ NAMES = {
     "payload": "PAYLOAD",
     "cron": "--cron",
     "timezone": "--timezone",
-    "every": "--every-ms",
+    "every": "--every",
     "catchup": "--catchup",
     "overlap": "--overlap",
     "priority": "--priority",
@@ -30,12 +33,12 @@ NAMES = {
 }
 CHANGE_NAMES = {**NAMES, "name": "--name", "taskType": "--task-type", "payload": "--payload"}
 
-group = typer.Typer(
+_DURATION = re.compile("".join(f"(?:([0-9]{{1,9}}){unit})?" for unit in ("d", "h", "m", "s", "ms")), re.ASCII)
+_UNITS_MS = (86_400_000, 3_600_000, 60_000, 1000, 1)
+
+group = Commands(
     help=f"Submit jobs again and again, at times that a rule gives.\n\n{WHERE}\n\n{EXITS}",
     short_help="Submit jobs again and again, at times that a rule gives.",
-    no_args_is_help=True,
-    rich_markup_mode="markdown",
-    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 Which = Annotated[str, typer.Argument(metavar="SCHEDULE", help="Its id or its name.", show_default=False)]
@@ -45,7 +48,11 @@ Cron = Annotated[
 Timezone = Annotated[
     str | None, typer.Option(metavar="ZONE", help="IANA time zone that --cron is read in. [default: UTC]")
 ]
-EveryMs = Annotated[str | None, typer.Option(metavar="MS", help="Milliseconds between two jobs, instead of --cron.")]
+Every = Annotated[
+    str | None,
+    typer.Option(metavar="TIME", help="Between two jobs, such as 90s, 15m or 1d12h; instead of --cron."),
+]
+EveryMs = Annotated[str | None, typer.Option(metavar="MS", hidden=True)]
 Catchup = Annotated[
     str | None,
     typer.Option(metavar="WHAT", help="After an outage make up for the latest time, all (10), or none."),
@@ -134,6 +141,7 @@ def create(
     ] = "{}",
     cron: Cron = None,
     timezone: Timezone = None,
+    every: Every = None,
     every_ms: EveryMs = None,
     catchup: Catchup = None,
     overlap: Overlap = None,
@@ -158,24 +166,24 @@ def create(
     Examples:
 
         taskflow schedules create morning send_email @mail.json --cron "30 7 * * MON-FRI" --timezone Europe/Berlin
-        taskflow schedules create beat send_email @mail.json --every-ms 300000 --catchup none --overlap allow
+        taskflow schedules create beat send_email @mail.json --every 5m --catchup none --overlap allow
     """
     with ending():
         data: dict[str, Any] = {"name": name, "taskType": task_type, "payload": read_payload(payload)}
-    data |= {"paused": paused, "tags": tag or []}
-    data |= _given(
-        cron=cron, timezone=timezone, every=every_ms, catchup=catchup, overlap=overlap,
-        priority=priority, retries=retries, timeout=timeout_ms, queue=queue,
-        callbackUrl=callback_url, ttl=ttl_ms,
-        uniqueKey=unique_key, uniqueScope=unique_scope, uniqueWindow=unique_window_ms,
-    )  # fmt: skip
+        data |= {"paused": paused, "tags": tag or []}
+        data |= _given(
+            cron=cron, timezone=timezone, every=_every_ms(every, every_ms), catchup=catchup, overlap=overlap,
+            priority=priority, retries=retries, timeout=timeout_ms, queue=queue,
+            callbackUrl=callback_url, ttl=ttl_ms,
+            uniqueKey=unique_key, uniqueScope=unique_scope, uniqueWindow=unique_window_ms,
+        )  # fmt: skip
 
     async def work(session: Session) -> None:
         from taskflow.apps.cli.timetable import make_schedule
 
         await make_schedule(session, data, as_json=as_json)
 
-    run(work, data_dir=data_dir, database_url=database_url, names=NAMES)
+    run(work, data_dir=data_dir, database_url=database_url, names=_names(NAMES, every_ms))
 
 
 @group.command()
@@ -188,6 +196,7 @@ def update(
     ] = None,
     cron: Cron = None,
     timezone: Timezone = None,
+    every: Every = None,
     every_ms: EveryMs = None,
     catchup: Catchup = None,
     overlap: Overlap = None,
@@ -216,8 +225,8 @@ def update(
     """
     with ending():
         data = _given(
-            name=name, taskType=task_type, cron=cron, timezone=timezone, every=every_ms, catchup=catchup,
-            overlap=overlap, priority=priority, retries=retries, timeout=timeout_ms, queue=queue,
+            name=name, taskType=task_type, cron=cron, timezone=timezone, every=_every_ms(every, every_ms),
+            catchup=catchup, overlap=overlap, priority=priority, retries=retries, timeout=timeout_ms, queue=queue,
             callbackUrl=callback_url, ttl=ttl_ms,
             uniqueKey=unique_key, uniqueScope=unique_scope, uniqueWindow=unique_window_ms,
         )  # fmt: skip
@@ -233,7 +242,7 @@ def update(
 
         await change_schedule(session, which, data, as_json=as_json)
 
-    run(work, data_dir=data_dir, database_url=database_url, names=CHANGE_NAMES)
+    run(work, data_dir=data_dir, database_url=database_url, names=_names(CHANGE_NAMES, every_ms))
 
 
 @group.command()
@@ -288,6 +297,7 @@ def run_now(which: Which, as_json: AsJson = False, data_dir: DataDir = None, dat
 def preview(
     cron: Cron = None,
     timezone: Timezone = None,
+    every: Every = None,
     every_ms: EveryMs = None,
     as_json: AsJson = False,
     data_dir: DataDir = None,
@@ -299,16 +309,17 @@ def preview(
     Examples:
 
         taskflow schedules preview --cron "30 2 * * *" --timezone America/New_York
-        taskflow schedules preview --every-ms 90000
+        taskflow schedules preview --every 90s
     """
-    data = _given(cron=cron, timezone=timezone, every=every_ms)
+    with ending():
+        data = _given(cron=cron, timezone=timezone, every=_every_ms(every, every_ms))
 
     async def work(session: Session) -> None:
         from taskflow.apps.cli.timetable import show_preview
 
         await show_preview(session, data, as_json=as_json)
 
-    run(work, data_dir=data_dir, database_url=database_url, names=NAMES)
+    run(work, data_dir=data_dir, database_url=database_url, names=_names(NAMES, every_ms))
 
 
 def _act(which: str, verb: str, *, as_json: bool, data_dir: Any, database_url: str | None) -> None:
@@ -318,6 +329,23 @@ def _act(which: str, verb: str, *, as_json: bool, data_dir: Any, database_url: s
         await act(session, which, verb, as_json=as_json)
 
     run(work, data_dir=data_dir, database_url=database_url)
+
+
+def _every_ms(every: str | None, every_ms: str | None) -> str | None:
+    """Return the milliseconds of `--every`, or those of `--every-ms`. Raises Failure: *every* is no duration."""
+    if every is None:
+        return every_ms
+    if every_ms is not None:
+        raise Failure("--every-ms: give --every alone", MISUSED)
+    found = _DURATION.fullmatch(every)
+    if not every or found is None:
+        raise Failure(f"--every: must be a time such as 90s, 15m or 1d12h, got {every!r}", MISUSED)
+    return str(sum(int(number) * unit for number, unit in zip(found.groups("0"), _UNITS_MS, strict=True)))
+
+
+def _names(names: Mapping[str, str], every_ms: str | None) -> Mapping[str, str]:
+    """Return *names* with the option that was typed."""
+    return names if every_ms is None else {**names, "every": "--every-ms"}
 
 
 def _given(**options: str | None) -> dict[str, Any]:

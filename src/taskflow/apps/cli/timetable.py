@@ -158,7 +158,17 @@ async def _find(session: Session, service: Schedules, which: str) -> Schedule:
 
 
 def _when(view: ScheduleView) -> str:
-    return clean(view.cron) if view.cron is not None else f"every {span((view.every or 0) / 1000)}"
+    return clean(view.cron) if view.cron is not None else f"every {exactly(view.every or 0)}"
+
+
+def exactly(milliseconds: int) -> str:
+    """Return an interval as `--every` takes it, with nothing rounded: `90s` is `1m30s`."""
+    words = []
+    for unit_ms, unit in ((86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s"), (1, "ms")):
+        count, milliseconds = divmod(milliseconds, unit_ms)
+        if count:
+            words.append(f"{count}{unit}")
+    return "".join(words)
 
 
 def _next(out: Output, view: ScheduleView) -> str:
@@ -198,11 +208,18 @@ def _facts(out: Output, schedule: Schedule, view: ScheduleView) -> list[tuple[st
     def local(at: datetime) -> str:
         return at.astimezone(zone).isoformat(timespec="seconds")
 
+    def when(at: datetime) -> str:
+        return f"{local(at)} ({out.time(at)})" if out.is_terminal else local(at)
+
     facts = [
         ("id", str(view.schedule_id), ""),
         ("name", clean(view.name), "bold"),
         ("when", f"{_when(view)}{f' in {clean(view.timezone)}' if view.cron is not None else ''}", ""),
-        ("next", _next(out, view), "yellow" if view.paused_at is not None else ""),
+        (
+            "next",
+            _next(out, view) if view.next_run_at is None or view.paused_at else when(view.next_run_at),
+            "yellow" if view.paused_at is not None else "",
+        ),
         ("then", ", ".join(local(at) for at in coming(schedule)[1:]), ""),
         ("type", clean(view.task_type), ""),
         ("queue", clean(view.queue or ""), ""),
@@ -216,7 +233,7 @@ def _facts(out: Output, schedule: Schedule, view: ScheduleView) -> list[tuple[st
         ("expires", "" if view.ttl is None else f"{view.ttl} ms after the submit", ""),
         ("unique key", clean(view.unique_key or ""), ""),
         ("held", _held(view), ""),
-        ("last time", out.full_time(view.last_run_at) if view.last_run_at else "", ""),
+        ("last time", when(view.last_run_at) if view.last_run_at else "", ""),
         ("outcome", str(view.last_outcome or ""), _outcome_style(str(view.last_outcome or ""))),
         ("last job", str(view.last_job_id or ""), ""),
     ]
