@@ -21,6 +21,7 @@ TABLES = (
     *("queue", "unique_claim", "operation", "api_key", "idempotency_key"),
     *("webhook_delivery", "job_progress"),
     *("submit_stream", "submit_stream_error"),
+    *("retention", "partition_drop"),
 )
 EMPTY = "; ".join(f"DELETE FROM taskflow.{table}" for table in TABLES)
 STRANGERS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
