@@ -166,8 +166,8 @@ CASES: Mapping[str, tuple[Any, set[str], int, set[str]]] = {
     ),
     "find_live_jobs": (
         lambda store, connection, sample: store.find_live_jobs(connection, [sample.ready.id, sample.failed.id]),
-        {"ready_pkey"},
-        20 + 20,
+        {"ready_pkey", "deferred_pkey"},
+        40,
         {"lease"},
     ),
     "fold_stats": (
