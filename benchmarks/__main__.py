@@ -43,7 +43,7 @@ def main() -> None:
             server.stop()
     _print(figures)
     if arguments.save:
-        _save(figures)
+        _save(figures, "".join(f"-{name}" for name in arguments.scenarios))
 
 
 def _fresh_database(server: EmbeddedPostgres, scenario: str) -> str:
@@ -62,7 +62,7 @@ def _print(figures: dict[str, Figures]) -> None:
     Console().print(table)
 
 
-def _save(figures: dict[str, Figures]) -> None:
+def _save(figures: dict[str, Figures], suffix: str) -> None:
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
     lines = [
         f"# {time.strftime('%Y-%m-%d')}, commit {commit.stdout.strip()}",
@@ -78,7 +78,7 @@ def _save(figures: dict[str, Figures]) -> None:
     for measured in figures.values():
         lines += [f"| {name} | {f.value:,.2f} | {f.unit} | {f.target or ''} |" for name, f in measured.items()]
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{time.strftime('%Y-%m-%d')}.md").write_text("\n".join(lines) + "\n")
+    (RESULTS / f"{time.strftime('%Y-%m-%d')}{suffix}.md").write_text("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":
