@@ -449,7 +449,7 @@ async def test_a_long_reader_holds_up_dropping_and_nobody_else(
     archive: Archive, database_url: str, second: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It sees what it saw, submits and completions go on, and what was begun is finished when it has gone."""
-    monkeypatch.setattr(module, "LOCK_WAIT_S", 0.5)
+    monkeypatch.setattr(module, "LOCK_WAIT_S", 0.25)
     old = await archive.end_one(days_ago=45)
     await archive.watch()
     beside = Worksite(archive.site.store, second, archive.site.clock, archive.site.worker_id)
@@ -462,7 +462,7 @@ async def test_a_long_reader_holds_up_dropping_and_nobody_else(
             assert await beside.store.complete(second, [succeeded(await beside.claim_one())]) == []
             rounds += 1
         assert await dropping is False
-        assert rounds > 3  # it went on for half a second, for each table
+        assert rounds > 1  # it went on for a quarter of a second, for each table
         assert await reader.fetchval("SELECT count(*) FROM taskflow.done WHERE job_id = $1", old) == 1
         assert archive.day(45) not in await archive.days("done")  # leaving: others see it no more
         assert await archive.retention.drop_old() is False
