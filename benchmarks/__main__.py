@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import uvloop
@@ -37,7 +38,9 @@ def main() -> None:
             for name in arguments.scenarios or [name for name in SCENARIOS if name not in ASKED_FOR]:
                 seconds = arguments.seconds * (3 if name == "drain" else 1)
                 print(f"{name} …", flush=True)
-                options = {"jobs": arguments.jobs} if name == "history" else {}
+                options: dict[str, Any] = {}
+                if name == "history":
+                    options = {"jobs": arguments.jobs, "empty_url": _fresh_database(server, "no_history")}
                 figures[name] = uvloop.run(SCENARIOS[name](_fresh_database(server, name), seconds, **options))
         finally:
             server.stop()
