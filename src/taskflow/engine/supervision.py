@@ -77,7 +77,7 @@ class WorkerSupervision:
         self._on_beat = on_beat
         self._kept_days = kept_days
         self._store = Store()
-        # Two pools: the heartbeat never waits behind a duty.
+        # Two pools: the heartbeat never waits behind a duty. Vacuum and retention may hold a connection for seconds.
         self._pulse = Database(
             url,
             max_size=1,
@@ -85,7 +85,7 @@ class WorkerSupervision:
             patience_s=0.0,
             command_timeout_s=PULSE_TIMEOUT_S,
         )
-        self._database = Database(url, max_size=3, application_name="taskflow-supervisor", patience_s=0.0)
+        self._database = Database(url, max_size=4, application_name="taskflow-supervisor", patience_s=0.0)
         self._notifier = Notifier(self._database.acquire)
         self._leader = Leader(self._database, self._store, self.worker_id)
         self._registered = asyncio.Event()
