@@ -1,8 +1,8 @@
 """
 Drops what ended long ago: the leader's duty.
 
-What jobs leave behind is kept for `kept_days` after they ended, and goes by whole days, because dropping a table costs
-the same however much is in it, and leaves no dead rows behind:
+What jobs leave behind is kept for `kept_days` after they ended, and goes by whole days, because dropping a table looks
+at none of its rows and leaves no dead ones behind:
 
     done, attempt_log, job_log   a day's partition goes when all of it is older than that
     job                          a day's bodies go when no job of that day lives, and no end of one is kept
