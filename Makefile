@@ -39,7 +39,7 @@ acceptance: ## print which behaviours of docs/acceptance.md tests prove; ARGS=--
 	@.ci/environment dev
 	@$(BIN)/python -m tests.contracts.acceptance $(ARGS)
 
-bench: ## measure: drain, steady, enqueue, idle pick-up (about three minutes)
+bench: ## measure: drain, steady, enqueue, idle pick-up (three minutes); ARGS="history" with a month behind it
 	@.ci/environment dev
 	@$(BIN)/python -m benchmarks $(ARGS)
 

@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, TypeAlias
 from uuid import UUID, uuid4
@@ -409,6 +409,12 @@ CASES: Mapping[str, Case] = {
         {"job_pkey", "unique_claim_job", "done_job", "webhook_delivery_pkey"},
         rows=10,
     ),
+    "prune_deliveries": Case(
+        lambda store, connection, sample: store.prune_deliveries(connection, before=date(9000, 1, 1), limit=100),
+        {"webhook_delivery_pkey"},
+        rows=700,
+        buffers=1500,
+    ),
     "find_delivery": Case(
         lambda store, connection, sample: repository.find(connection, sample.failed.id, DEFAULT_NAMESPACE),
         {"webhook_delivery_pkey"},
@@ -737,7 +743,7 @@ def test_a_statement_runs_by_its_index_and_touches_no_more_than_it_must(bench: B
     assert plan.buffers <= case.buffers
 
 
-@pytest.mark.parametrize("name", ["find_live_jobs", "find_ends"])
+@pytest.mark.parametrize("name", ["find_ends"])
 async def test_a_look_at_what_ended_that_was_planned_before_anything_had_is_by_its_index(
     connection: Connection, name: str
 ) -> None:

@@ -74,7 +74,7 @@ class WorkerFleet:
             queues=queues_of(settings),
             concurrency=settings.workers * settings.worker_concurrency,
         )
-        self._supervision = WorkerSupervision(url, info, on_beat=self._pass_on)
+        self._supervision = WorkerSupervision(url, info, on_beat=self._pass_on, kept_days=settings.retention_days)
         self._running: asyncio.Task[None] | None = None
         self._resources = ExitStack()
         self._boards: dict[int, Board] = {}  # by incarnation

@@ -22,6 +22,7 @@ from taskflow.engine.job import JobId, OutcomeKind, WorkerId
 from taskflow.engine.leader import Leader, run_duty
 from taskflow.engine.notifier import Notifier
 from taskflow.engine.reaper import Reaper
+from taskflow.engine.retention import Retention
 from taskflow.engine.scheduler import Scheduler
 from taskflow.engine.stager import Stager
 from taskflow.engine.store import LEASE_S, Store
@@ -65,14 +66,18 @@ class WorkerSupervision:
         url: of the database; supervision has connections of its own, so that no job can use them up.
         on_beat: called after each heartbeat that the database took; pass it on to the children, who stop working when
             it stays away (`worker.FENCE_S`).
+        kept_days: for how many days jobs that ended are kept; None keeps everything. The leader's counts.
     """
 
-    def __init__(self, url: str, info: SupervisorInfo, *, on_beat: Callable[[], None]) -> None:
+    def __init__(
+        self, url: str, info: SupervisorInfo, *, on_beat: Callable[[], None], kept_days: int | None = None
+    ) -> None:
         self.worker_id = WorkerId(uuid4())
         self._info = info
         self._on_beat = on_beat
+        self._kept_days = kept_days
         self._store = Store()
-        # Two pools: the heartbeat never waits behind a duty.
+        # Two pools: the heartbeat never waits behind a duty. Vacuum and retention may hold a connection for seconds.
         self._pulse = Database(
             url,
             max_size=1,
@@ -80,7 +85,7 @@ class WorkerSupervision:
             patience_s=0.0,
             command_timeout_s=PULSE_TIMEOUT_S,
         )
-        self._database = Database(url, max_size=3, application_name="taskflow-supervisor", patience_s=0.0)
+        self._database = Database(url, max_size=4, application_name="taskflow-supervisor", patience_s=0.0)
         self._notifier = Notifier(self._database.acquire)
         self._leader = Leader(self._database, self._store, self.worker_id)
         self._registered = asyncio.Event()
@@ -95,6 +100,7 @@ class WorkerSupervision:
         deadlines = Deadlines(self._database, self._store, self._leader, wake=wake)
         scheduler = Scheduler(self._database, self._store, self._leader, wake=wake)
         tally = Tally(self._database, self._store, self._leader)
+        retention = Retention(self._database, self._store, self._leader, kept_days=self._kept_days)
         duties = {
             "reap": reaper.tick,
             "stage": stager.tick,
@@ -103,6 +109,7 @@ class WorkerSupervision:
             "schedule": scheduler.tick,
             "tally": tally.tick,
             "deadlines": deadlines.tick,
+            "retain": retention.tick,
         }
         async with asyncio.TaskGroup() as group:
             group.create_task(self._beat(), name="taskflow-heartbeat")
