@@ -46,6 +46,7 @@ GRACE_S = 10.0
 ORPHAN_GRACE_S = 2.0  # attempts may run on so long once the supervisor is gone
 ORPHAN_END_S = 15.0
 LOOK_S = 5.0  # at the queues that there are
+TOLD_S = 0.5  # for the word of a supervisor to arrive that comes with its signal
 DESCRIBE_S = 60.0  # for an app to be imported and to say what it is
 BURIAL_S = 1.0  # for a killed process to be gone
 NOT_FOR_APPS = ("secret_key", "smtp_url")  # settings of ours that code which is not ours has no use for
@@ -107,9 +108,16 @@ class WorkerFleet:
             child.send_heartbeat()
 
     async def _ended(self, incarnation: int) -> None:
-        """A process ended unasked: what it had begun is suspect, and what it had not is not."""
+        """
+        A process ended unasked: what it had begun is suspect, and what it had not is not.
+
+        Suspects that ran alone in its children are charged: they were running when a process died before, and they can
+        kill it. Children have nothing to do with an event loop that was blocked.
+        """
         with self._boards.pop(incarnation) as board:
             begun = board.begun()
+        if any(child.fell_silent == incarnation for child in self.children):
+            begun = [attempt for attempt in begun if not attempt.alone]
         for attempt in begun:
             if (overdue_s := time.monotonic() - attempt.deadline_s) > 0:
                 _log.warning(
@@ -118,7 +126,8 @@ class WorkerFleet:
                     kind=attempt.kind,
                     overdue_s=round(overdue_s, 1),
                 )
-        await self._supervision.child_died(incarnation, [attempt.job_id for attempt in begun])
+        charged = [attempt.job_id for attempt in begun if attempt.alone and attempt.suspect]
+        await self._supervision.child_died(incarnation, [attempt.job_id for attempt in begun], charged)
 
     def _spawner(self, number: int) -> Callable[[int, int], "subprocess.Popen[bytes]"]:
         metrics_port = self._settings.metrics_port + number if self._settings.metrics_port else 0
@@ -340,7 +349,7 @@ class _Description(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def run_worker(settings: Settings, *, supervised_by: UUID, incarnation: int, control_fd: int, board_fd: int) -> None:
     """
-    Run one worker process of a supervisor until it is told to stop, by SIGTERM or by the supervisor's end.
+    Run one worker process of a supervisor until that tells it to stop, or ends. SIGTERM from others is ignored.
 
     Raises:
         SetupError: a setting of a handler is wrong.
@@ -376,9 +385,21 @@ def run_worker(settings: Settings, *, supervised_by: UUID, incarnation: int, con
             worker.request_stop()
             loop.call_later(ORPHAN_GRACE_S, worker.request_stop)
 
-        control = ControlChannel(control_fd, on_heartbeat=worker.beat, on_orphaned=orphaned, grace_s=ORPHAN_END_S)
+        def signalled() -> None:
+            """Somebody signals us. The supervisor says so on its channel; a job may mean to end its worker."""
+            loop.call_later(
+                TOLD_S, lambda: worker.is_stopping or _log.warning("taskflow.signal.ignored", signal="SIGTERM")
+            )
+
+        control = ControlChannel(
+            control_fd,
+            on_heartbeat=worker.beat,
+            on_stop=worker.request_stop,
+            on_orphaned=orphaned,
+            grace_s=ORPHAN_END_S,
+        )
         worker.on_ready = control.mark_ready
-        loop.add_signal_handler(signal.SIGTERM, worker.request_stop)
+        loop.add_signal_handler(signal.SIGTERM, signalled)
         proving = asyncio.create_task(control.run(), name="control channel")
         try:
             await worker.run()

@@ -56,6 +56,7 @@ class _Dead:
 
     until_s: float
     running: Sequence[JobId]
+    charged: Sequence[JobId]
 
 
 class WorkerSupervision:
@@ -123,17 +124,18 @@ class WorkerSupervision:
         """Wait until the database knows this worker; children that start before claim nothing."""
         await self._registered.wait()
 
-    async def child_died(self, incarnation: int, running: Sequence[JobId] = ()) -> None:
+    async def child_died(self, incarnation: int, running: Sequence[JobId] = (), charged: Sequence[JobId] = ()) -> None:
         """
         Make the jobs of one dead child ready again, at once; waits for the database if it is away.
 
         Args:
             running: those that the child had begun (see `board`). One of them may have been its end: they are suspect.
+            charged: of these, those that are charged a crash.
         """
-        self._dead[incarnation] = _Dead(time.monotonic() + LATE_CLAIM_S, running)
+        self._dead[incarnation] = dead = _Dead(time.monotonic() + LATE_CLAIM_S, running, charged)
         for wait_s in reconnect_waits_s(cap_s=RECONNECT_CAP_S):
             try:
-                await self._rescue(incarnation, running)
+                await self._rescue(incarnation, dead)
             except DATABASE_ERRORS:
                 await asyncio.sleep(wait_s)
                 continue
@@ -163,18 +165,24 @@ class WorkerSupervision:
             self._dead = {incarnation: dead for incarnation, dead in self._dead.items() if dead.until_s > now_s}
             with suppress(*DATABASE_ERRORS):
                 for incarnation, dead in list(self._dead.items()):
-                    await self._rescue(incarnation, dead.running)
+                    await self._rescue(incarnation, dead)
 
-    async def _rescue(self, incarnation: int, suspects: Sequence[JobId]) -> None:
-        jobs = await self._return(incarnation, OutcomeKind.LOST, suspects)
+    async def _rescue(self, incarnation: int, dead: _Dead) -> None:
+        jobs = await self._return(incarnation, OutcomeKind.LOST, dead.running, dead.charged)
         RESCUED_JOBS.inc(jobs)
         if jobs:
-            _log.warning("taskflow.rescue.stop", incarnation=incarnation, jobs=jobs, suspects=len(suspects))
+            _log.warning("taskflow.rescue.stop", incarnation=incarnation, jobs=jobs, suspects=len(dead.running))
 
-    async def _return(self, incarnation: int | None, outcome: OutcomeKind, suspects: Sequence[JobId] = ()) -> int:
+    async def _return(
+        self,
+        incarnation: int | None,
+        outcome: OutcomeKind,
+        suspects: Sequence[JobId] = (),
+        charged: Sequence[JobId] = (),
+    ) -> int:
         async with self._database.transaction() as connection:
             leases = await self._store.find_child_leases(connection, worker_id=self.worker_id, incarnation=incarnation)
-            jobs = await self._store.return_leases(connection, leases, outcome, suspects=suspects)
+            jobs = await self._store.return_leases(connection, leases, outcome, suspects=suspects, charged=charged)
         self._notifier.wake(jobs)
         return sum(jobs.values())
 

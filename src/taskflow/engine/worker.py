@@ -141,6 +141,10 @@ class Worker:
             self._stop_now.set()
         self._stopping.set()
 
+    @property
+    def is_stopping(self) -> bool:
+        return self._stopping.is_set()
+
     async def run(self) -> None:
         """
         Work until asked to stop, through any outage of the database.
@@ -166,6 +170,7 @@ class Worker:
             places=self._concurrency,
             command=self._command,
             board=self._board,
+            stopping=self._stopping,
         )
         watch = LoopWatch(asyncio.get_running_loop(), self._executor.find_by_task)
         self._beaten_s = time.monotonic()
@@ -185,6 +190,7 @@ class Worker:
                 await self._publish_kinds()
                 producing = services.create_task(self._producer.run(), name="taskflow-producer")
                 self.on_ready()
+                self._executor.keep_spare_child()
                 await self._stopping.wait()
                 await self._drain(self._executor, producing)
                 for task in running:

@@ -119,6 +119,9 @@ EVENTS: Mapping[str, Event] = {
         "A request was answered.",
         ("method", "path", "route", "status", "duration_ms", "request_bytes", "response_bytes", "principal_id"),
     ),
+    "taskflow.signal.ignored": Event(
+        "A worker process was told to end, and not by its supervisor: by a job, or by hand.", ("signal",)
+    ),
     "taskflow.rescue.stop": Event(
         "Jobs of workers that are gone were given back.", ("jobs", "leases", "workers", "incarnation", "suspects")
     ),
