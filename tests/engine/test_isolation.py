@@ -171,6 +171,9 @@ async def test_a_payload_that_does_not_fit_its_type_fails_the_job_for_good(rig: 
 async def test_what_a_handler_prints_goes_to_the_workers_output_and_not_to_its_log(
     rig: Rig, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    for pid in rig.executor.child_pids.get("idle", ()):  # they have the output of the test that started them
+        os.kill(pid, signal.SIGKILL)
+    await eventually("them to be gone", lambda: not rig.executor.child_pids.get("idle"))
     claim = rig.start("print", size=100_000)
     assert (await rig.outcome(claim)).result == '"done"'
     assert [line.message for line in rig.notes.lines if line.claim is claim] == ["logged by a handler"]

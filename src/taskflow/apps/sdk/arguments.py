@@ -90,7 +90,7 @@ class Arguments:
                 detail, pointer = _located(str(error))
                 refused = models.places(error) or [("", detail)]
                 errors += [FieldError(f"/{name}{pointer}{place}", "wrong_type", words) for place, words in refused]
-            except (TypeError, ValueError, RecursionError, OverflowError, NotImplementedError) as error:
+            except (TypeError, ValueError, RecursionError, OverflowError) as error:
                 errors.append(FieldError(f"/{name}", "unstorable", f"cannot be written as JSON: {error}"))
         errors += [FieldError(f"/{name}", "required", "is required") for name in sorted(self._required - named.keys())]
         if errors:
@@ -130,7 +130,7 @@ def _decoder(kind: str, what: str, hint: Any) -> "msgspec.json.Decoder[Any]":
     try:
         models.schema_of(hint)
         return msgspec.json.Decoder(hint, dec_hook=models.read)
-    except (TypeError, NameError, NotImplementedError, RuntimeError) as error:
+    except (TypeError, NameError, RuntimeError) as error:
         raise TypeError(f"job {kind!r}: {what} is of a type that JSON cannot carry: {error}") from error
 
 

@@ -28,14 +28,14 @@ def write(value: Any) -> Any:
     """Return a model as JSON values; msgspec's `enc_hook`."""
     if is_model(type(value)):
         return cast("BaseModel", value).model_dump(mode="json", by_alias=True)
-    raise NotImplementedError(f"values of {type(value).__qualname__} cannot be written as JSON")
+    raise TypeError(f"values of {type(value).__qualname__} cannot be written as JSON")
 
 
 def read(kind: type, value: Any) -> Any:
     """Make a model of JSON values; msgspec's `dec_hook`."""
     if is_model(kind):
         return cast("type[BaseModel]", kind).model_validate_json(msgspec.json.encode(value))
-    raise NotImplementedError(f"values of {kind.__qualname__} cannot be read from JSON")
+    raise TypeError(f"values of {kind.__qualname__} cannot be read from JSON")
 
 
 def describe(kind: type) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def describe(kind: type) -> dict[str, Any]:
         if "$defs" in schema:
             schema["$defs"] = {f"{mine}.{name}": part for name, part in schema["$defs"].items()}
         return schema
-    raise NotImplementedError(f"type {kind.__qualname__} has no JSON Schema")
+    raise TypeError(f"type {kind.__qualname__} has no JSON Schema")
 
 
 def schema_of(kind: Any) -> JSONObject:
