@@ -11,6 +11,7 @@ A schedule that cannot fire (its kind is gone, its payload no longer fits) says 
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -29,9 +30,11 @@ from taskflow.engine.schedule import (
 )
 from taskflow.engine.store import Store
 from taskflow.engine.submission import Submission, describe
+from taskflow.engine.trace import Send
 from taskflow.kernel.errors import Invalid, PayloadTooLarge
 from taskflow.telemetry.log import get_logger
 from taskflow.telemetry.metrics import SCHEDULE_TICKS
+from taskflow.telemetry.tracing import active
 
 DUTY = Duty.SCHEDULE
 PAUSE_CAP_S = 1.0  # how late a schedule may fire that was made due sooner than what was seen at the last look
@@ -153,7 +156,13 @@ class Scheduler:
                 busy = plan.overlap is Overlap.SKIP
         # Not all or none: a queue that drains refuses its own jobs, and holds up no other schedule.
         jobs = [job for _, _, job in wanted]
-        stored = await self._store.store(connection, jobs, atomic=False) if wanted else []
+        spans = active()
+        with ExitStack() as stack:  # a trace for each: they have nothing to do with each other
+            sends = [stack.enter_context(Send([job], spans)) for job in jobs]
+            jobs = [job for send in sends for job in send.jobs]
+            stored = await self._store.store(connection, jobs, atomic=False) if wanted else []
+            for send, enqueued in zip(sends, stored, strict=True):
+                send.stored([enqueued])
         for (fate, at, job), enqueued in zip(wanted, stored, strict=True):
             if enqueued is None:
                 detail = f"queue {job.queue!r} drains"

@@ -35,8 +35,10 @@ from taskflow.engine.job import (
 from taskflow.engine.notifier import CANCEL_CHANNEL, WAKE_CHANNEL, send
 from taskflow.engine.policy import Backoff, check_new_job, default_backoff
 from taskflow.engine.registry import Isolation, Registry
+from taskflow.engine.trace import Send
 from taskflow.kernel.errors import FieldError, Invalid, SetupError, Unavailable
 from taskflow.telemetry.log import get_logger
+from taskflow.telemetry.tracing import active_here
 
 if TYPE_CHECKING:
     import asyncpg
@@ -301,26 +303,30 @@ class TaskFlow:
     async def submit(self, jobs: Sequence[NewJob], connection: object) -> list[UUID]:
         """Store jobs, all or none; `enqueue` and its like end here."""
         jobs = self._checked(jobs)
-        if connection is not None:
-            if carrier.announces(connection):
-                with suppress(SetupError):  # who only ever submits in transactions of their own needs no URL
-                    await self.database.here()
-            ids = await carrier.submit(connection, jobs, self._wake_here)
-            self._collect(connection, jobs)
-        else:
-            engine = (await self.database.here()).engine
-            ids = [stored.id for stored in await _store(engine, self.database, jobs)]
+        with Send(jobs, active_here()) as send:
+            if connection is not None:
+                if carrier.announces(connection):
+                    with suppress(SetupError):  # who only ever submits in transactions of their own needs no URL
+                        await self.database.here()
+                ids = await carrier.submit(connection, send.jobs, self._wake_here)
+                self._collect(connection, jobs)
+            else:
+                engine = (await self.database.here()).engine
+                ids = [stored.id for stored in await _store(engine, self.database, send.jobs)]
+            send.stored_as(ids)
         self._after(jobs, ids, connection)
         return ids
 
     def submit_sync(self, jobs: Sequence[NewJob], connection: object) -> list[UUID]:
         jobs = self._checked(jobs)
-        if connection is not None:
-            ids = carrier.submit_sync(connection, jobs, self._wake_after)
-            self._collect(connection, jobs)
-        else:
-            ids = self.database.submit_sync(jobs)
-            self._wake_after(jobs)
+        with Send(jobs, active_here()) as send:
+            if connection is not None:
+                ids = carrier.submit_sync(connection, send.jobs, self._wake_after)
+                self._collect(connection, jobs)
+            else:
+                ids = self.database.submit_sync(send.jobs)
+                self._wake_after(jobs)
+            send.stored_as(ids)
         self._after(jobs, ids, connection)
         return ids
 
