@@ -2,7 +2,6 @@
 
 import socket
 import time
-from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
@@ -27,11 +26,11 @@ def counted(outcome: str) -> float:
 
 
 @pytest.fixture
-def unanswered() -> Iterator[str]:
+def unanswered() -> str:
     """The URL of a port that nobody listens on."""
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
         port = listener.getsockname()[1]
-    yield f"http://127.0.0.1:{port}"
+    return f"http://127.0.0.1:{port}"
 
 
 def provider_for(url: str) -> TracerProvider:
