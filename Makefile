@@ -46,7 +46,7 @@ bench: ## measure: drain, steady, enqueue, idle pick-up (three minutes); ARGS="h
 lock: ## resolve dependencies anew, after a change of pyproject.toml; ARGS="--upgrade" takes newer ones
 	@.ci/environment dev
 	$(LOCK) $(ARGS) pyproject.toml -o requirements.txt
-	$(LOCK) $(ARGS) pyproject.toml --group dev -c requirements.txt -o requirements-dev.txt
+	$(LOCK) $(ARGS) pyproject.toml --extra otel --group dev -c requirements.txt -o requirements-dev.txt
 	$(LOCK) $(ARGS) --group pyproject.toml:build -c requirements-dev.txt -o requirements-build.txt
 
 clean: ## remove .venv, caches and builds (no data)

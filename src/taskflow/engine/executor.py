@@ -38,6 +38,7 @@ from taskflow.engine.isolation.process import ChildCommand, ProcessIsolator
 from taskflow.engine.isolation.thread import ThreadIsolator
 from taskflow.engine.job import MAX_CRASHES, Claim, JobError, JobId, LeaseId, Outcome, OutcomeKind
 from taskflow.engine.registry import Kind, Registry
+from taskflow.engine.trace import begin_process
 from taskflow.telemetry.log import get_logger
 
 CANCEL_GRACE_S = 5.0
@@ -277,6 +278,8 @@ class Executor:
 
     async def _run(self, attempt: _Attempt) -> None:
         attempt.entered = True
+        process = begin_process(attempt.claim)
+        outcome: Outcome | None = None
         try:
             outcome = _stopped(attempt, attempt.stop) if attempt.stop is not None else await self._guarded(attempt)
         finally:
@@ -287,10 +290,13 @@ class Executor:
             if self._attempts.get(attempt.claim.job_id) is attempt:
                 del self._attempts[attempt.claim.job_id]
             self._superseded.discard(attempt)
+            if process is not None:
+                process.end(None if attempt.stop is Stop.LOST else outcome)
             if not len(self):
                 self._idle.set()
             self._on_end()
         if attempt.stop is not Stop.LOST:
+            assert outcome is not None, "whatever else happens is raised"
             self._on_outcome(outcome)
 
     async def _guarded(self, attempt: _Attempt) -> Outcome:

@@ -44,7 +44,9 @@ from taskflow.engine.isolation.channel import (
 )
 from taskflow.engine.isolation.ending import CpuSpent, Crashed, Ending, Interrupted, NotStarted, Returned
 from taskflow.engine.job import JobError, NewLogLine, NewProgress
+from taskflow.engine.trace import context_of_job
 from taskflow.telemetry.log import get_logger
+from taskflow.telemetry.tracing import current_context
 
 MAX_JOBS = 1000  # per child; then it makes room for a fresh one
 MAX_IDLE = 2  # that are kept for
@@ -341,7 +343,7 @@ class _Child:
         self.ending, self._begun = loop.create_future(), loop.create_future()
         if self.is_gone:
             return False
-        self._writer.write(frame(Run(call.claim)))
+        self._writer.write(frame(Run(call.claim, current_context() or context_of_job(call.claim.headers))))
         return await self._begun
 
     async def live(self) -> None:
