@@ -157,6 +157,11 @@ class Executor:
         if self._processes is not None and self._registry.isolated_by("process"):
             self._processes.keep_spare()
 
+    def let_children_go(self) -> None:
+        """Nothing will be started any more: keep no child process for it."""
+        if self._processes is not None:
+            self._processes.let_go()
+
     def start(self, claim: Claim) -> None:
         """
         Begin an attempt.

@@ -101,6 +101,7 @@ class ProcessIsolator:
         self._busy: dict[Call, _Child] = {}
         self._tasks: set[asyncio.Task[None]] = set()  # boots and lives; a loop holds its tasks weakly
         self._closed = False
+        self._leaving = False
         self._spares = 0
         self._spare_wait_s = 0.0
         self._spare_due_s = 0.0  # monotonic; none is started before
@@ -119,6 +120,16 @@ class ProcessIsolator:
         """Start a child now, in the background, and from now on have one whatever happens."""
         self._spares = 1
         self._boot_more()
+
+    def let_go(self) -> None:
+        """No call will come any more: let idle children leave, and end those that boot for nobody."""
+        self._spares, self._leaving = 0, True
+        for child in list(self._idle):
+            self._drop(child)
+        if not self._waiting:
+            for child in self._children - set(self._busy.values()):
+                if not child.is_leaving:
+                    child.kill()
 
     async def call(self, call: Call) -> Ending:
         for _ in range(TRIES):
@@ -245,7 +256,7 @@ class ProcessIsolator:
             if child is not None:
                 child.kill()
             says = str(error) or f"it was not ready within {BOOT_S:g} s"
-            if not self._closed:
+            if not self._closed and not self._leaving:
                 _log.error("taskflow.child.refused", error=says)
             if (place := self._next_place()) is not None:
                 place.set_exception(
@@ -278,7 +289,7 @@ class ProcessIsolator:
         ours.setblocking(False)
         reader, writer = await asyncio.open_unix_connection(sock=ours)
         child = _Child(process, reader, writer, self.sink)
-        if self._closed:
+        if self._closed or (self._leaving and not self._waiting):
             child.kill()
         self._children.add(child)
         self._keep(self._live(child), "taskflow-child")
