@@ -54,6 +54,8 @@ IDLE_S = 60.0
 SURPLUS_S = 2.0  # others, between a job and the next one
 MAX_BOOTING = max(2, os.cpu_count() or 1)
 BOOT_S = 30.0
+FIRST_SPARE_WAIT_S = 0.5
+_TIMER_EARLY_S = 0.01  # a loop's clock stands still while it works, so that its timers may be a little early by ours
 SPARE_WAIT_S, MAX_SPARE_WAIT_S = 1.0, 60.0  # before the next spare, if the last one took no call
 TRIES = 3  # children that may die before they begin
 LEAVE_S = 5.0  # how long a child may take to leave; a little more than it gives itself
@@ -117,9 +119,14 @@ class ProcessIsolator:
         }
 
     def keep_spare(self) -> None:
-        """Start a child now, in the background, and from now on have one whatever happens."""
-        self._spares = 1
-        self._boot_more()
+        """From `FIRST_SPARE_WAIT_S` on, when what starts beside us has started, have a child whatever happens."""
+
+        def begin() -> None:
+            if not self._leaving:
+                self._spares = 1
+                self._boot_more()
+
+        asyncio.get_running_loop().call_later(FIRST_SPARE_WAIT_S, begin)
 
     def let_go(self) -> None:
         """No call will come any more: let idle children leave, and end those that boot for nobody."""
@@ -238,7 +245,7 @@ class ProcessIsolator:
         if self._waiting or any(not child.is_leaving for child in self._children):
             return 0
         now_s = time.monotonic()
-        if self._spares and now_s < self._spare_due_s:
+        if self._spares and now_s < self._spare_due_s - _TIMER_EARLY_S:
             return 0  # a timer runs
         if self._spares and not self._booting:
             self._spare_wait_s = min(MAX_SPARE_WAIT_S, max(SPARE_WAIT_S, self._spare_wait_s * 2))
