@@ -43,7 +43,7 @@ bench: ## measure: drain, steady, enqueue, idle pick-up (about three minutes)
 	@.ci/environment dev
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-bench-peers: ## measure other queues beside TaskFlow, each installed on its own; ARGS="--only pgqueuer,saq" (--list: all)
+bench-peers: ## measure other queues beside TaskFlow, each installed for itself; some by ARGS="--only pgqueuer,saq"
 	@.ci/environment dev
 	@$(BIN)/python -m benchmarks.peers $(ARGS)
 

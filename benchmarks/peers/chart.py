@@ -1,6 +1,8 @@
 """
-The chart of a report: an SVG of horizontal bars, one panel per figure, on a logarithmic scale since peers lie orders of
-magnitude apart. It follows the reader's light or dark theme and needs no script and no font of ours.
+The chart of a report: an SVG with a panel per figure and a dot per peer, with its range.
+
+The scale is logarithmic, since peers lie orders of magnitude apart; that is why there are dots and no bars, whose
+lengths would say nothing. It follows the reader's light or dark theme and needs no script and no font of ours.
 """
 
 import math
@@ -10,7 +12,7 @@ from xml.sax.saxutils import escape
 
 WIDTH = 860
 NAME_WIDTH, VALUE_WIDTH = 150, 150
-BAR_HEIGHT, BAR_GAP = 16, 6
+ROW_HEIGHT, RADIUS = 22, 5.5
 TOP, PANEL_TOP, PANEL_BOTTOM = 74, 34, 30
 OURS = "taskflow"
 
@@ -20,18 +22,20 @@ text { font: 12px system-ui, sans-serif; fill: #1f2933; }
 .panel { font-size: 14px; font-weight: 600; }
 .faint { fill: #616e7c; }
 .grid { stroke: #d9dee4; }
-.range { stroke: #1f2933; stroke-width: 1.5; opacity: .55; }
-.ours { fill: #0b7a5c; } .postgresql { fill: #5b8ec9; } .redis { fill: #d08a4e; }
+.range { stroke-width: 5; stroke-linecap: round; opacity: .4; }
+.ours { fill: #0b7a5c; stroke: #0b7a5c; } .postgresql { fill: #3f78b8; stroke: #3f78b8; }
+.redis { fill: #c2702c; stroke: #c2702c; }
 .name-ours { font-weight: 600; }
 @media (prefers-color-scheme: dark) {
-  text { fill: #e4e7eb; } .faint { fill: #9aa5b1; } .grid { stroke: #3a4550; } .range { stroke: #e4e7eb; }
-  .ours { fill: #2bb48b; } .postgresql { fill: #6f9fd8; } .redis { fill: #d99a63; }
+  text { fill: #e4e7eb; } .faint { fill: #9aa5b1; } .grid { stroke: #3a4550; }
+  .ours { fill: #2bb48b; stroke: #2bb48b; } .postgresql { fill: #6f9fd8; stroke: #6f9fd8; }
+  .redis { fill: #d99a63; stroke: #d99a63; }
 }
 """
 
 
 @dataclass(frozen=True, slots=True)
-class Bar:
+class Dot:
     """A median, and the range it lies in."""
 
     name: str
@@ -46,14 +50,14 @@ class Panel:
     title: str
     unit: str
     more_is_better: bool
-    bars: Sequence[Bar]
+    dots: Sequence[Dot]
 
 
 def draw(title: str, panels: Sequence[Panel], *, redis: str) -> str:
     """
     Return the SVG; *redis* is what the legend says of peers on Redis.
 
-    What cannot be on a logarithmic scale, zero and less, is drawn as the smallest bar.
+    What cannot be on a logarithmic scale, zero and less, is drawn at its beginning.
     """
     parts, y = [], float(TOP)
     for panel in panels:
@@ -80,7 +84,7 @@ def ticks(lowest: float, highest: float) -> list[float]:
 
 
 def _height(panel: Panel) -> float:
-    return PANEL_TOP + len(panel.bars) * (BAR_HEIGHT + BAR_GAP) + PANEL_BOTTOM
+    return PANEL_TOP + len(panel.dots) * ROW_HEIGHT + PANEL_BOTTOM
 
 
 def _legend(redis: str) -> list[str]:
@@ -91,14 +95,14 @@ def _legend(redis: str) -> list[str]:
     ]
     parts, x = [], 12
     for style, text in entries:
-        parts.append(f'<rect class="{style}" x="{x}" y="42" width="12" height="12" rx="2"/>')
+        parts.append(f'<circle class="{style}" cx="{x + 6}" cy="48" r="{RADIUS}"/>')
         parts.append(f'<text x="{x + 18}" y="52">{text}</text>')
         x += 60 + 6 * len(text)
     return parts
 
 
 def _panel(panel: Panel, top: float) -> str:
-    positive = [value for bar in panel.bars for value in (bar.lowest, bar.value, bar.highest) if value > 0]
+    positive = [value for dot in panel.dots for value in (dot.lowest, dot.value, dot.highest) if value > 0]
     scale = ticks(min(positive, default=1.0), max(positive, default=1.0))
     left, right = NAME_WIDTH, WIDTH - VALUE_WIDTH
     low, span = math.log10(scale[0]), math.log10(scale[-1]) - math.log10(scale[0])
@@ -116,22 +120,22 @@ def _panel(panel: Panel, top: float) -> str:
         at = f"{x(tick):.1f}"
         parts.append(f'<line class="grid" x1="{at}" x2="{at}" y1="{top + PANEL_TOP - 6:g}" y2="{bottom:g}"/>')
         parts.append(f'<text class="faint" x="{at}" y="{bottom + 14:g}" text-anchor="middle">{tick:,g}</text>')
-    for n, bar in enumerate(panel.bars):
-        parts += _bar(bar, x(bar.lowest), x(bar.value), x(bar.highest), top + PANEL_TOP + n * (BAR_HEIGHT + BAR_GAP))
+    for n, dot in enumerate(panel.dots):
+        parts += _dot(dot, x(dot.lowest), x(dot.value), x(dot.highest), top + PANEL_TOP + n * ROW_HEIGHT)
     return "\n".join(parts)
 
 
-def _bar(bar: Bar, lowest: float, value: float, highest: float, y: float) -> list[str]:
-    ours = bar.name == OURS
-    style = "ours" if ours else bar.store.lower()
-    middle, line = y + BAR_HEIGHT / 2, y + BAR_HEIGHT - 4
+def _dot(dot: Dot, lowest: float, value: float, highest: float, y: float) -> list[str]:
+    ours = dot.name == OURS
+    style = "ours" if ours else dot.store.lower()
+    middle, line = y + ROW_HEIGHT / 2, y + ROW_HEIGHT / 2 + 4
     name = ' class="name-ours"' if ours else ""
-    width = max(value - NAME_WIDTH, 2)
     return [
-        f'<text{name} x="{NAME_WIDTH - 8}" y="{line:g}" text-anchor="end">{escape(bar.name)}</text>',
-        f'<rect class="{style}" x="{NAME_WIDTH}" y="{y:g}" width="{width:.1f}" height="{BAR_HEIGHT}" rx="2"/>',
-        f'<line class="range" x1="{lowest:.1f}" x2="{highest:.1f}" y1="{middle:g}" y2="{middle:g}"/>',
-        f'<text{name} x="{max(value, highest) + 8:.1f}" y="{line:g}">{_label(bar.value)}</text>',
+        f'<text{name} x="{NAME_WIDTH - 10}" y="{line:g}" text-anchor="end">{escape(dot.name)}</text>',
+        f'<line class="grid" x1="{NAME_WIDTH}" x2="{value:.1f}" y1="{middle:g}" y2="{middle:g}"/>',
+        f'<line class="range {style}" x1="{lowest:.1f}" x2="{highest:.1f}" y1="{middle:g}" y2="{middle:g}"/>',
+        f'<circle class="{style}" cx="{value:.1f}" cy="{middle:g}" r="{RADIUS}"/>',
+        f'<text{name} x="{max(value, highest) + 12:.1f}" y="{line:g}">{_label(dot.value)}</text>',
     ]
 
 
@@ -141,6 +145,6 @@ def _label(value: float) -> str:
 
 def _in_words(panels: Sequence[Panel]) -> str:
     return " ".join(
-        f"{panel.title} in {panel.unit}: {', '.join(f'{bar.name} {_label(bar.value)}' for bar in panel.bars)}."
+        f"{panel.title} in {panel.unit}: {', '.join(f'{dot.name} {_label(dot.value)}' for dot in panel.dots)}."
         for panel in panels
     )

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers.chart import Bar, Panel, draw
+from benchmarks.peers.chart import Dot, Panel, draw
 from benchmarks.peers.measure import KINDS
 from benchmarks.peers.plan import Peer, Step
 from benchmarks.peers.runner import Measured
@@ -33,6 +33,7 @@ class Report:
     skipped: Mapping[str, str]
     servers: Mapping[str, str]
     redis_fsync: str = EVERYSEC
+    load_before: tuple[float, float, float] = field(default_factory=os.getloadavg)
     measured: list[tuple[Step, Measured]] = field(default_factory=list)
     failed: list[tuple[Step, str]] = field(default_factory=list)
 
@@ -73,34 +74,28 @@ class Report:
         panels = []
         for name in CHART_KINDS:
             kind = KINDS[name]
-            bars = [
-                Bar(peer.name, peer.store, statistics.median(values), min(values), max(values))
+            dots = [
+                Dot(peer.name, peer.store, statistics.median(values), min(values), max(values))
                 for peer in self.measured_peers()
                 if (values := self.values(peer.name, name))
             ]
-            if bars:
-                bars.sort(key=lambda bar: bar.value, reverse=kind.more_is_better)
-                panels.append(Panel(kind.label, kind.unit, kind.more_is_better, bars))
+            if dots:
+                dots.sort(key=lambda dot: dot.value, reverse=kind.more_is_better)
+                panels.append(Panel(kind.label, kind.unit, kind.more_is_better, dots))
         redis = "Redis, synced each second" if self.redis_fsync == EVERYSEC else "Redis, synced per commit"
         return draw("TaskFlow and other queues, measured in one run on one machine", panels, redis=redis)
 
     def markdown(self, chart: str) -> str:
-        loads = [m.load for _, m in self.measured]
         labels = [f"{kind.label}, {kind.unit}" for kind in KINDS.values()]
         lines = [
             f"# Peers, {time.strftime('%Y-%m-%d %H:%M')}, commit {commit()}",
             "",
             f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}; {'; '.join(self.servers.values())}.",
-            (
-                f"Load of the machine when measurements began (1 minute): median {statistics.median(loads):.2f}, "
-                f"highest {max(loads):.2f}; it holds the measurement before as well. {self.seconds:g} s per workload, "
-                f"{self.repetitions} repetitions: the median, and the range in brackets."
-                if loads
-                else "Nothing was measured."
-            ),
+            self._load() if self.measured else "Nothing was measured.",
+            f"{self.seconds:g} s per workload, {self.repetitions} repetitions: the median, and the range in brackets.",
             "How it is measured and what is not comparable: [method.md](../method.md#other-queues).",
             "",
-            f"![Bars of every figure, per peer]({chart})",
+            f"![Each figure of each peer, on a logarithmic scale]({chart})",
             "",
             f"| peer | store | {' | '.join(labels)} |",
             f"| --- | --- | {' | '.join('---:' for _ in labels)} |",
@@ -117,6 +112,14 @@ class Report:
             *(self._about_row(peer) for peer in self.measured_peers()),
         ]
         return "\n".join(lines) + "\n"
+
+    def _load(self) -> str:
+        before = ", ".join(f"{load:.2f}" for load in self.load_before)
+        loads = [m.load for _, m in self.measured]
+        return (
+            f"Load of the machine over 1, 5 and 15 minutes before the run: {before}; over 1 minute when measurements "
+            f"began (the one before counts in it): median {statistics.median(loads):.2f}, highest {max(loads):.2f}."
+        )
 
     def _durability(self) -> str:
         if self.redis_fsync == EVERYSEC:
@@ -137,7 +140,8 @@ class Report:
             {"repetition": s.repetition, "workload": s.workload, "peer": s.peer.name, **dataclasses.asdict(m)}
             for s, m in self.measured
         ]
-        return json.dumps({"seconds": self.seconds, "servers": dict(self.servers), "runs": runs}, indent=1) + "\n"
+        run = {"seconds": self.seconds, "load_before": self.load_before, "servers": dict(self.servers), "runs": runs}
+        return json.dumps(run, indent=1) + "\n"
 
 
 def number(value: float) -> str:
