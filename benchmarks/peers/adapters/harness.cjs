@@ -165,7 +165,8 @@ async function main(adapter) {
     const versions = {};
     for (const name of adapter.packages) {
       const description = path.join(process.env.NODE_PATH, name, "package.json"); // not every package exports it
-      versions[name] = JSON.parse(fs.readFileSync(description, "utf8")).version;
+      const { version, engines } = JSON.parse(fs.readFileSync(description, "utf8"));
+      versions[name] = engines && engines.node ? `${version} (for Node ${engines.node})` : version;
     }
     console.log(JSON.stringify({ runtime: `Node ${process.versions.node}`, versions, settings: adapter.settings }));
     return;
