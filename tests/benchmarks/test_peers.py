@@ -25,25 +25,26 @@ def test_a_run_measures_a_peer_and_saves_table_chart_and_figures(
 ) -> None:
     monkeypatch.setattr(program, "RESULTS", tmp_path)
     before = signal.getsignal(signal.SIGINT)
-    short = ["--workloads", "drain", "--seconds", "0.1", "--repeat", "1"]
+    short = ["--workloads", "pickup", "--seconds", "0.1", "--repeat", "1"]
     assert program.main(["--only", "taskflow", "--no-install", "--save", *short]) == 0
     assert signal.getsignal(signal.SIGINT) is before
 
     saved = {path.suffix: path.read_text() for path in tmp_path.iterdir()}
     [run] = json.loads(saved[".json"])["runs"]
-    assert run["figures"].keys() == {"drain"}
-    assert run["figures"]["drain"] > 0
+    figures = run["figures"]
+    assert figures["pickup_return_p50"] < figures["pickup_call_p50"]
+    assert figures["pickup_call_p50"] > 0
     assert run["ran_twice"] == 0
 
     table = saved[".md"]
-    assert re.search(r"\| taskflow \| PostgreSQL \| [\d.,]+ \| no \|", table)
+    assert re.search(r"\| taskflow \| PostgreSQL \|( no \|){5}( -?[\d.,]+ \|){2}", table)
     assert "fsync on, synchronous_commit on" in table
     assert "Load of the machine" in table
 
     chart = ElementTree.fromstring(saved[".svg"])
     shown = [text.text for text in chart.iter("{http://www.w3.org/2000/svg}text")]
     assert shown.count("taskflow") == 1
-    assert f"{run['figures']['drain']:,.0f}" in shown
+    assert "pick-up from call p50, ms" in shown
 
 
 def test_a_peer_that_is_not_installed_is_left_out_loudly(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
