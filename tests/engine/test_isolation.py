@@ -274,7 +274,7 @@ async def test_a_handler_that_ignores_being_stopped_is_killed_or_costs_its_proce
     if busy:
         outcome = await rig.outcome(claim)
         assert (outcome.kind, outcome.suspect, rig.stuck) == (OutcomeKind.TIMEOUT, False, [])
-        assert not is_alive(busy)
+        await eventually("its end: its channel closes before it is gone", lambda: not is_alive(busy))
     else:
         await eventually("the executor to say so", lambda: rig.stuck)
         assert rig.stuck == [claim]
