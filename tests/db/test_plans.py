@@ -330,6 +330,9 @@ CASES: Mapping[str, Case] = {
     "enqueue_now": Case(
         lambda store, connection, sample: store.enqueue(connection, [new_job()] * 10), {"queue_draining"}, rows=13
     ),
+    "enqueue_one": Case(
+        lambda store, connection, sample: store.enqueue(connection, [new_job()]), {"queue_draining"}, rows=3
+    ),
     "complete": Case(
         lambda store, connection, sample: store.complete(connection, [succeeded(claim) for claim in sample.claims]),
         {"lease_pkey"},

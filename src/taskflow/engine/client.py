@@ -67,8 +67,10 @@ class Engine:
     def __init__(self, database: Database, *, now: Callable[[], datetime | None] = lambda: None) -> None:
         self._database = database
         self._store = Store(now)
-        self._notifier = Notifier(database)
-        self._submitter = Submitter(database, self._store, self._notifier)
+        self._own_connections = (database.own_connection(), database.own_connection())
+        lend_to_submitter, lend_to_notifier = (own.use for own in self._own_connections)
+        self._notifier = Notifier(lend_to_notifier)
+        self._submitter = Submitter(lend_to_submitter, self._store, self._notifier)
         self._services: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -90,6 +92,8 @@ class Engine:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_FLUSH_S):
                     await self._notifier.flush()
+            for connection in self._own_connections:
+                connection.close()
 
     async def __aenter__(self) -> Self:
         await self.start()

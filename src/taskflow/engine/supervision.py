@@ -81,7 +81,7 @@ class WorkerSupervision:
             command_timeout_s=PULSE_TIMEOUT_S,
         )
         self._database = Database(url, max_size=3, application_name="taskflow-supervisor", patience_s=0.0)
-        self._notifier = Notifier(self._database)
+        self._notifier = Notifier(self._database.acquire)
         self._leader = Leader(self._database, self._store, self.worker_id)
         self._registered = asyncio.Event()
         self._dead: dict[int, _Dead] = {}  # by incarnation

@@ -97,7 +97,7 @@ class Worker:
         self._board = board
         self._store = Store()
         self._database = Database(url, max_size=4, application_name="taskflow-worker", patience_s=1.0)
-        self._notifier = Notifier(self._database)
+        self._notifier = Notifier(self._database.acquire)
         self._completer = Completer(
             self._database,
             self._store,
