@@ -10,7 +10,7 @@ import shutil
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +26,7 @@ from tests.faults.cluster import Cluster, make_base
 from tests.faults.nemesis import Nemesis
 from tests.faults.plan import Plan
 from tests.history import checker, database
-from tests.history.events import Final, Finished, History, Promises, Stored, in_order
+from tests.history.events import Claimed, Final, Finished, History, Promises, Released, Stored, in_order
 from tests.history.recorder import SUFFIX, Recorder, read
 
 CLIENTS = 2  # of each way to submit
@@ -239,14 +239,27 @@ def _idle(nemesis: Nemesis, plan: Plan, *, has_disk: bool) -> list[str]:
     ]
 
 
-def _vacuous(history: History, counts: Mapping[str, int], seconds: float) -> list[str]:
+def _vacuous(history: History, counts: Mapping[str, int], seconds: float) -> Iterator[str]:
     """Say what was not put to the test: a run in which nothing happened breaks no rule."""
     ended = {event.job_id for event in history.events if isinstance(event, Finished) and event.state == "completed"}
     kinds = Counter(event.kind for event in history.events if isinstance(event, Stored) and event.job_id in ended)
     wanted = set(shop.app.jobs) - {"doomed", "block"} | {"deliver_webhook"}
+    if _peak(history, "narrow") < shop.NARROW_LIMIT:
+        yield "the limit of the queue narrow was never reached"
     wanted_events = ["answered", "unknown", *(["cut short"] if seconds >= LONG_S else [])]
-    empty = [f"no job of {kind} completed" for kind in sorted(wanted - kinds.keys())]
-    return empty + [f"nothing counts as {name}" for name in wanted_events if not counts.get(name)]
+    yield from (f"no job of {kind} completed" for kind in sorted(wanted - kinds.keys()))
+    yield from (f"nothing counts as {name}" for name in wanted_events if not counts.get(name))
+
+
+def _peak(history: History, queue: str) -> int:
+    """Return how many jobs of *queue* were leased at once at most."""
+    here = {event.job_id for event in history.events if isinstance(event, Stored) and event.queue == queue}
+    held = peak = 0
+    for event in history.events:
+        if isinstance(event, (Claimed, Released)) and event.job_id in here:
+            held += 1 if isinstance(event, Claimed) else -1
+            peak = max(peak, held)
+    return peak
 
 
 def _burst(log: Path) -> bool:

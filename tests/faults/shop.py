@@ -18,7 +18,7 @@ from tests.history.recorder import Recorder, now
 
 HISTORY_DIR = "FAULTS_HISTORY_DIR"  # environment variable
 QUEUES = ("shop", "narrow")
-NARROW_LIMIT = 3
+NARROW_LIMIT = 2
 RETRIES = 10
 EFFECTS = {"book": 1, "book_sync": 1}  # rows in history.effect per completed job
 
@@ -122,7 +122,7 @@ def book_sync(ctx: JobContext, op: str) -> Result:
 
 
 @app.job("narrow", queue="narrow", retries=RETRIES, backoff=soon)
-async def narrow(ctx: JobContext, op: str, takes_s: float = 0.15) -> Result:
+async def narrow(ctx: JobContext, op: str, takes_s: float = 0.3) -> Result:
     """In the queue with a limit."""
     await asyncio.sleep(takes_s)
     return result_of(ctx)
