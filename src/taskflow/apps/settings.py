@@ -25,6 +25,7 @@ MAX_WORKERS = 64
 MAX_CONCURRENCY = 10_000
 MAX_TIMEOUT_MS = 24 * 3600 * 1000
 MAX_RETRIES = 10
+MAX_RETENTION_DAYS = 3650
 MAX_WEBHOOK_TIMEOUT_MS = 60_000
 MAX_WEBHOOK_RETRIES = 9  # as many as the schedule has waits
 
@@ -159,6 +160,11 @@ def _limit(text: str) -> Limit | None:
         ) from None
 
 
+def _both(name: str) -> tuple[str, ...]:
+    """The names of a setting that is everybody's: ours says it to us alone."""
+    return f"TASKFLOW_{name}", name
+
+
 def _limit_setting(name: str, meaning: str) -> Setting:
     limit = RATE_LIMITS[f"rate_limit_{name}"]
     return Setting(
@@ -270,6 +276,14 @@ SETTINGS: tuple[Setting, ...] = (
         "retries of a callback after the first attempt; fewer than 9 cut the schedule short",
     ),
     Setting(
+        "retention_days",
+        ("TASKFLOW_RETENTION_DAYS",),
+        "30",
+        lambda text: _whole(0, MAX_RETENTION_DAYS)(text) or None,
+        "days for which a job is kept after its end, with its result, attempts, logs and callbacks; read by "
+        "supervisors of workers; 0 keeps everything; 3650 at most",
+    ),
+    Setting(
         "cors_origins",
         ("TASKFLOW_CORS_ORIGIN", "CORS_ORIGIN"),
         "",
@@ -311,6 +325,50 @@ SETTINGS: tuple[Setting, ...] = (
         "least level that is logged: `debug`, `info`, `warning` or `error`",
     ),
     Setting(
+        "otlp_endpoint",
+        _both("OTEL_EXPORTER_OTLP_ENDPOINT"),
+        "",
+        lambda text: text or None,
+        "collector that traces go to by OTLP over HTTP, such as `http://localhost:4318`; without one there are none",
+    ),
+    Setting(
+        "otlp_headers",
+        _both("OTEL_EXPORTER_OTLP_HEADERS"),
+        "",
+        lambda text: text or None,
+        "headers that the collector wants, `name=value`, separated by commas, values percent-encoded",
+        secret=True,
+    ),
+    Setting(
+        "service_name",
+        _both("OTEL_SERVICE_NAME"),
+        "",
+        lambda text: text or None,
+        "what traces call this deployment's processes; by default `taskflow`, or what `OTEL_RESOURCE_ATTRIBUTES` says",
+    ),
+    Setting(
+        "traces_sampler",
+        _both("OTEL_TRACES_SAMPLER"),
+        "parentbased_always_on",
+        _text,
+        "which traces are recorded: `always_on`, `always_off`, `traceidratio`, or one of them after `parentbased_`, "
+        "for traces that do not come with a decision",
+    ),
+    Setting(
+        "traces_sampler_arg",
+        _both("OTEL_TRACES_SAMPLER_ARG"),
+        "1.0",
+        _text,
+        "share of traces that samplers with `traceidratio` record, from 0 to 1",
+    ),
+    Setting(
+        "tracing_disabled",
+        _both("OTEL_SDK_DISABLED"),
+        "false",
+        lambda text: text.lower() == "true",
+        "`true` makes no traces, whatever else is set",
+    ),
+    Setting(
         "metrics_port",
         ("TASKFLOW_METRICS_PORT",),
         "0",
@@ -339,6 +397,7 @@ class Settings:
     max_retries: int
     webhook_timeout_s: float
     webhook_max_retries: int
+    retention_days: int | None
     cors_origins: tuple[str, ...]
     rate_limit_read: Limit
     rate_limit_write: Limit
@@ -349,6 +408,12 @@ class Settings:
     mail_from: str
     log_format: Literal["json", "text"]
     log_level: str
+    otlp_endpoint: str | None
+    otlp_headers: str | None = field(repr=False)
+    service_name: str | None
+    traces_sampler: str
+    traces_sampler_arg: str
+    tracing_disabled: bool
     metrics_port: int
     inherited: Mapping[str, str] = field(repr=False)  # the whole environment, for child processes
 
@@ -394,6 +459,11 @@ class Settings:
         return cls(**values, inherited=source)
 
     @property
+    def traces(self) -> bool:
+        """Whether traces are made and sent to a collector."""
+        return self.otlp_endpoint is not None and not self.tracing_disabled
+
+    @property
     def is_development(self) -> bool:
         return self.environment is Environment.DEVELOPMENT
 
@@ -422,6 +492,12 @@ class Settings:
                 for name in setting.names:
                     environ.pop(name, None)
         return environ
+
+
+def address_of(database_url: str) -> str:
+    """Return host, port and name of a database, without user and password."""
+    parts = urlsplit(database_url)
+    return f"{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def is_loopback(host: str) -> bool:

@@ -22,14 +22,16 @@ from taskflow.engine.schedule import (
     ScheduleId,
     SchedulePlan,
     Tick,
-    TickOutcome,
+    tick_of,
     timing_errors,
 )
 from taskflow.engine.store import Store
 from taskflow.engine.store.reading import MAX_ID
 from taskflow.engine.submission import Submission
+from taskflow.engine.trace import Send
 from taskflow.kernel.cron import upcoming
 from taskflow.kernel.errors import Conflict, FieldError, Invalid, NotFound
+from taskflow.telemetry.tracing import active
 
 PREVIEW = 5
 _LATER_S = 1.0
@@ -164,9 +166,12 @@ class Schedules:
         """
         Submit its job now, paused or not, whatever runs; its times stay as they are. Call `Engine.wake` after commit.
 
+        If another job holds its unique key, that one is the answer (a *duplicate*), and the instant is skipped.
+
         Raises:
             NotFound: no such schedule in *namespace*.
             Invalid, PayloadTooLarge: its kind takes its payload no longer; nothing was submitted.
+            Conflict: its queue drains, or a submit with its unique key has not committed yet.
         """
         schedule = await self._locked(schedule_id, namespace, connection)
         at = await self._store.read_now(connection)
@@ -175,10 +180,13 @@ class Schedules:
         submission = Submission(self._store)
         await submission.learn(connection, [schedule.plan.kind])
         job = submission.job_of(schedule.plan, schedule.id, at)
-        [enqueued] = await self._store.enqueue(connection, [job])
-        tick = Tick(schedule.id, at, TickOutcome.FIRED, manual=True, job_id=enqueued.id)
+        with Send([job], active()) as send:
+            [enqueued] = await self._store.enqueue(connection, send.jobs)
+            send.stored([enqueued])
+        tick = replace(tick_of(schedule.id, at, enqueued), manual=True)
         await self._store.insert_ticks(connection, [(namespace, tick)])
-        await self._store.advance_schedules(connection, [(schedule.id, schedule.next_at, tick)])
+        own = replace(tick, job_id=None) if enqueued.duplicate else tick
+        await self._store.advance_schedules(connection, [(schedule.id, schedule.next_at, own)])
         return job, enqueued
 
     # How -------------------------------------------------------------------------------------------------------------

@@ -99,7 +99,19 @@ EVENTS: Mapping[str, Event] = {
     "taskflow.outcome.refused": Event(
         "The database does not take an outcome; the attempt is failed instead.", ("job_id", "error")
     ),
+    "taskflow.partition.busy": Event(
+        "A partition could not be dropped because of somebody's transaction; the next try comes.",
+        ("partition", "error"),
+    ),
+    "taskflow.partition.dropped": Event("A day of what ended long ago was dropped.", ("partition", "size_bytes")),
+    "taskflow.partition.kept": Event(
+        "Bodies that were to be dropped are needed again: the database's clock went back by days. They were put back.",
+        ("partition",),
+    ),
     "taskflow.partition.stop": Event("Daily partitions were made.", ("made",)),
+    "taskflow.partition.thinned": Event(
+        "Of an old day's jobs, all but the few that are needed were dropped.", ("partition", "size_bytes", "kept")
+    ),
     "taskflow.publish.retry": Event("The kinds could not be published and will be again.", ("error",)),
     "taskflow.request.exception": Event("A request met a bug of ours; answered 500.", ("route", "error")),
     "taskflow.request.outage": Event("The database went away under a request; answered 503.", ("error",)),
@@ -107,8 +119,15 @@ EVENTS: Mapping[str, Event] = {
         "A request was answered.",
         ("method", "path", "route", "status", "duration_ms", "request_bytes", "response_bytes", "principal_id"),
     ),
+    "taskflow.signal.ignored": Event(
+        "A worker process was told to end, and not by its supervisor: by a job, or by hand.", ("signal",)
+    ),
     "taskflow.rescue.stop": Event(
         "Jobs of workers that are gone were given back.", ("jobs", "leases", "workers", "incarnation", "suspects")
+    ),
+    "taskflow.retention.wait": Event(
+        "What is old is not dropped yet: the clock jumped or nobody led for a day, so it is watched for a day first.",
+        ("partitions", "wait_s"),
     ),
     "taskflow.schedule.failed": Event(
         "A schedule was due and its job could not be submitted; its ledger says why.",
@@ -118,6 +137,17 @@ EVENTS: Mapping[str, Event] = {
         "Old streams of submits could not be forgotten; the next round comes.", ("error",)
     ),
     "taskflow.submit.refused": Event("The database does not take a line of a stream; it is told so.", ("error",)),
+    "taskflow.trace.exception": Event("The provider of spans that the application has set failed.", ("error",)),
+    "taskflow.trace.lost": Event(
+        "The collector does not take spans; `spans` got lost since the last such line. Said once a minute at most.",
+        ("spans", "error"),
+    ),
+    "taskflow.trace.start": Event(
+        "This process traces; without an endpoint, as its application has set it up.", ("endpoint", "sampler")
+    ),
+    "taskflow.trace.unavailable": Event(
+        "A collector is named, but OpenTelemetry is not installed: install `taskflow-server[otel]`.", ("error",)
+    ),
     "taskflow.worker.drain": Event(
         "The worker takes no more jobs and waits for those it runs.", ("running", "grace_s")
     ),

@@ -140,6 +140,24 @@ class JobStatements(StoreBase):
                 await self.settle(connection, [body.id])
         return cancelled
 
+    async def cancel_many(self, connection: Connection, job_ids: Sequence[JobId]) -> tuple[set[JobId], bool]:
+        """
+        Cancel those of *job_ids* that are pending, scheduled or retrying, and settle them.
+
+        The caller has a transaction: both happen in it, or neither. Two at once shall give ids in the same order.
+        Returns those that were cancelled, and whether any of them had consequences, so that deliveries may wait.
+        """
+        rows = await QUERIES["cancel_many"].fetch(connection, now=self._now(), job_ids=job_ids)
+        if settling := [row["job_id"] for row in rows if row["settles"]]:
+            await self.settle(connection, settling)
+        return {row["job_id"] for row in rows}, bool(settling)
+
+    async def find_active(self, connection: Connection, job_ids: Sequence[JobId]) -> set[JobId]:
+        """Of *job_ids* return those that workers hold."""
+        if not job_ids:
+            return set()
+        return {row["job_id"] for row in await QUERIES["find_active"].fetch(connection, job_ids=job_ids)}
+
     async def _cancel_waiting(self, connection: Connection, body: JobBody) -> bool:
         row = await QUERIES["cancel_waiting"].fetchrow(connection, now=self._now(), job_id=body.id)
         return row is not None
