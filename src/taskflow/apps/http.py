@@ -202,6 +202,8 @@ def create_app(
                 "Range",
                 "X-API-Key",
                 "X-Request-Id",
+                "traceparent",
+                "tracestate",
                 HEADER,
             ],
             expose_headers=[

@@ -35,6 +35,13 @@ class Spans:
     def __init__(self, provider: trace.TracerProvider | None = None) -> None:
         self._tracer = trace.get_tracer(SCOPE, taskflow.__version__, provider)
 
+    @property
+    def is_of_use(self) -> bool:
+        """Whether somebody has set a provider, or passes on a context."""
+        if not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
+            return True
+        return trace.get_current_span() is not trace.INVALID_SPAN
+
     def start(self, name: str, kind: SpanKind, attributes: Attributes, *, parent: TraceContext | None = None) -> Span:
         """Start a span below *parent*, or below the current one; without either it begins a trace."""
         return self._start(name, kind, attributes, None if parent is None else _below(parent))

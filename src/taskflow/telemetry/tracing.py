@@ -71,7 +71,7 @@ def active_here() -> "Spans | None":
     """
     As `active`, in a program that is not ours: if it has loaded OpenTelemetry, its spans go where it says.
 
-    Without a provider of its own they go nowhere, and the context of the caller is passed on.
+    Without a provider they would go nowhere; then only the context of a current span is passed on, if there is one.
     """
     if _Switch.spans is not None or "opentelemetry.trace" not in sys.modules:
         return _Switch.spans
@@ -79,7 +79,7 @@ def active_here() -> "Spans | None":
         from taskflow.telemetry.spans import Spans
 
         _Switch.guest = Spans()
-    return _Switch.guest
+    return _Switch.guest if _Switch.guest.is_of_use else None
 
 
 def switch_on(provider: "TracerProvider | None" = None, *, stop: Callable[[], None] | None = None) -> None:
