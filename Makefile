@@ -7,7 +7,7 @@ LOCK := UV_PYTHON_DOWNLOADS=never $(BIN)/uv pip compile --quiet --universal --py
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help up learn test test-product test-learn lint acceptance bench lock clean
+.PHONY: help up learn test test-product test-learn lint acceptance bench bench-peers lock clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,9 +39,13 @@ acceptance: ## print which behaviours of docs/acceptance.md tests prove; ARGS=--
 	@.ci/environment dev
 	@$(BIN)/python -m tests.contracts.acceptance $(ARGS)
 
-bench: ## measure: drain, steady, enqueue, idle pick-up (about three minutes)
+bench: ## measure: drain, steady, enqueue, idle pick-up (three minutes); ARGS="history" with a month behind it
 	@.ci/environment dev
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+bench-peers: ## measure other queues beside TaskFlow, each installed for itself; some by ARGS="--only pgqueuer,saq"
+	@.ci/environment dev
+	@$(BIN)/python -m benchmarks.peers $(ARGS)
 
 lock: ## resolve dependencies anew, after a change of pyproject.toml; ARGS="--upgrade" takes newer ones
 	@.ci/environment dev
@@ -50,5 +54,5 @@ lock: ## resolve dependencies anew, after a change of pyproject.toml; ARGS="--up
 	$(LOCK) $(ARGS) --group pyproject.toml:build -c requirements-dev.txt -o requirements-build.txt
 
 clean: ## remove .venv, caches and builds (no data)
-	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv .peers build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

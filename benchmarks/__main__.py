@@ -7,13 +7,14 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.scenarios import SCENARIOS, Figures
+from benchmarks.scenarios import ASKED_FOR, SCENARIOS, Figures
 from taskflow.db.embedded import EmbeddedPostgres
 from taskflow.db.migrate import migrate
 
@@ -22,8 +23,9 @@ RESULTS = Path(__file__).parent / "results"
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("scenarios", nargs="*", choices=[[], *SCENARIOS], help="which (default: all)")
+    parser.add_argument("scenarios", nargs="*", choices=[[], *SCENARIOS], help="which (default: all but history)")
     parser.add_argument("--seconds", type=float, default=10.0, help="length of each (default: 10; drain: three times)")
+    parser.add_argument("--jobs", type=int, default=2_000_000, help="how many have ended (history; default: 2,000,000)")
     parser.add_argument("--save", action="store_true", help="write the table to benchmarks/results/")
     arguments = parser.parse_args()
     figures: dict[str, Figures] = {}
@@ -33,15 +35,18 @@ def main() -> None:
         server.spawn()
         try:
             server.wait_ready(60)
-            for name in arguments.scenarios or SCENARIOS:
+            for name in arguments.scenarios or [name for name in SCENARIOS if name not in ASKED_FOR]:
                 seconds = arguments.seconds * (3 if name == "drain" else 1)
                 print(f"{name} …", flush=True)
-                figures[name] = uvloop.run(SCENARIOS[name](_fresh_database(server, name), seconds))
+                options: dict[str, Any] = {}
+                if name == "history":
+                    options = {"jobs": arguments.jobs, "empty_url": _fresh_database(server, "no_history")}
+                figures[name] = uvloop.run(SCENARIOS[name](_fresh_database(server, name), seconds, **options))
         finally:
             server.stop()
     _print(figures)
     if arguments.save:
-        _save(figures)
+        _save(figures, "".join(f"-{name}" for name in arguments.scenarios))
 
 
 def _fresh_database(server: EmbeddedPostgres, scenario: str) -> str:
@@ -60,7 +65,7 @@ def _print(figures: dict[str, Figures]) -> None:
     Console().print(table)
 
 
-def _save(figures: dict[str, Figures]) -> None:
+def _save(figures: dict[str, Figures], suffix: str) -> None:
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
     lines = [
         f"# {time.strftime('%Y-%m-%d')}, commit {commit.stdout.strip()}",
@@ -76,7 +81,7 @@ def _save(figures: dict[str, Figures]) -> None:
     for measured in figures.values():
         lines += [f"| {name} | {f.value:,.2f} | {f.unit} | {f.target or ''} |" for name, f in measured.items()]
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{time.strftime('%Y-%m-%d')}.md").write_text("\n".join(lines) + "\n")
+    (RESULTS / f"{time.strftime('%Y-%m-%d')}{suffix}.md").write_text("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

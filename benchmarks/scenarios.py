@@ -9,14 +9,17 @@ import itertools
 import statistics
 import sys
 import time
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from taskflow.db.pool import Database
 from taskflow.engine.client import Engine
-from taskflow.engine.job import NewJob
+from taskflow.engine.job import DEFAULT_NAMESPACE, JobFilter, NewJob, State
+from taskflow.engine.store import id_floor
 from taskflow.engine.supervision import SupervisorInfo, WorkerSupervision
 
 PADDING = "x" * 160
@@ -66,26 +69,11 @@ async def bulk(url: str, seconds: float) -> Figures:
 async def drain(url: str, seconds: float, *, concurrency: int = 1000, rate_guess: float = 45_000) -> Figures:
     """A full queue, one worker process: the rate of each second while there is work, and whether it stays flat."""
     async with _engine(url) as (engine, database):
-        total = int(rate_guess * seconds) // BULK * BULK
-        jobs = [_noop(n) for n in range(BULK)]
-        for _ in range(total // BULK):
-            await engine.enqueue_many(jobs)
-        async with database.acquire() as connection:
-            await connection.execute("CHECKPOINT")
-        counts = [0]
-        async with _worker(url, concurrency) as lines:
-            begin = time.perf_counter()
-            async for count in lines:
-                counts.append(count)
-                if count >= total or time.perf_counter() - begin > seconds:
-                    break
+        rates = await _drain(url, engine, database, seconds, concurrency=concurrency, rate_guess=rate_guess)
         async with database.acquire() as connection:
             twice = await connection.fetchval("SELECT count(*) - count(DISTINCT job_id) FROM taskflow.done")
         if twice:
             raise AssertionError(f"{twice} jobs are done twice")
-        rates = [after - before for before, after in itertools.pairwise(counts)][1:]  # the first second is start-up
-        if counts[-1] >= total:
-            rates = rates[:-1]
         fifth = max(1, len(rates) // 5)
         first, last = statistics.median(rates[:fifth]), statistics.median(rates[-fifth:])
         return {
@@ -138,13 +126,149 @@ async def pickup(url: str, seconds: float) -> Figures:
         }
 
 
-SCENARIOS: Mapping[str, Callable[[str, float], Coroutine[Any, Any, Figures]]] = {
+async def history(url: str, seconds: float, *, empty_url: str, jobs: int = 2_000_000) -> Figures:
+    """
+    The same work on a database in which *jobs* have ended in the last thirty days and on an empty one: what does it
+    cost that they are kept? In turns, so that whatever else the machine does meets both.
+    """
+    rates: dict[str, list[int]] = {"empty": [], "full": []}
+    times: dict[str, list[float]] = defaultdict(list)
+    async with _engine(empty_url) as empty, _engine(url) as full:
+        await _past(empty[1], 0)  # the same partitions in both, so that rows alone differ
+        begin = time.perf_counter()
+        await _past(full[1], jobs)
+        filled_s = time.perf_counter() - begin
+        size_bytes = await _size_bytes(full[1])
+        both = (("empty", empty_url, *empty), ("full", url, *full))
+        for turn in range(2 * HISTORY_ROUNDS):
+            for name, at, engine, database in both if turn % 2 else both[::-1]:
+                rates[name] += await _drain(at, engine, database, seconds / 2, rate_guess=30_000)
+                for look, call in _looks(engine).items():
+                    if name == "full" or look in ("single enqueue", "list, newest 50"):
+                        times[f"{look}, {name}"] += await _timed(call, seconds / 10)
+    median = {name: statistics.median(found) for name, found in rates.items()}
+    return {
+        "history, jobs that have ended": Figure(jobs, "jobs"),
+        "history, filled in": Figure(filled_s, "s"),
+        "history, size on disk": Figure(size_bytes / jobs, "bytes/job"),
+        **{f"drain, {name}, median second": Figure(value, "jobs/s") for name, value in median.items()},
+        "drain, full against empty": Figure(median["full"] / median["empty"], "ratio", "≥ 0.9"),
+        **{f"{look}, p50": Figure(statistics.median(took), "ms") for look, took in times.items()},
+        **{f"{look}, p99": Figure(_percentile(took, 99), "ms") for look, took in times.items()},
+    }
+
+
+HISTORY_ROUNDS = 2  # each both ways round
+
+
+def _looks(engine: Engine) -> Mapping[str, Callable[[int], Coroutine[Any, Any, Any]]]:
+    failed = JobFilter(state=State.FAILED)
+    return {
+        "single enqueue": lambda n: engine.enqueue(_noop(n)),
+        "list, newest 50": lambda _: engine.list_jobs(DEFAULT_NAMESPACE, JobFilter(), limit=50),
+        "list, newest 50 failed": lambda _: engine.list_jobs(DEFAULT_NAMESPACE, failed, limit=50),
+        "list, 50 from two weeks ago": lambda _: engine.list_jobs(
+            DEFAULT_NAMESPACE, JobFilter(), limit=50, before=id_floor(datetime.now(UTC) - timedelta(days=14))
+        ),
+    }
+
+
+PAST_DAYS = 30
+
+# One day's share of ended jobs, as the engine writes them, spread over its hours; every fiftieth failed.
+_FILL = """
+WITH made AS MATERIALIZED (
+    SELECT n, taskflow.uuid_v7(at) AS id, at
+    FROM (
+        SELECT n, ($1::date::timestamp AT TIME ZONE 'UTC') + n * (interval '23 hours' / $2) AS at
+        FROM generate_series(0, $2 - 1) AS n
+    ) AS numbers
+), bodies AS (
+    INSERT INTO taskflow.job
+        (id, namespace, queue, kind, payload, priority, retries, timeout_ms, tags, headers, created_at)
+    SELECT id, $3, 'default', 'noop', jsonb_build_object('n', n, 'padding', $4::text), 5, 3, 30000, '{}', '{}', at
+    FROM made
+)
+INSERT INTO taskflow.done
+    (job_id, namespace, queue, kind, state, failure_reason, attempt, failures, error, started_at, finished_at)
+SELECT
+    id, $3, 'default', 'noop', CASE WHEN n % 50 = 0 THEN 'failed' ELSE 'completed' END,
+    CASE WHEN n % 50 = 0 THEN 'permanent' END, 1, 0,
+    CASE WHEN n % 50 = 0 THEN jsonb_build_object('type', 'ValueError', 'message', 'no', 'traceback', NULL) END,
+    at + interval '5 ms', at + interval '10 ms'
+FROM made
+"""
+
+
+async def _past(database: Database, jobs: int) -> None:
+    """Make the partitions of the last thirty days, and *jobs* in them that have ended."""
+    async with database.acquire() as connection:
+        today = (await connection.fetchval("SELECT now() AT TIME ZONE 'UTC'")).date()
+        for days_ago in range(PAST_DAYS, 0, -1):
+            day = today - timedelta(days=days_ago)
+            await connection.execute("SELECT taskflow.make_partitions($1, 1)", day, timeout=60)
+            if jobs:
+                await connection.execute(_FILL, day, jobs // PAST_DAYS, DEFAULT_NAMESPACE, PADDING, timeout=3600)
+        if jobs:
+            for table in ("job", "done"):
+                await connection.execute(f"VACUUM (ANALYZE) taskflow.{table}", timeout=3600)
+        await connection.execute("CHECKPOINT", timeout=600)
+
+
+async def _size_bytes(database: Database) -> int:
+    """Bytes of bodies and ends of the last days, but not of today, with their indexes."""
+    async with database.acquire() as connection:
+        size: int = await connection.fetchval(
+            "SELECT sum(pg_total_relation_size(inhrelid)) FROM pg_inherits JOIN pg_class c ON c.oid = inhrelid"
+            " WHERE inhparent IN ('taskflow.job'::regclass, 'taskflow.done'::regclass)"
+            " AND right(c.relname, 8) < to_char(now() AT TIME ZONE 'UTC', 'YYYYMMDD')"
+        )
+    return size
+
+
+async def _timed(call: Callable[[int], Coroutine[Any, Any, Any]], seconds: float) -> list[float]:
+    """Make calls one after the other for *seconds*, after some to warm up; return how long each took, in ms."""
+    for n in range(20):
+        await call(n)
+    times: list[float] = []
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        begin = time.perf_counter()
+        await call(0)
+        times.append((time.perf_counter() - begin) * 1000)
+    return times
+
+
+SCENARIOS: Mapping[str, Callable[..., Coroutine[Any, Any, Figures]]] = {
     "single": single,
     "bulk": bulk,
     "pickup": pickup,
     "steady": steady,
     "drain": drain,
+    "history": history,
 }
+ASKED_FOR = {"history"}  # takes minutes and gigabytes: runs only when it is named
+
+
+async def _drain(
+    url: str, engine: Engine, database: Database, seconds: float, *, concurrency: int = 1000, rate_guess: float = 45_000
+) -> list[int]:
+    """Fill the queue, let one worker process empty it, and return the jobs of each second in which there was work."""
+    total = int(rate_guess * seconds) // BULK * BULK
+    jobs = [_noop(n) for n in range(BULK)]
+    for _ in range(total // BULK):
+        await engine.enqueue_many(jobs)
+    async with database.acquire() as connection:
+        await connection.execute("CHECKPOINT", timeout=600)
+    counts = [0]
+    async with _worker(url, concurrency) as lines:
+        begin = time.perf_counter()
+        async for count in lines:
+            counts.append(count)
+            if count >= total or time.perf_counter() - begin > seconds:
+                break
+    rates = [after - before for before, after in itertools.pairwise(counts)][1:]  # the first second is start-up
+    return rates[:-1] if counts[-1] >= total else rates
 
 
 def _noop(n: int) -> NewJob:

@@ -6,8 +6,9 @@ TaskFlow: one durable place for work, done by people and by machines.
 The names of the SDK are loaded when they are first asked for.
 """
 
+import os as _os
+import sys as _sys
 from importlib import import_module as _import_module
-from importlib import metadata as _metadata
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 __version__ = "0.1.0"
@@ -18,14 +19,27 @@ if _TYPE_CHECKING:
 
 def _refuse_namesake() -> None:
     """OpenStack publishes a distribution and package of the same import name; mixing the two breaks both."""
+    if not any(_may_hold_namesake(folder) for folder in _sys.path):
+        return  # without `importlib.metadata`, which takes longer to load than all the rest
+    from importlib import metadata
+
     try:
-        namesake = _metadata.distribution("taskflow")
-    except _metadata.PackageNotFoundError:
+        namesake = metadata.distribution("taskflow")
+    except metadata.PackageNotFoundError:
         return
     raise ImportError(
         f"distribution 'taskflow' {namesake.version} (OpenStack) is installed here and owns the same import name; "
         "uninstall it or use another virtual environment for taskflow-server"
     )
+
+
+def _may_hold_namesake(folder: str) -> bool:
+    try:
+        with _os.scandir(folder or ".") as entries:
+            names = [entry.name for entry in entries]
+    except OSError:  # an archive, or not there
+        return False
+    return any(name.lower().startswith(("taskflow-", "taskflow.")) for name in names)
 
 
 _refuse_namesake()

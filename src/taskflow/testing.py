@@ -19,7 +19,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn, cast
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import msgspec
 
@@ -32,7 +32,7 @@ from taskflow.engine.client import Engine
 from taskflow.engine.context import JobContext
 from taskflow.engine.executor import outcome_of
 from taskflow.engine.isolation.ending import Ending, bad_payload, raised, returned
-from taskflow.engine.job import Claim, Job, JobFilter, NewJob, NewLogLine, NewProgress, WorkerId
+from taskflow.engine.job import Claim, Enqueued, Job, JobFilter, NewJob, NewLogLine, NewProgress, WorkerId
 from taskflow.engine.registry import Kind
 from taskflow.engine.store import Store
 
@@ -331,7 +331,7 @@ class _AsyncDatabase(AppDatabase):
     def run_sync(self, ask: Any, *, instead: str | None = None) -> Any:
         _refuse("in_transaction_sync")
 
-    def submit_sync(self, jobs: Any) -> list[UUID]:
+    def submit_sync(self, jobs: Any) -> list[Enqueued]:
         _refuse("in_transaction_sync")
 
     async def close(self) -> None:
@@ -358,10 +358,10 @@ class _SyncDatabase(AppDatabase):
     def run_sync(self, ask: Any, *, instead: str | None = None) -> Any:
         return run_now(ask(self._bench.engine, self._bench.connection))
 
-    def submit_sync(self, jobs: Any) -> list[UUID]:
-        async def store() -> list[UUID]:
+    def submit_sync(self, jobs: Any) -> list[Enqueued]:
+        async def store() -> list[Enqueued]:
             given: list[NewJob] = list(jobs)
-            return [stored.id for stored in await self._bench.engine.enqueue_many(given)]
+            return await self._bench.engine.enqueue_many(given)
 
         return run_now(store())
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import asyncpg
@@ -25,7 +26,7 @@ from taskflow.engine.leader import NAME
 
 CHECKS = [
     "database", "version", "schema", "clock", "durability", "standby", "transactions", "connections", "disk",
-    "workers", "kinds", "leader", "partitions", "dead rows", "dead letters", "secret key", "mail",
+    "workers", "kinds", "leader", "partitions", "retention", "dead rows", "dead letters", "secret key", "mail",
 ]  # fmt: skip
 
 
@@ -87,7 +88,7 @@ def test_what_fails_is_told_with_what_to_do_and_ends_with_1(operator: Operator, 
     assert re.search(r"^ +set fsync = on and full_page_writes = on: a crash can destroy", said.out, re.MULTILINE)
     assert re.search(r"^fail  workers +none is alive", said.out, re.MULTILINE)
     assert re.search(r"^warn  secret key +TASKFLOW_SECRET_KEY is not set here", said.out, re.MULTILINE)
-    assert said.out.splitlines()[-1] == "13 ok, 1 warning, 3 failures"
+    assert said.out.splitlines()[-1] == "14 ok, 1 warning, 3 failures"
 
 
 def test_json_has_every_check(operator: Operator) -> None:
@@ -323,6 +324,28 @@ def test_jobs_that_no_live_worker_runs_are_named(operator: Operator) -> None:
     assert (found.level, "send_email in queue builtin (1)" in found.found) == ("warn", True)
 
 
+def test_what_is_kept_is_told_and_what_should_be_gone(operator: Operator) -> None:
+    facts = read_facts(operator.url)
+    assert "nobody has looked after it yet" in finding(facts, "retention").found
+    engine = engine_of(facts)
+    today = engine.upkeep.retention.today
+
+    def judge(**said: Any) -> Finding:
+        given = {"is_looked_after": True, "kept_days": 30, "waits_s": 0.0} | said
+        retention = replace(engine.upkeep.retention, **given)
+        upkeep = replace(engine.upkeep, retention=retention)
+        return finding(replace(facts, engine=replace(engine, upkeep=upkeep)), "retention")
+
+    assert judge(kept_days=None).level == "ok"
+    assert "everything is kept" in judge(kept_days=None).found
+    kept = judge(oldest=today - timedelta(days=31))
+    assert (kept.level, kept.found) == ("ok", f"30 days are kept; the oldest day is {today - timedelta(days=31)}")
+    behind = judge(oldest=today - timedelta(days=32))
+    assert (behind.level, behind.found.endswith(", 2 days behind")) == ("warn", True)
+    assert "old transactions" in behind.advice
+    assert "clock is watched" in judge(oldest=today - timedelta(days=32), waits_s=3600).advice
+
+
 def test_partitions_that_run_out_are_told(operator: Operator) -> None:
     days = engine_of(read_facts(operator.url)).upkeep.partition_days
     assert days >= 7
@@ -333,6 +356,7 @@ def test_partitions_that_run_out_are_told(operator: Operator) -> None:
         assert finding(read_facts(operator.url), "partitions").level == level
 
 
+@pytest.mark.usefixtures("spoilt_schema")
 def test_dead_rows_are_told(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
     facts = read_facts(operator.url)
     assert finding(facts, "dead rows").level == "ok"

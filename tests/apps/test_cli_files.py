@@ -95,9 +95,22 @@ def test_a_job_is_submitted_together_with_its_file(operator: Operator, source: P
         (["{}", "--file", "note"], "must be FIELD=PATH"),
         (['{"note": "x"}', "--file", f"note={source}"], "already"),
         (["{}", "--file", "note=/nowhere"], "No such file"),
+        (["{}", "--file", f"note={source}"], "/payload/number: is required"),
+        (['{"number": 1}', "--priority", "77", "--file", f"note={source}"], "--priority: must be"),
     ):
         refused = operator.taskflow("jobs", "submit", "order", *words)
         assert (refused.code, line in refused.err) == (2, True), refused
+    assert len(operator.taskflow("files", "list", "--json").json["items"]) == 1, "nothing was uploaded for those"
+
+
+def test_a_file_whose_job_is_not_stored_is_deleted_again(operator: Operator, source: Path) -> None:
+    submit = ("jobs", "submit", "order", '{"number": 1}', "--file", f"note={source}", "--unique-key", "k")
+    first, again = operator.taskflow(*submit), operator.taskflow(*submit)
+    assert first.id == again.id
+    assert "was uploaded for this job, and has been deleted again" in again.err
+    operator.taskflow("queues", "drain", "orders")
+    assert operator.taskflow(*submit[:-2]).code == 1
+    assert len(operator.taskflow("files", "list", "--json").json["items"]) == 1
 
 
 async def test_a_link_of_the_command_line_is_good_for_the_api(

@@ -49,12 +49,22 @@ def test_an_import_that_is_complete_stores_nothing_again(operator: Operator, tmp
     file.write_text(order(1) + "nonsense\n")
     first = operator.taskflow("jobs", "import", str(file))
     again = operator.taskflow("jobs", "import", str(file))
-    assert (again.code, again.out) == (first.code, first.out) == (1, "1 accepted, 1 rejected\n")
+    assert (first.code, first.out) == (1, "1 accepted, 1 rejected\n")
+    assert (again.code, again.out) == (1, "1 accepted (0 new, 1 imported before), 1 rejected\n")
     assert again.err.splitlines()[0] == "going on after line 2, where this import was before"
     assert again.err.splitlines()[1:] == first.err.splitlines()
     assert numbers(operator) == [1]
     assert operator.taskflow("jobs", "import", str(file), "--key", "again").code == 1
     assert numbers(operator) == [1, 1]
+
+
+def test_jobs_whose_unique_key_is_held_are_not_counted_as_new(operator: Operator, tmp_path: Path) -> None:
+    file = tmp_path / "jobs.ndjson"
+    file.write_text(order(1, uniqueKey="one") + order(2, uniqueKey="one") + order(3))
+    said = operator.taskflow("jobs", "import", str(file))
+    assert said.out == "3 accepted (2 new, 1 there already under their unique keys), 0 rejected\n"
+    document = operator.taskflow("jobs", "import", str(file), "--json").json
+    assert (document["accepted"], document["new"], document["known"], document["duplicates"]) == (3, 0, 3, 0)
 
 
 def test_wrong_lines_are_told_and_left_out(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,7 +74,7 @@ def test_wrong_lines_are_told_and_left_out(operator: Operator, monkeypatch: pyte
     assert (said.code, said.out) == (1, "1 accepted, 4 rejected\n")
     told = said.err.splitlines()
     assert told[0].startswith("line 2: /payload/number: ")
-    assert told[1].startswith("line 3: line: the line is not JSON")
+    assert told[1].startswith("line 3: is not JSON")
     assert told[2] == "and 2 more wrong lines; --json shows 1,000"
     document = operator.taskflow("jobs", "import", "-", "--json", stdin=lines).json
     assert (document["key"], document["accepted"], document["rejected"]) == (None, 1, 4)
@@ -89,7 +99,7 @@ def test_an_import_that_broke_off_goes_on(operator: Operator, tmp_path: Path, mo
     assert numbers(operator) == list(range(6))
     monkeypatch.setattr(streams.SubmitStream, "store", real)
     said = operator.taskflow("jobs", "import", str(file))
-    assert (said.code, said.out) == (0, "8 accepted, 0 rejected\n")
+    assert (said.code, said.out) == (0, "8 accepted (2 new, 6 imported before), 0 rejected\n")
     assert "going on after line 6" in said.err
     assert numbers(operator) == list(range(8))
 

@@ -1,7 +1,12 @@
 """`taskflow queues`, and what `taskflow jobs` says of queues' jobs before they are active."""
 
+import os
+import re
+
 import pytest
 from tests.support.operator import Operator
+
+from taskflow.apps.cli import bulk
 
 pytestmark = pytest.mark.slow
 
@@ -34,7 +39,7 @@ def test_a_queue_is_limited_paused_drained_and_resumed(operator: Operator) -> No
     shown = operator.taskflow("queues", "resume", "orders", "--json").json
     assert (shown["paused"], shown["draining"], shown["concurrency"]) == (False, False, 4)
     assert operator.taskflow("queues", "limit", "orders", "none", "--json").json["concurrency"] is None
-    assert "limit    none" in operator.taskflow("queues", "show", "orders").out
+    assert re.search(r"^limit +none$", operator.taskflow("queues", "show", "orders").out, re.MULTILINE)
 
 
 @pytest.mark.parametrize(
@@ -81,9 +86,52 @@ def test_all_jobs_that_options_choose_are_cancelled_and_deleted(operator: Operat
     other = submit(operator)
     assert operator.taskflow("jobs", "bulk", "cancel", "--tag", "old").out == "3 jobs cancelled, or asked to stop\n"
     assert [status(operator, job_id) for job_id in (*ids, other)] == ["cancelled"] * 3 + ["pending"]
-    operation = operator.taskflow("jobs", "bulk", "delete", "--all", "--json").json
+    operation = operator.taskflow("jobs", "bulk", "delete", "--all", "--yes", "--json").json
     assert (operation["status"], operation["progress"]) == ("completed", {"done": 3, "failed": 0, "total": 3})
     assert operator.taskflow("jobs", "show", ids[0]).code == 1
+
+
+def test_a_queue_that_nothing_names_is_taken_with_a_remark(operator: Operator) -> None:
+    said = operator.taskflow("queues", "pause", "ordres")
+    assert (said.code, "paused since" in said.out) == (0, True)
+    named = "no pending job, live worker, kind or setting names queue"
+    assert said.err == f"taskflow: {named} 'ordres' yet; did you mean 'orders'?\n"
+    assert operator.taskflow("queues", "resume", "ordres").err == "", "its setting names it now"
+    assert operator.taskflow("queues", "limit", "xyz", "3").err == f"taskflow: {named} 'xyz' yet\n"
+    assert operator.taskflow("queues", "pause", "orders").err == ""
+
+
+def test_a_dry_run_says_how_many_jobs_it_would_be_and_changes_none(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [submit(operator, "--tag", "old") for _ in range(3)] + [
+        submit(operator, "--tag", "old", "--delay-ms", "9000")
+    ]
+    operator.taskflow("jobs", "cancel", submit(operator, "--tag", "old"))
+    said = operator.taskflow("jobs", "bulk", "cancel", "--tag", "old", "--dry-run")
+    assert (said.code, said.err) == (0, "")
+    assert said.out.startswith("would cancel 4 jobs:\n")
+    assert [line.split()[0] for line in said.out.splitlines()[2:]] == ids[::-1]
+    document = operator.taskflow("jobs", "bulk", "delete", "--all", "--dry-run", "--json").json
+    assert (document["matching"], document["more"], document["newest"][0]["status"]) == (1, False, "cancelled")
+    monkeypatch.setattr(bulk, "MAX_COUNTED", 2)
+    assert operator.taskflow("jobs", "bulk", "cancel", "--all", "--dry-run").out.startswith("would cancel more than 2")
+    assert [status(operator, job_id) for job_id in ids] == ["pending"] * 3 + ["scheduled"]
+
+
+@pytest.mark.slow
+@pytest.mark.system
+def test_whoever_means_all_jobs_is_asked_at_a_terminal(operator: Operator) -> None:
+    job_id = submit(operator)
+    for answer, code, state in ((b"n\n", 1, "pending"), (b"y\n", 0, "cancelled")):
+        ours, theirs = os.openpty()
+        with operator.start("jobs", "bulk", "cancel", "--all", stdin=theirs) as asking:
+            os.write(ours, answer)
+            _, err = asking.communicate(timeout=60)
+        assert (asking.returncode, "cancel all jobs that can be? [y/N]" in err) == (code, True), err
+        assert status(operator, job_id) == state
+        os.close(ours)
+        os.close(theirs)
 
 
 @pytest.mark.parametrize(
@@ -92,6 +140,8 @@ def test_all_jobs_that_options_choose_are_cancelled_and_deleted(operator: Operat
         (("burn", "--all"), "ACTION: must be cancel, retry, delete"),
         (("cancel",), "choose jobs by options, or give --all alone"),
         (("cancel", "--all", "--queue", "x"), "choose jobs by options, or give --all alone"),
+        (("cancel", "--all"), "--all: not a terminal, so nobody can be asked; give --yes to cancel all jobs"),
+        (("cancel", "--status", "failed", "--dry-run"), "--status: must be pending, scheduled, retrying, active"),
         (("cancel", "--status", "failed"), "--status: must be pending, scheduled, retrying, active"),
         (("cancel", "--from", "yesterday"), "--from: must be an ISO 8601 instant"),
     ],

@@ -31,10 +31,30 @@ def test_a_schedule_is_made_shown_changed_and_deleted(operator: Operator) -> Non
     operator.taskflow("schedules", "update", "morning mail", "--every-ms", "60000", "--retries", "kind")
     shown = operator.taskflow("schedules", "show", said.id, "--json").json
     assert (shown["cron"], shown["every"], shown["retries"], shown["priority"]) == (None, 60000, None, 8)
+    changed = operator.taskflow("schedules", "update", "morning mail", "--every", "1d3h46m40s")
+    assert "every 1d3h46m40s" in changed.out
+    shown = operator.taskflow("schedules", "show", said.id, "--json").json
+    assert shown["every"] == 100_000_000
     gone = operator.taskflow("schedules", "delete", "morning mail")
     assert (gone.code, gone.out) == (0, f"{said.id}  deleted\n")
     missing = operator.taskflow("schedules", "show", "morning mail")
     assert (missing.code, missing.err) == (1, "taskflow: there is no schedule 'morning mail'\n")
+
+
+def test_callback_expiry_and_key_are_given_shown_and_taken_away(operator: Operator) -> None:
+    window = ("--unique-key", "k", "--unique-scope", "window", "--unique-window-ms", "60000")
+    made = operator.taskflow(*MORNING, "--callback-url", "http://127.0.0.1:9/", "--ttl-ms", "90000", *window, "--json")
+    said = {"callbackUrl": "http://127.0.0.1:9/", "ttl": 90_000, "uniqueKey": "k", "uniqueWindow": 60_000}
+    assert {name: made.json[name] for name in said} == said
+    shown = operator.taskflow("schedules", "show", "morning mail").out
+    assert ("90000 ms after the submit" in shown, "for 60000 ms" in shown) == (True, True)
+    first = operator.taskflow("schedules", "run-now", "morning mail")
+    again = operator.taskflow("schedules", "run-now", "morning mail")
+    assert (again.id, again.code) == (first.id, 0)
+    assert again.err == "nothing was submitted: this job holds the unique key\n"
+    taken = ("--callback-url", "none", "--ttl-ms", "none", "--unique-key", "none", "--json")
+    changed = operator.taskflow("schedules", "update", "morning mail", *taken).json
+    assert {changed[name] for name in said} == {None}
 
 
 def test_a_list_has_a_row_for_each_and_says_what_is_paused(operator: Operator) -> None:
@@ -43,7 +63,7 @@ def test_a_list_has_a_row_for_each_and_says_what_is_paused(operator: Operator) -
     operator.taskflow("schedules", "create", "beat", "order", '{"number": 1}', "--every-ms", "90000", "--paused")
     header, *rows = operator.taskflow("schedules", "list").out.splitlines()
     assert header.split() == ["NAME", "WHEN", "ZONE", "TYPE", "NEXT", "LAST", "OUTCOME", "ID"]
-    assert rows[0].split()[:6] == ["beat", "every", "90s", "-", "order", "paused"]
+    assert rows[0].split()[:6] == ["beat", "every", "1m30s", "-", "order", "paused"]
     assert rows[1].startswith("morning mail  30 7 * * MON-FRI  UTC   send_email  20")
     listed = operator.taskflow("schedules", "list", "--json").json["items"]
     assert [item["name"] for item in listed] == ["beat", "morning mail"]
@@ -77,6 +97,9 @@ def test_what_is_wrong_is_one_line_with_the_options_names_and_nothing_is_stored(
     for words, line in (
         ((*MORNING[:-1], "61 * * * *"), "--cron: cannot be read: the field of the minute"),
         (MORNING[:-2], "--cron: a schedule has cron or every; give one of them"),
+        ((*MORNING[:-2], "--every", "90"), "--every: must be a time such as 90s, 15m or 1d12h, got '90'"),
+        ((*MORNING[:-2], "--every", "5ms"), "--every: must be from 1000 to 31622400000 ms"),
+        ((*MORNING[:-2], "--every", "5s", "--every-ms", "5000"), "--every-ms: give --every alone"),
         ((*MORNING, "--every-ms", "1000"), "--cron: give cron or every, not both"),
         ((*MORNING, "--timezone", "Mars"), "--timezone: is not an IANA time zone such as Europe/Berlin or UTC"),
         ((*MORNING[:4], "{}", *MORNING[5:]), "/payload/to: is required"),

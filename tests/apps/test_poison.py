@@ -130,3 +130,33 @@ async def test_the_children_of_a_killed_worker_die_with_it_whatever_they_are_doi
         job = await reaches(engine, job_id, within_s=30)
         assert (job.state, job.failures) == (State.COMPLETED, 0)
         assert await outcomes(engine, job_id) == [OutcomeKind.LOST, OutcomeKind.COMPLETED]
+
+
+async def test_a_job_that_kills_its_worker_out_of_its_child_reaches_the_crash_limit_and_its_neighbour_completes(
+    database_url: str, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who killed the worker cannot be seen, so the first time nobody is charged, and then whoever ran as a suspect."""
+    async with fleet(database_url, tmp_path, monkeypatch, concurrency=2) as child:
+        killer, neighbour = await submit(engine, ["kill_worker", "stay_alone"])
+        dead = await reaches(engine, killer, within_s=50)
+        assert (dead.state, dead.failure_reason, dead.failures) == (State.FAILED, FailureReason.CRASH_LIMIT, 0)
+        assert await outcomes(engine, killer) == [OutcomeKind.LOST] + [OutcomeKind.CRASHED] * MAX_CRASHES
+        assert dead.error is not None
+        assert "worker" in dead.error.message
+        assert child.crashes == 1 + MAX_CRASHES
+        job = await reaches(engine, neighbour, within_s=40)
+        assert (job.state, job.failures) == (State.COMPLETED, 0)
+
+
+async def test_a_job_that_tells_a_process_to_end_costs_itself_and_no_worker(
+    database_url: str, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own process: that is a crash. The worker: that takes orders from its supervisor alone."""
+    async with fleet(database_url, tmp_path, monkeypatch, concurrency=2) as child:
+        ends_itself, stops_worker = await submit(engine, ["end_itself", "stop_worker"])
+        dead = await reaches(engine, ends_itself, within_s=40)
+        assert (dead.state, dead.failure_reason, dead.failures) == (State.FAILED, FailureReason.CRASH_LIMIT, 0)
+        assert await outcomes(engine, ends_itself) == [OutcomeKind.CRASHED] * MAX_CRASHES
+        job = await reaches(engine, stops_worker, within_s=40)
+        assert (job.state, job.attempt, job.result) == (State.COMPLETED, 1, child.pid)
+        assert child.crashes == 0

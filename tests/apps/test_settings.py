@@ -34,6 +34,14 @@ def test_an_empty_variable_counts_as_not_set() -> None:
     assert Settings.from_env({**HOME, "TASKFLOW_PORT": "", "PORT": "4000"}).port == 4000
 
 
+def test_jobs_are_kept_for_thirty_days_unless_told_otherwise_and_for_ever_by_0() -> None:
+    assert Settings.from_env(HOME).retention_days == 30
+    assert Settings.from_env({**HOME, "TASKFLOW_RETENTION_DAYS": "7"}).retention_days == 7
+    assert Settings.from_env({**HOME, "TASKFLOW_RETENTION_DAYS": "0"}).retention_days is None
+    with pytest.raises(SetupError, match="TASKFLOW_RETENTION_DAYS must be a whole number from 0 to 3650, got 'never'"):
+        Settings.from_env({**HOME, "TASKFLOW_RETENTION_DAYS": "never"})
+
+
 def test_requests_are_limited_in_production_unless_told_otherwise() -> None:
     given = {**HOME, "TASKFLOW_RATE_LIMIT_WRITE": "100:500", "TASKFLOW_RATE_LIMIT_FAILURES": "0"}
     for environment, read in ((Environment.PRODUCTION, Limit(5000, 10_000)), (Environment.DEVELOPMENT, NO_LIMIT)):

@@ -42,9 +42,8 @@ class Keeper:
 
     async def sync(self, url: str, **fields: Any) -> Job:
         payload = {"url": url, "dataset": "stock", "format": "json", **fields}
-        return await reaches(
-            self.engine, await self.engine.enqueue(NewJob("sync", payload, queue="builtin", retries=0))
-        )
+        job = await self.engine.enqueue(NewJob("sync", payload, queue="builtin", retries=0))
+        return await reaches(self.engine, job, within_s=20)
 
     async def rows(self, name: str = "stock") -> dict[str, Any]:
         _, rows = await self.datasets.list_rows(DEFAULT_NAMESPACE, name, after="", limit=100)

@@ -166,9 +166,9 @@ CASES: Mapping[str, tuple[Any, set[str], int, set[str]]] = {
     ),
     "find_live_jobs": (
         lambda store, connection, sample: store.find_live_jobs(connection, [sample.ready.id, sample.failed.id]),
-        {"job_pkey", "done_job"},
-        20,
-        set(),
+        {"ready_pkey", "deferred_pkey"},
+        40,
+        {"lease"},
     ),
     "fold_stats": (
         lambda store, connection, _: store.fold_stats(connection, limit=1000),

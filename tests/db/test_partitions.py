@@ -12,6 +12,8 @@ from taskflow.db.query import Connection
 from taskflow.engine.job import State
 from taskflow.engine.store import VACUUMED, Store
 
+pytestmark = pytest.mark.usefixtures("spoilt_schema")
+
 
 async def partitions(connection: Connection) -> list[str]:
     rows = await connection.fetch(

@@ -67,6 +67,7 @@ def make_registry(isolation: Isolation, mode: str) -> Registry:
     add("too_large", lambda ctx, ask: "x" * MAX_RESULT_BYTES)
     add("opaque", lambda ctx, ask: object())
     add("log", _log)
+    add("print", _print)
     add("raise", _raise)
     add("who", lambda ctx, ask: {"pid": os.getpid(), "main": threading.current_thread() is threading.main_thread()})
     registry.job("wait", payload=Ask, isolation=isolation)(_wait_async if mode == "async" else _wait)
@@ -120,6 +121,15 @@ def _echo(ctx: JobContext, ask: Ask) -> dict[str, Any]:
 def _log(ctx: JobContext, ask: Ask) -> None:
     for number in range(ask.size):
         ctx.log(f"line {number}", "warning" if number == 1 else "info")
+
+
+def _print(ctx: JobContext, ask: Ask) -> str:
+    """Say something past the job's log, in every way there is."""
+    print("printed by a handler")  # noqa: T201
+    os.write(1, b"\x00\x00\x00\x01 written by a handler\n")
+    os.write(2, b"\xff" * ask.size)
+    ctx.log("logged by a handler")
+    return "done"
 
 
 def _raise(ctx: JobContext, ask: Ask) -> None:

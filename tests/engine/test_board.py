@@ -46,6 +46,16 @@ def test_an_attempt_is_on_the_board_from_its_beginning_to_its_end() -> None:
         assert [begun.job_id for begun in board.begun()] == [claims[1].job_id]
 
 
+def test_a_board_says_who_ran_alone_and_who_was_suspect_before() -> None:
+    with Board.create(2) as board:
+        board.enter(make_claim("mail"))
+        board.enter(make_claim("thumbnail", suspect=True), alone=True)
+        assert {begun.kind: (begun.alone, begun.suspect) for begun in board.begun()} == {
+            "mail": (False, False),
+            "thumbnail": (True, True),
+        }
+
+
 def test_a_full_board_takes_no_more_and_loses_nobody() -> None:
     with Board.create(0) as board:
         lines = [board.enter(make_claim("mail")) for _ in range(SPARE_LINES + 1)]

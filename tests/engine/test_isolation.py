@@ -6,9 +6,11 @@ they are in a worker.
 """
 
 import asyncio
+import itertools
 import json
 import os
 import signal
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from tests.engine.test_executor import make_claim
 from tests.support.sink import Notes
 from tests.support.waiting import eventually
 
+from taskflow.engine import executor as executor_module
 from taskflow.engine.executor import Executor
 from taskflow.engine.isolation import process as module
 from taskflow.engine.isolation.base import Call
@@ -55,6 +58,7 @@ class Rig:
         isolation, mode = WAYS[way]
         self.notes = Notes()
         self.stuck: list[Claim] = []
+        self.stopping = asyncio.Event()
         self._outcomes: dict[JobId, asyncio.Future[Outcome]] = {}
         self.executor = Executor(
             make_registry(isolation, mode),  # type: ignore[arg-type]
@@ -65,6 +69,7 @@ class Rig:
             state={"opened_by": os.getpid()},
             cancel_grace_s=GRACE_S,
             command=command(mode) if isolation == "process" else None,
+            stopping=self.stopping,
         )
 
     def start(self, kind: str, *, what: str = "", path: Path | str = "", size: int = 0, **changes: Any) -> Claim:
@@ -163,6 +168,19 @@ async def test_a_payload_that_does_not_fit_its_type_fails_the_job_for_good(rig: 
     assert (outcome.error.type, "size" in outcome.error.message) == ("InvalidPayload", True)
 
 
+async def test_what_a_handler_prints_goes_to_the_workers_output_and_not_to_its_log(
+    rig: Rig, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for pid in rig.executor.child_pids.get("idle", ()):  # they have the output of the test that started them
+        os.kill(pid, signal.SIGKILL)
+    await eventually("them to be gone", lambda: not rig.executor.child_pids.get("idle"))
+    claim = rig.start("print", size=100_000)
+    assert (await rig.outcome(claim)).result == '"done"'
+    assert [line.message for line in rig.notes.lines if line.claim is claim] == ["logged by a handler"]
+    assert "written by a handler" in capfd.readouterr().out
+    assert (await rig.run("echo")).kind is OutcomeKind.COMPLETED
+
+
 async def test_lines_arrive_in_order_and_before_the_outcome(rig: Rig) -> None:
     claim = rig.start("log", size=30)
     await rig.outcome(claim)
@@ -256,7 +274,7 @@ async def test_a_handler_that_ignores_being_stopped_is_killed_or_costs_its_proce
     if busy:
         outcome = await rig.outcome(claim)
         assert (outcome.kind, outcome.suspect, rig.stuck) == (OutcomeKind.TIMEOUT, False, [])
-        assert not is_alive(busy)
+        await eventually("its end: its channel closes before it is gone", lambda: not is_alive(busy))
     else:
         await eventually("the executor to say so", lambda: rig.stuck)
         assert rig.stuck == [claim]
@@ -315,16 +333,25 @@ async def test_the_last_of_its_crashes_ends_a_job(process: Rig) -> None:
 
 
 @pytest.mark.parametrize("way", ["process, sync", "process, async"])
-async def test_a_child_that_somebody_else_tells_to_end_hands_its_job_back(
-    rigs: dict[str, Rig], way: str, tmp_path: Path
+@pytest.mark.parametrize("all_told", [True, False], ids=["with its worker", "and nobody else"])
+async def test_a_child_that_is_told_to_end_is_a_crash_unless_its_worker_is_told_too(
+    rigs: dict[str, Rig], way: str, tmp_path: Path, all_told: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A service manager may signal all processes of a deployment. A job signals its own."""
     rig = rigs[way]
+    monkeypatch.setattr(executor_module, "TOLD_WAIT_S", 10.0 if all_told else 0.05)
     claim = rig.start("wait", path=tmp_path / "begun", failures=1)
     await begun(tmp_path / "begun")
     [pid] = rig.executor.child_pids["busy"]
     os.kill(pid, signal.SIGTERM)
+    if all_told:
+        rig.stopping.set()
     outcome = await rig.outcome(claim)
-    assert (outcome.kind, outcome.failures, outcome.error) == (OutcomeKind.HANDED_BACK, 1, None)
+    rig.stopping.clear()
+    if all_told:
+        assert (outcome.kind, outcome.failures, outcome.error) == (OutcomeKind.HANDED_BACK, 1, None)
+    else:
+        assert (outcome.kind, outcome.failures, outcome.crashes) == (OutcomeKind.CRASHED, 1, 1)
     again = await rig.run("who")
     assert json.loads(again.result or "")["pid"] != pid  # whoever told it may want it gone
 
@@ -433,6 +460,63 @@ async def test_a_child_makes_room_for_another_after_its_number_of_jobs() -> None
     await isolator.close()
     assert pids[0] == pids[1] != pids[2]
     assert not any(is_alive(pid) for pid in pids)
+
+
+async def test_a_spare_waits_for_the_first_call_and_another_takes_its_place_when_it_dies(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "IDLE_S", 0.05)
+    monkeypatch.setattr(module, "SURPLUS_S", 0.05)
+    isolator = module.ProcessIsolator(Notes(), command("async"))
+    registry = make_registry("process", "async")
+
+    async def spare() -> int:
+        idle = lambda: isolator.pids["idle"] and not isolator.pids["other"]  # noqa: E731
+        await eventually("a spare", idle, within_s=20)
+        [pid] = isolator.pids["idle"]
+        return pid
+
+    isolator.keep_spare()
+    first = await spare()
+    claim = make_claim("who")
+    ending = await isolator.call(Call(claim, registry["who"], JobContext(claim, {}, isolator.sink)))
+    assert json.loads(ending.result)["pid"] == first  # type: ignore[union-attr]
+    await asyncio.sleep(0.2)  # four times as long as a child is kept that is no spare
+    assert await spare() == first
+    os.kill(first, signal.SIGKILL)
+    await eventually("its end", lambda: first not in isolator.pids["idle"])
+    second = await spare()
+    await isolator.close()
+    assert not is_alive(second)
+
+
+async def test_a_spare_that_boots_when_its_worker_drains_is_ended_at_once() -> None:
+    """A second signal may kill the worker a moment later, and a child that boots does not die with it yet."""
+    isolator = module.ProcessIsolator(Notes(), command("async"))
+    isolator.keep_spare()
+    [pid] = await eventually("a child to boot", lambda: isolator.pids["other"])
+    isolator.let_go()
+    await eventually("its end", lambda: not is_alive(pid), within_s=2)
+    assert isolator.pids == {"busy": [], "idle": [], "other": []}
+    await isolator.close()
+
+
+async def test_spares_that_do_not_start_are_tried_ever_more_slowly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SPARE_WAIT_S", 0.1)
+    isolator = module.ProcessIsolator(Notes(), ChildCommand(["/nowhere/to/be/found"]))
+    began: list[float] = []
+    spawn = isolator._spawn
+
+    async def noted() -> Any:
+        began.append(time.monotonic())
+        return await spawn()
+
+    monkeypatch.setattr(isolator, "_spawn", noted)
+    isolator.keep_spare()
+    await eventually("four tries", lambda: len(began) >= 4)
+    await isolator.close()
+    waits_s = [later - earlier for earlier, later in itertools.pairwise(began)]
+    assert [wait_s >= least_s for wait_s, least_s in zip(waits_s, (0.1, 0.2, 0.4), strict=False)] == [True] * 3
 
 
 async def test_a_child_that_does_not_start_is_an_error_of_the_attempt_and_says_why() -> None:

@@ -12,7 +12,7 @@ from tests.support.workers import supervising
 
 from taskflow.db.pool import Database
 from taskflow.db.query import Connection
-from taskflow.engine import deadlines, expirer, reaper, scheduler, stager, tally
+from taskflow.engine import deadlines, expirer, reaper, retention, scheduler, stager, tally
 from taskflow.engine import leader as module
 from taskflow.engine.job import WorkerId
 from taskflow.engine.leader import RENEW_S, TERM_S, TRUST_MARGIN_S, Duty, Leader, run_duty
@@ -47,7 +47,7 @@ def leads(leader: Leader) -> bool:
 
 
 def test_no_two_duties_keep_each_other_waiting() -> None:
-    duties = [owner.DUTY for owner in (reaper, stager, scheduler, expirer, tally, deadlines)]
+    duties = [owner.DUTY for owner in (reaper, stager, scheduler, expirer, tally, deadlines, retention)]
     assert sorted(duties) == sorted(Duty)
     assert len({duty.value for duty in duties}) == len(duties)
 

@@ -38,12 +38,12 @@ async def next_of(heard: Heard) -> tuple[str, str]:
 async def test_a_burst_of_submits_is_one_wake_up_per_queue(engine: Engine, heard: Heard) -> None:
     queues = ["mail", "images"]
     await asyncio.gather(*(engine.enqueue(NewJob("noop", {}, queue=queues[n % 2])) for n in range(200)))
-    assert {await next_of(heard), await next_of(heard)} == {(WAKE_CHANNEL, "mail"), (WAKE_CHANNEL, "images")}
     engine.wake(["end"])
-    rest = []
-    while (news := await next_of(heard)) != (WAKE_CHANNEL, "end"):
-        rest.append(news)
-    assert len(rest) <= 4  # what came while the first round was on its way
+    news = []
+    while (note := await next_of(heard)) != (WAKE_CHANNEL, "end"):
+        news.append(note)
+    assert set(news) == {(WAKE_CHANNEL, "mail"), (WAKE_CHANNEL, "images")}
+    assert len(news) <= 6  # the first submit goes alone; and what came while a round was on its way
 
 
 async def test_a_wake_up_waits_for_the_commit(engine: Engine, heard: Heard, database: Database) -> None:
@@ -68,7 +68,7 @@ async def test_a_cancel_names_its_job(engine: Engine, heard: Heard) -> None:
 async def test_a_wake_up_lost_in_an_outage_is_dropped_and_later_ones_arrive(database_url: str, heard: Heard) -> None:
     async with Proxy(database_url) as proxy, asyncio.timeout(10):
         database = Database(proxy.url, patience_s=0.0)
-        notifier = Notifier(database)
+        notifier = Notifier(database.acquire)
         running = asyncio.create_task(notifier.run())
         notifier.wake(["before"])
         assert await next_of(heard) == (WAKE_CHANNEL, "before")

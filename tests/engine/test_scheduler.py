@@ -19,7 +19,7 @@ from taskflow.db.pool import Database
 from taskflow.db.query import Connection
 from taskflow.engine import policy
 from taskflow.engine import scheduler as module
-from taskflow.engine.job import DEFAULT_NAMESPACE, Job, JobId, WorkerId
+from taskflow.engine.job import DEFAULT_NAMESPACE, Job, JobId, NewJob, UniqueScope, WorkerId
 from taskflow.engine.leader import Leader
 from taskflow.engine.registry import JobContext, Registry
 from taskflow.engine.schedule import (
@@ -268,7 +268,8 @@ async def test_a_time_is_skipped_while_the_job_before_has_not_ended(work: Clockw
         work.clock.advance(seconds=60)
         await work.scheduler.fire()
     [fired, skipped] = await work.ledger(schedule_id)
-    assert (skipped.outcome, skipped.detail, skipped.job_id) == (SKIPPED, "the job before has not ended", None)
+    detail = "the job before has not ended"
+    assert (skipped.outcome, skipped.detail, skipped.job_id) == (SKIPPED, detail, fired.job_id)
     assert fired.job_id is not None
     await work.finish(fired.job_id)
     work.clock.advance(seconds=60)
@@ -415,11 +416,90 @@ async def test_a_zone_that_is_not_known_here_is_a_failed_row_and_looked_at_again
     assert tick.outcome is FAILED
     again_at = work.clock.now + module.BROKEN_RETRY
     assert (await work.get(schedule_id)).next_at == again_at
-    await work.connection.execute("UPDATE taskflow.schedule SET zone = 'UTC', cron = '17 4 * * *'")
+    hour = (again_at.hour + 2) % 24  # a rule that again_at is not a time of, and today's is still to come
+    await work.connection.execute("UPDATE taskflow.schedule SET zone = 'UTC', cron = $1", f"17 {hour} * * *")
     work.clock.now = again_at
     assert await work.scheduler.fire() == 1
     assert (await work.ledger(schedule_id), await work.jobs()) == ([tick], [])
-    assert (await work.get(schedule_id)).next_at == again_at.replace(hour=4, minute=17) + timedelta(days=1)
+    next_at = (again_at + timedelta(hours=2)).replace(minute=17)
+    assert (await work.get(schedule_id)).next_at == next_at
+
+
+# What its jobs are given ---------------------------------------------------------------------------------------------
+
+
+async def test_a_job_gets_its_callback_its_expiry_and_its_key(work: Clockwork) -> None:
+    given: dict[str, Any] = {
+        "callback_url": "http://receiver.test/",
+        "unique_key": "k",
+        "unique_scope": UniqueScope.WINDOW,
+        "unique_window": timedelta(hours=1),
+        "expires_after": timedelta(seconds=90),
+    }
+    schedule_id = await work.make(**given)
+    assert replace((await work.get(schedule_id)).plan, **given) == (await work.get(schedule_id)).plan
+    work.clock.advance(seconds=60)
+    await work.scheduler.fire()
+    [job] = await work.jobs()
+    assert (job.callback_url, job.unique_key, job.unique_scope) == ("http://receiver.test/", "k", UniqueScope.WINDOW)
+    assert job.expires_at == job.created_at + timedelta(seconds=90)
+
+
+async def test_a_time_whose_unique_key_is_held_is_skipped_once_with_the_holder(work: Clockwork) -> None:
+    held = NewJob("order", {"number": 7}, unique_key="k")
+    [holder] = await work.store.enqueue(work.connection, [held])
+    schedule_id = await work.make(unique_key="k", overlap=Overlap.ALLOW)
+    other_id = await work.make("other", unique_key="j")
+    work.clock.advance(seconds=60)
+    for _ in range(2):
+        await work.scheduler.fire()
+    [tick] = await work.ledger(schedule_id)
+    assert (tick.outcome, tick.job_id) == (SKIPPED, holder.id)
+    assert tick.detail == f"job {holder.id} holds the unique key"
+    assert (await work.get(schedule_id)).last_job_id is None  # it is not the schedule's
+    assert await work.outcomes(other_id) == [FIRED]
+    async with work.connection.transaction():
+        _, answer = await work.schedules.run_now(schedule_id, DEFAULT_NAMESPACE, connection=work.connection)
+    assert (answer.id, answer.duplicate) == (holder.id, True)
+    by_hand = (await work.ledger(schedule_id))[-1]
+    assert (by_hand.outcome, by_hand.manual, by_hand.job_id) == (SKIPPED, True, holder.id)
+    assert (await work.get(schedule_id)).last_job_id is None
+    assert len(await work.jobs()) == 2
+
+
+async def test_of_times_that_are_made_up_for_the_first_holds_the_key(work: Clockwork) -> None:
+    schedule_id = await work.make(unique_key="k", overlap=Overlap.ALLOW, catchup=Catchup.ALL)
+    work.clock.advance(seconds=180)
+    await work.scheduler.fire()
+    fired, *skipped = await work.ledger(schedule_id)
+    assert [(tick.outcome, tick.job_id) for tick in skipped] == [(SKIPPED, fired.job_id)] * 2
+    assert (await work.get(schedule_id)).last_job_id == fired.job_id
+
+
+async def test_a_queue_that_drains_skips_a_job_with_a_key(work: Clockwork) -> None:
+    schedule_id = await work.make(unique_key="k", queue="closed")
+    await work.store.set_queue(work.connection, "closed", paused=None, draining=True, limits=False, concurrency=None)
+    work.clock.advance(seconds=60)
+    await work.scheduler.fire()
+    [tick] = await work.ledger(schedule_id)
+    assert (tick.outcome, tick.detail) == (SKIPPED, "queue 'closed' drains")
+    assert await work.connection.fetchval("SELECT count(*) FROM taskflow.unique_claim") == 0
+
+
+async def test_a_key_in_an_open_transaction_is_waited_for_without_holding_up_others(work: Clockwork) -> None:
+    schedule_id = await work.make(unique_key="k")
+    other_id = await work.make("other")
+    async with work.database.transaction() as stranger:
+        [holder] = await work.store.enqueue(stranger, [NewJob("order", {"number": 7}, unique_key="k")])
+        work.clock.advance(seconds=60)
+        due = work.clock.now
+        assert await work.scheduler.fire() == 1
+        assert (await work.ledger(schedule_id), await work.outcomes(other_id)) == ([], [FIRED])
+        assert (await work.get(schedule_id)).next_at == due
+    await work.scheduler.fire()
+    [tick] = await work.ledger(schedule_id)
+    assert (tick.fire_at, tick.outcome, tick.job_id) == (due, SKIPPED, holder.id)
+    assert (await work.get(schedule_id)).next_at == due + timedelta(minutes=1)
 
 
 # Pausing, changing, by hand ------------------------------------------------------------------------------------------

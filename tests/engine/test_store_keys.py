@@ -171,6 +171,16 @@ async def test_a_batch_may_name_a_key_twice_and_mix_with_plain_jobs(site: Worksi
     assert await count(site) == 4
 
 
+async def test_ids_keep_the_order_of_a_batch_when_keys_are_had_at_the_second_try(site: Worksite) -> None:
+    await site.store.enqueue(site.connection, [new_job(**WINDOW | {"unique_key": key}) for key in "ab"])
+    site.clock.advance(seconds=61)
+    batch = [new_job(), new_job(unique_key="b"), new_job(), new_job(unique_key="a"), new_job()]
+    answers = await site.store.enqueue(site.connection, batch)
+    assert not any(answer.duplicate for answer in answers)
+    stored = [answer.id for answer in answers]
+    assert stored == sorted(stored)
+
+
 async def test_a_refused_batch_leaves_no_keys(site: Worksite) -> None:
     await site.store.set_queue(site.connection, "images", draining=True)
     async with site.connection.transaction():

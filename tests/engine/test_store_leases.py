@@ -92,6 +92,22 @@ async def test_a_rescued_job_keeps_the_failures_it_was_charged_before(site: Work
     assert (await site.job(job_id)).state is State.FAILED
 
 
+async def test_who_is_charged_a_crash_fails_at_the_last_of_them_and_others_are_not_charged(site: Worksite) -> None:
+    charged, other = await site.submit_many(2)
+    for crashes in range(1, MAX_CRASHES + 1):
+        claims = {claim.job_id: claim for claim in await site.claim()}
+        assert claims[charged].crashes == crashes - 1
+        await site.store.return_leases(
+            site.connection, [claims[charged].lease_id], OutcomeKind.LOST, suspects=[charged], charged=[charged]
+        )
+    job = await site.job(charged)
+    assert (job.state, job.failure_reason, job.failures) == (State.FAILED, FailureReason.CRASH_LIMIT, 0)
+    assert job.error is not None
+    assert job.error.type == "Crashed"
+    [left] = await site.claim()
+    assert (left.job_id, left.crashes, left.suspect) == (other, 0, False)
+
+
 async def test_what_was_running_when_its_process_died_is_suspect_and_nothing_else(site: Worksite) -> None:
     running, waiting = await site.submit_many(2)
     claims = await site.claim()

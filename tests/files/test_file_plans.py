@@ -35,6 +35,7 @@ CASES: list[tuple[Query, dict[str, Any], set[str], int]] = [
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("spoilt_schema")
 async def test_each_statement_runs_by_its_index(connection: Connection) -> None:
     await connection.execute(FILL, DEFAULT_NAMESPACE)
     await connection.execute(CHUNKS)

@@ -16,6 +16,7 @@ from tests.handlers.running import Bench
 from taskflow.adapters import images
 from taskflow.db.pool import Database
 from taskflow.engine.job import DEFAULT_NAMESPACE
+from taskflow.engine.payload import PayloadSchema
 from taskflow.handlers import image
 from taskflow.handlers.forced import ForcedFailure
 from taskflow.kernel.errors import Permanent
@@ -267,6 +268,14 @@ def test_what_is_no_picture_of_ours_is_not_opened(content: bytes) -> None:
 
 _VALIDATOR = jsonschema_rs.validator_for(msgspec.json.schema(PAYLOAD))
 _FILE = "019ab0f2-6b3e-7c41-9d5a-3f6f0c9d2e11"
+
+
+def test_a_picture_without_a_size_is_told_that_one_side_will_do() -> None:
+    schema = PayloadSchema(msgspec.json.schema(PAYLOAD))
+    [error] = schema.errors_of({"file": _FILE})
+    assert (error.pointer, error.detail) == ("/payload/height", "width or height is required")
+    [error] = schema.errors_of({"width": 5, "file": _FILE, "fit": "cover"})
+    assert (error.pointer, error.detail) == ("/payload/height", "is required")
 
 
 @pytest.mark.parametrize(

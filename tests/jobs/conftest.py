@@ -1,6 +1,5 @@
 """Fixtures of the API."""
 
-from tests.engine.conftest import database_url, spoilt_schema
 from tests.support.api import api, client
 
-__all__ = ["api", "client", "database_url", "spoilt_schema"]
+__all__ = ["api", "client"]

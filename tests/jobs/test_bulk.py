@@ -14,7 +14,7 @@ from tests.support.workers import working
 from taskflow.engine import bulk as module
 from taskflow.engine.bulk import Bulk
 from taskflow.engine.client import Engine
-from taskflow.engine.job import Claim, JobId, JobPage, NewJob, NewProgress
+from taskflow.engine.job import Claim, JobId, NewJob, NewProgress
 from taskflow.engine.record import OperationId
 from taskflow.engine.registry import Registry
 from taskflow.handlers import bulk as handler
@@ -78,25 +78,86 @@ async def test_a_step_holds_no_lease_and_announces_what_it_asks_of_jobs_that_wer
     bulk = Bulk(api.database, engine)
     announced: list[JobId] = []
     monkeypatch.setattr(engine, "announce_cancel", announced.append)
-    look_up, advance = engine.list_jobs, bulk._advance
+    look_up, advance = bulk._find_live, bulk._advance
     claims: list[Claim] = []
 
-    async def list_then_claim(*args: Any, **options: Any) -> JobPage:
-        page = await look_up(*args, **options)
+    async def find_then_claim(*args: Any) -> Any:
+        found = await look_up(*args)
         claims.extend(await api.claim(2))
-        return page
+        return found
 
     async def advance_beside_a_worker(*args: Any, **options: Any) -> None:
         async with api.database.acquire() as worker:
             await worker.fetch("SELECT FROM taskflow.lease FOR UPDATE NOWAIT")
         await advance(*args, **options)
 
-    monkeypatch.setattr(engine, "list_jobs", list_then_claim)
+    monkeypatch.setattr(bulk, "_find_live", find_then_claim)
     monkeypatch.setattr(bulk, "_advance", advance_beside_a_worker)
     assert await bulk.step(OperationId(UUID(operation_id)))
     assert set(announced) == {claim.job_id for claim in claims}
     assert await states(client) == {"active": 2, "cancelled": 1}
     assert (await look(client, operation_id))["progress"] == {"done": 3, "failed": 0, "total": 3}
+
+
+async def test_what_a_step_cancels_is_told_frees_its_key_and_is_counted(api: Api, client: httpx.AsyncClient) -> None:
+    for number in range(3):
+        await submit(client, uniqueKey=str(number), callbackUrl="http://receiver.test/", delay=number * 60_000)
+    kept = {"uniqueKey": "window", "uniqueScope": "window", "uniqueWindow": 60_000}
+    await submit(client, **kept)
+    await carry_out(api, await start(client, "cancel", taskType="order"))
+    told = (await client.get("/api/v1/webhooks/deliveries")).json()["items"]
+    assert Counter(item["event"] for item in told) == {"job.cancelled": 3}
+    async with api.database.acquire() as connection:
+        assert [row["key"] for row in await connection.fetch("SELECT key FROM taskflow.unique_claim")] == ["window"]
+        counted = "SELECT sum(jobs)::integer FROM taskflow.stat_delta WHERE state = 'cancelled' AND measure = 'run'"
+        assert await connection.fetchval(counted) == 4
+
+
+async def test_a_step_that_is_late_leaves_alone_what_has_ended(
+    api: Api, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(3):
+        await submit(client)
+    operation_id = await start(client, "cancel")
+    bulk = Bulk(api.database, Engine(api.database))
+    look_up = bulk._find_live
+
+    async def find_then_complete(*args: Any) -> Any:
+        found = await look_up(*args)
+        await api.complete((await api.claim())[0], None)
+        return found
+
+    monkeypatch.setattr(bulk, "_find_live", find_then_complete)
+    assert await bulk.step(OperationId(UUID(operation_id)))
+    assert await states(client) == {"cancelled": 2, "completed": 1}
+    assert (await look(client, operation_id))["progress"] == {"done": 2, "failed": 1, "total": 3}
+
+
+async def test_a_dry_run_counts_and_changes_nothing(
+    api: Api, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for fields in ({}, {}, {"queue": "other"}, {"delay": 60_000}):
+        await submit(client, **fields)
+    await api.complete((await api.claim())[0], None)
+
+    async def count(action: str, **chosen: Any) -> tuple[int, bool]:
+        answer = await client.post(f"/api/v1/jobs/bulk/{action}", json={**chosen, "dryRun": True})
+        assert answer.status_code == 200, answer.text
+        return answer.json()["matching"], answer.json()["hasMore"]
+
+    assert await count("cancel") == (3, False)
+    assert await count("cancel", queue="orders", status="pending") == (1, False)
+    assert await count("retry") == (0, False)
+    assert await count("delete", status="completed") == (1, False)
+    assert await count("delete") == (1, False)
+    monkeypatch.setattr(module, "DRY_RUN_JOBS", 2)
+    assert await count("cancel", queue="orders", status="scheduled") == (1, False)
+    assert (await count("cancel"))[1]
+    refused = await client.post("/api/v1/jobs/bulk/delete", json={"status": "active", "dryRun": True})
+    assert pointers(check_problem(refused, 422, "invalid")) == {"/status": "unknown_value"}
+    async with api.database.acquire() as connection:
+        assert await connection.fetchval("SELECT count(*) FROM taskflow.operation") == 0
+    assert await states(client) == {"pending": 2, "scheduled": 1, "completed": 1}
 
 
 async def test_a_filter_chooses(api: Api, client: httpx.AsyncClient) -> None:
@@ -171,7 +232,7 @@ async def test_ended_jobs_are_deleted_with_all_that_was_kept_of_them(api: Api, c
 async def test_a_step_that_dies_leaves_nothing_and_is_taken_again(
     api: Api, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "STEP_JOBS", 2)
+    monkeypatch.setattr(module, "CANCEL_JOBS", 2)
     for _ in range(5):
         await submit(client)
     operation_id = await start(client, "cancel")
@@ -195,7 +256,7 @@ async def test_a_step_that_dies_leaves_nothing_and_is_taken_again(
 async def test_two_that_carry_out_the_same_operation_count_each_job_once(
     api: Api, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "STEP_JOBS", 3)
+    monkeypatch.setattr(module, "CANCEL_JOBS", 3)
     await client.post("/api/v1/jobs/batch", json=[ORDER] * 20)
     operation_id = await start(client, "cancel")
     await asyncio.gather(carry_out(api, operation_id), carry_out(api, operation_id))
@@ -244,6 +305,7 @@ async def test_the_engines_own_kinds_are_not_for_submitters(api: Api, client: ht
         ("cancel", {"from": "yesterday"}, {"/from": "instant"}),
         ("cancel", {"queue": ""}, {"/queue": "wrong_length"}),
         ("cancel", [], {"": "wrong_type"}),
+        ("cancel", {"dryRun": "yes"}, {"/dryRun": "wrong_type"}),
     ],
 )
 async def test_a_filter_that_cannot_be_is_refused(

@@ -1,5 +1,6 @@
 """Following a job's log by server-sent events."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -60,6 +61,17 @@ async def test_lines_come_in_order_as_they_are_written_and_then_the_end(api: Api
         end = await event(stream)
         assert (end["event"], end["data"]) == ("end", {"status": "completed"})
         await stream.ended()
+
+
+async def test_head_is_answered_at_once_and_takes_nobodys_place(api: Api, client: httpx.AsyncClient) -> None:
+    claim = await running_job(api, client)
+    await log(api, claim, "one")
+    async with asyncio.timeout(5):
+        answer = await client.head(f"/api/v1/jobs/{claim.job_id}/logs?follow=true")
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    async with follow(api, await api.key(), claim) as stream:
+        assert (await event(stream))["data"]["message"] == "one"
 
 
 async def test_a_follower_goes_on_after_the_event_it_saw_last(api: Api, client: httpx.AsyncClient) -> None:

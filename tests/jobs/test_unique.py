@@ -1,6 +1,7 @@
 """Unique jobs and jobs that expire, over HTTP."""
 
 import asyncio
+import json
 from typing import Any
 
 import httpx
@@ -68,6 +69,8 @@ async def test_a_failed_job_is_not_run_again_while_another_holds_its_key(api: Ap
         ({"expiresAt": "2030-01-01T00:00:00"}, {"/expiresAt": "instant"}),
         ({"expiresAt": "2030-01-01T00:00:00Z", "runAt": "2030-01-01T00:00:00Z"}, {"/expiresAt": "before_due"}),
         ({"ttl": 5, "delay": 5}, {"/ttl": "before_due"}),
+        ({"ttl": 5, "runAt": "2026-01-01T00:00:00Z"}, {"/ttl": "exclusive"}),
+        ({"expiresAt": "2030-01-01T00:00:00Z", "delay": 5}, {"/expiresAt": "exclusive"}),
     ],
 )
 async def test_what_cannot_be_is_refused_with_its_field(
@@ -75,6 +78,19 @@ async def test_what_cannot_be_is_refused_with_its_field(
 ) -> None:
     response = await client.post("/api/v1/jobs", json={**ORDER, **fields})
     assert pointers(check_problem(response, 422, "invalid")) == wrong
+
+
+async def test_an_instant_and_a_span_are_not_mixed_wherever_a_job_comes_from(client: httpx.AsyncClient) -> None:
+    mixed = {**ORDER, "ttl": 3_600_000, "runAt": "2030-01-01T00:00:00Z"}
+    alone = check_problem(await client.post("/api/v1/jobs", json=mixed), 422, "invalid")
+    assert ("expiresAt" in alone["errors"][0]["detail"], "runAt" in alone["errors"][0]["detail"]) == (True, True)
+    batch = check_problem(await client.post("/api/v1/jobs/batch", json=[ORDER, mixed]), 422, "invalid")
+    assert pointers(batch) == {"/1/ttl": "exclusive"}
+    streamed = await client.post(
+        "/api/v1/jobs/stream", content=json.dumps(mixed), headers={"content-type": "application/x-ndjson"}
+    )
+    assert pointers(json.loads(streamed.text.splitlines()[0])) == {"/ttl": "exclusive"}
+    assert (await client.get("/api/v1/jobs")).json()["items"] == []
 
 
 async def test_a_job_says_when_it_expires(api: Api, client: httpx.AsyncClient) -> None:

@@ -112,6 +112,13 @@ BAD: list[tuple[dict[str, Any], dict[str, str]]] = [
     ({"queue": "no spaces"}, {"/queue": "invalid_name"}),
     ({"tags": ["a\n"]}, {"/tags/0": "invalid_tag"}),
     ({"runAt": "2030-01-01T00:00:00Z"}, {"/runAt": "unknown_field"}),
+    ({"expiresAt": "2030-01-01T00:00:00Z"}, {"/expiresAt": "unknown_field"}),
+    ({"ttl": 0}, {"/ttl": "out_of_range"}),
+    ({"callbackUrl": "ftp://receiver.example/"}, {"/callbackUrl": "refused_url"}),
+    ({"uniqueKey": ""}, {"/uniqueKey": "wrong_length"}),
+    ({"uniqueScope": "window"}, {"/uniqueScope": "needs_key"}),
+    ({"uniqueKey": "k", "uniqueScope": "window"}, {"/uniqueWindow": "required"}),
+    ({"uniqueKey": "k", "uniqueScope": "ever"}, {"/uniqueScope": "unknown_value"}),
     ({"payload": {"to": "ada@example.com"}}, {"/payload/subject": "required", "/payload/body": "required"}),
     (
         {"cron": "no", "name": " x", "payload": {**MAIL["payload"], "bcc": 1}},
@@ -238,6 +245,31 @@ async def test_run_now_submits_the_job_and_the_ledger_shows_it(client: httpx.Asy
     assert (tick["outcome"], tick["manual"], tick["jobId"]) == ("fired", True, job["jobId"])
     after = (await client.get(path)).json()
     assert (after["lastJobId"], after["nextRunAt"]) == (job["jobId"], made["nextRunAt"])
+
+
+async def test_a_job_is_given_its_callback_its_expiry_and_its_key_until_they_are_taken_away(
+    client: httpx.AsyncClient,
+) -> None:
+    window = {"uniqueKey": "k", "uniqueScope": "window", "uniqueWindow": 60_000}
+    said = {"callbackUrl": "http://receiver.test/", "ttl": 60_000, **window}
+    made = await make(client, **said)
+    assert {name: made[name] for name in said} == said
+    path = f"{PATH}/{made['scheduleId']}"
+    job = (await client.post(f"{path}/run-now")).json()
+    assert (job["callbackUrl"], job["uniqueKey"], job["uniqueScope"]) == ("http://receiver.test/", "k", "window")
+    assert instant(job["expiresAt"]) - instant(job["createdAt"]) == timedelta(minutes=1)
+    again = await client.post(f"{path}/run-now")
+    assert (again.status_code, again.json()["jobId"], again.json()["duplicate"]) == (200, job["jobId"], True)
+    [skipped, _] = (await client.get(f"{path}/ticks")).json()["items"]
+    assert (skipped["outcome"], skipped["jobId"], skipped["manual"]) == ("skipped", job["jobId"], True)
+
+    changed = (await client.patch(path, json={"uniqueScope": "until_claimed"})).json()
+    assert (changed["uniqueKey"], changed["uniqueScope"], changed["uniqueWindow"]) == ("k", "until_claimed", None)
+    refused = await client.patch(path, json={"uniqueScope": "window"})
+    assert pointers(check_problem(refused, 422, "invalid")) == {"/uniqueWindow": "required"}
+    gone = {"uniqueKey": None, "callbackUrl": None, "ttl": None}
+    after = (await client.patch(path, json=gone)).json()
+    assert {after[name] for name in said} == {None}
 
 
 async def test_the_ledger_comes_in_pages(client: httpx.AsyncClient) -> None:

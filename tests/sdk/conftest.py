@@ -1,10 +1,8 @@
-"""What the SDK's tests share: databases of the engine's tests, and an app on one."""
+"""What the SDK's tests share: an app on the test's database."""
 
 from collections.abc import AsyncIterator
 
 import pytest
-from tests.engine.conftest import database_url as database_url
-from tests.engine.conftest import spoilt_schema as spoilt_schema
 
 from taskflow import TaskFlow
 

@@ -1,14 +1,19 @@
 """Typed arguments of a job function: the schema that the API checks by, both directions, and what is refused."""
 
+import os
+import subprocess
+import sys
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Annotated, Any, Literal, TypedDict
 from uuid import UUID
 
 import msgspec
 import pytest
+from jsonschema_rs import validator_for
 from msgspec import Meta
+from pydantic import BaseModel, Field
 
 from taskflow import Invalid, JobContext, Retry, TaskFlow
 
@@ -32,6 +37,16 @@ class Point(TypedDict):
 class Box(msgspec.Struct):
     corner: Point
     size: Size
+
+
+class Line(BaseModel):
+    sku: str
+    pieces: int = Field(ge=1, alias="count")
+    due: datetime | None = None
+
+
+class Order(BaseModel):
+    lines: list[Line]
 
 
 @pytest.fixture
@@ -184,3 +199,46 @@ def test_a_lifespan_is_one_async_generator(app: TaskFlow) -> None:
 
     with pytest.raises(TypeError, match="a lifespan is an async function that yields once"):
         app.lifespan(opened)  # type: ignore[arg-type]
+
+
+def order_arguments(app: TaskFlow) -> Any:
+    @app.job("ship")
+    async def ship(order: Order, more: list[Order] = [], gift: Line | None = None) -> Order:  # noqa: B006
+        return order
+
+    return ship.arguments
+
+
+def test_models_of_pydantic_travel_as_json_and_arrive_as_models(app: TaskFlow) -> None:
+    arguments = order_arguments(app)
+    order = Order(lines=[Line(sku="lamp", count=2, due=datetime(2026, 1, 2, tzinfo=UTC))])
+    payload = arguments.encode([order], {"more": [order], "gift": Line(sku="pen", count=1)})
+    assert payload["order"] == {"lines": [{"sku": "lamp", "count": 2, "due": "2026-01-02T00:00:00Z"}]}
+    text = msgspec.json.encode(payload).decode()
+    given = arguments.decode(app.registry["ship"].decode(text))
+    assert given == {"order": order, "more": [order], "gift": Line(sku="pen", count=1)}
+
+
+def test_the_schema_of_models_says_what_fits(app: TaskFlow) -> None:
+    order_arguments(app)
+    check = validator_for(dict(app.registry["ship"].info.schema))
+    assert check.is_valid({"order": {"lines": [{"sku": "lamp", "count": 2}]}, "gift": {"sku": "pen", "count": 1}})
+    assert not check.is_valid({"order": {"lines": [{"sku": "lamp", "count": 0}]}})
+    assert not check.is_valid({"order": {"lines": []}, "more": [{"lines": [{"sku": 5, "count": 1}]}]})
+
+
+def test_what_a_model_refuses_is_named_by_its_place(app: TaskFlow) -> None:
+    wrong = {"lines": [{"sku": "lamp", "count": 1}, {"sku": 5, "count": 0}]}
+    with pytest.raises(Invalid) as caught:
+        order_arguments(app).encode([], {"order": wrong, "more": [wrong]})
+    assert [error.pointer for error in caught.value.errors] == [
+        "/order/lines/1/sku",
+        "/order/lines/1/count",
+        "/more/0/lines/1/sku",
+        "/more/0/lines/1/count",
+    ]
+
+
+def test_the_library_is_not_loaded_for_jobs_without_models() -> None:
+    script = "import sys; from taskflow.apps.sdk import models, arguments; sys.exit('pydantic' in sys.modules)"
+    subprocess.run([sys.executable, "-c", script], check=True, env={"PYTHONPATH": os.pathsep.join(sys.path)})

@@ -11,6 +11,7 @@ from uuid import UUID
 
 import psycopg
 import pytest
+from pydantic import BaseModel
 from tests.support.waiting import eventually
 from tests.support.workers import working
 
@@ -37,6 +38,11 @@ class Receipt:
     number: UUID
     at: datetime
     total: float
+
+
+class Parcel(BaseModel):
+    weight_kg: float
+    sent: datetime | None = None
 
 
 def running(app: TaskFlow, url: str, **options: Any) -> AbstractAsyncContextManager[Worker]:
@@ -425,3 +431,13 @@ async def test_waiting_for_a_result_looks_seldom(app: TaskFlow, database_url: st
         await handle.result(timeout_s=0.5)
     assert 0.5 <= time.monotonic() - began < 1.5
     assert 3 < looks < 15
+
+
+async def test_a_job_takes_a_model_of_pydantic_and_returns_one(app: TaskFlow, database_url: str) -> None:
+    @app.job()
+    async def send(parcel: Parcel) -> Parcel:
+        return parcel.model_copy(update={"sent": datetime(2026, 1, 2, tzinfo=UTC)})
+
+    async with running(app, database_url):
+        handle = await send.enqueue(Parcel(weight_kg=1.5))
+        assert await handle.result(timeout_s=10) == Parcel(weight_kg=1.5, sent=datetime(2026, 1, 2, tzinfo=UTC))

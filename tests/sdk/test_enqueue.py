@@ -128,6 +128,8 @@ async def test_every_wrong_argument_is_named_and_nothing_is_stored(greet: Greet,
         ({"delay_s": float("inf")}, "/delay"),
         ({"queue": "a b"}, "/queue"),
         ({"run_at": datetime(2026, 1, 1)}, "/runAt"),  # noqa: DTZ001
+        ({"run_at": datetime(2030, 1, 1, tzinfo=UTC), "expires_in_s": 60.0}, "/ttl"),
+        ({"delay_s": 1.0, "expires_at": datetime(2030, 1, 1, tzinfo=UTC)}, "/expiresAt"),
         ({"tags": [""]}, "/tags/0"),
     ],
 )
@@ -154,6 +156,8 @@ async def test_of_jobs_with_one_unique_key_only_one_is_stored(
         with app.transaction_sync() as tx:
             handles = [greet.options(**chosen, connection=tx).enqueue_sync("Ada", n) for n in range(3)]  # type: ignore[arg-type]
     assert len({handle.job_id for handle in handles}) == 1 == jobs_in(database_url)
+    known = [None] * 3 if "transaction" in how else [False, True, True]
+    assert [handle.duplicate for handle in handles] == known
     job = await handles[0].job()
     assert (job.unique_key, job.payload["times"]) == ("ada", 0)
     assert job.expires_at is not None
@@ -162,6 +166,7 @@ async def test_of_jobs_with_one_unique_key_only_one_is_stored(
 
 async def test_many_calls_are_stored_in_order(greet: Greet) -> None:
     handles = await greet.enqueue_many([{"name": str(number)} for number in range(5)])
+    assert [handle.duplicate for handle in handles] == [False] * 5
     assert [(await handle.job()).payload["name"] for handle in handles] == list("01234")
     assert sorted(handle.job_id for handle in handles) == [handle.job_id for handle in handles]
 

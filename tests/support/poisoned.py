@@ -53,6 +53,23 @@ def poison_alone(ctx: JobContext, payload: Nothing) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def end_itself(ctx: JobContext, payload: Nothing) -> None:
+    """Ask its process to end, politely."""
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(60)
+
+
+def kill_worker(ctx: JobContext, payload: Nothing) -> None:
+    os.kill(os.getppid(), signal.SIGKILL)
+    time.sleep(60)
+
+
+def stop_worker(ctx: JobContext, payload: Nothing) -> int:
+    """Tell the worker to end, and say which one it is."""
+    os.kill(os.getppid(), signal.SIGTERM)
+    return os.getppid()
+
+
 def stay_alone(ctx: JobContext, payload: Nothing) -> None:
     """Say which process this is, and stay whatever happens."""
     ctx.log(str(os.getpid()))
@@ -70,7 +87,10 @@ async def block(ctx: JobContext, payload: Nothing) -> int:
 
 def load_jobs(_settings: object) -> tuple[Registry, worker.Lifespan]:
     registry = Registry()
-    for handler in (neighbour, poison, neighbour_alone, poison_alone, stay_alone, block):
+    handlers = (
+        neighbour,  poison, neighbour_alone, poison_alone, end_itself, kill_worker, stop_worker, stay_alone, block,
+    )  # fmt: skip
+    for handler in handlers:
         register = registry.job(handler.__name__, payload=Nothing, queue=QUEUE, backoff=lambda failures: 0.0)
         register(handler)
     return registry, lambda: nullcontext({})

@@ -41,11 +41,21 @@ class Number(msgspec.Struct, forbid_unknown_fields=True):
 class Supervisor:
     """`WorkerSupervision` and the workers that its heartbeats reach."""
 
-    def __init__(self, url: str, *, queues: Sequence[str] = (DEFAULT_QUEUE,), concurrency: int = 10) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        queues: Sequence[str] = (DEFAULT_QUEUE,),
+        concurrency: int = 10,
+        kept_days: int | None = None,
+    ) -> None:
         self.children: list[Worker] = []
         self.beats = 0
         self.supervision = WorkerSupervision(
-            url, SupervisorInfo("test", os.getpid(), queues, concurrency), on_beat=self._on_beat
+            url,
+            SupervisorInfo("test", os.getpid(), queues, concurrency),
+            on_beat=self._on_beat,
+            kept_days=kept_days,
         )
 
     @property

@@ -30,13 +30,19 @@ def data() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def template() -> Iterator[Path]:
-    """A data directory after its first start and stop: most tests are not about that, and it takes seconds."""
+    """
+    A data directory after its first start and stop: most tests are not about that, and it takes seconds.
+
+    Its server does not flush: processes die in these tests, the machine under them does not.
+    """
     base = Path(tempfile.mkdtemp(prefix="tf-", dir="/tmp"))
     first = Up(base / "data")
     try:
         first.wait_ready()
     finally:
         first.stop()
+    with (base / "data/postgres/postgresql.auto.conf").open("a") as settings:
+        settings.write("fsync = off\n")
     (base / "data/postgres.port").unlink()  # tests run side by side
     yield base / "data"
     shutil.rmtree(base)

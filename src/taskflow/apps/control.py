@@ -18,6 +18,7 @@ from contextlib import suppress
 ALIVE = b"a"
 READY = b"r"  # alive, and doing what it is for
 HEARTBEAT = b"h"
+STOP = b"s"  # before a SIGTERM of the supervisor: what tells it from everybody else's
 ALIVE_EVERY_S = 1.0
 EXIT_ORPHANED = 75  # EX_TEMPFAIL: nobody is there to read it
 
@@ -31,6 +32,7 @@ class ControlChannel:
     Args:
         fd: its file descriptor, owned from now on.
         on_heartbeat: called for each heartbeat that the supervisor made.
+        on_stop: called when the supervisor wants this process to end.
         on_orphaned: called once when the supervisor is gone; the process ends *grace_s* later in any case.
     """
 
@@ -39,12 +41,14 @@ class ControlChannel:
         fd: int,
         *,
         on_heartbeat: Callable[[], None] = lambda: None,
+        on_stop: Callable[[], None] = lambda: None,
         on_orphaned: Callable[[], None],
         grace_s: float,
     ) -> None:
         self._socket = socket.socket(fileno=fd)
         self._socket.setblocking(False)
         self._on_heartbeat = on_heartbeat
+        self._on_stop = on_stop
         self._on_orphaned = on_orphaned
         self._grace_s = grace_s
         self._word = ALIVE
@@ -78,7 +82,10 @@ class ControlChannel:
         except OSError:
             heard = b""
         if heard:
-            self._on_heartbeat()
+            if HEARTBEAT in heard:
+                self._on_heartbeat()
+            for _ in range(heard.count(STOP)):
+                self._on_stop()
         else:
             asyncio.get_running_loop().remove_reader(self._socket)
             self._on_orphaned()

@@ -25,6 +25,7 @@ MAX_WORKERS = 64
 MAX_CONCURRENCY = 10_000
 MAX_TIMEOUT_MS = 24 * 3600 * 1000
 MAX_RETRIES = 10
+MAX_RETENTION_DAYS = 3650
 MAX_WEBHOOK_TIMEOUT_MS = 60_000
 MAX_WEBHOOK_RETRIES = 9  # as many as the schedule has waits
 
@@ -275,6 +276,14 @@ SETTINGS: tuple[Setting, ...] = (
         "retries of a callback after the first attempt; fewer than 9 cut the schedule short",
     ),
     Setting(
+        "retention_days",
+        ("TASKFLOW_RETENTION_DAYS",),
+        "30",
+        lambda text: _whole(0, MAX_RETENTION_DAYS)(text) or None,
+        "days for which a job is kept after its end, with its result, attempts, logs and callbacks; read by "
+        "supervisors of workers; 0 keeps everything; 3650 at most",
+    ),
+    Setting(
         "cors_origins",
         ("TASKFLOW_CORS_ORIGIN", "CORS_ORIGIN"),
         "",
@@ -388,6 +397,7 @@ class Settings:
     max_retries: int
     webhook_timeout_s: float
     webhook_max_retries: int
+    retention_days: int | None
     cors_origins: tuple[str, ...]
     rate_limit_read: Limit
     rate_limit_write: Limit
@@ -482,6 +492,12 @@ class Settings:
                 for name in setting.names:
                     environ.pop(name, None)
         return environ
+
+
+def address_of(database_url: str) -> str:
+    """Return host, port and name of a database, without user and password."""
+    parts = urlsplit(database_url)
+    return f"{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def is_loopback(host: str) -> bool:

@@ -8,8 +8,8 @@ The supervisor: starts child processes, watches them, starts them again, and lea
 Children are in sessions of their own, so that a terminal's Ctrl-C reaches the supervisor alone, which then stops them
 in order. Python children hold one end of a socket pair, the *control channel* (`apps.control`): they write `a` every
 second (alive) or `r` (alive, and ready: a start waits for that), the supervisor writes `h` after each heartbeat it made
-for them, and end-of-file tells them that it is gone, even by SIGKILL. A child that stays silent for `SILENCE_S` is
-killed and started again.
+for them and `s` before it tells them to end, and end-of-file tells them that it is gone, even by SIGKILL. A child that
+stays silent for `SILENCE_S` is killed and started again.
 
 One event loop, no threads: SIGCHLD says that somebody ended, `Popen.poll` says who.
 """
@@ -27,7 +27,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from taskflow.apps.control import HEARTBEAT, READY
+from taskflow.apps.control import HEARTBEAT, READY, STOP
 from taskflow.kernel.errors import SetupError
 
 FIRST_BACKOFF_S = 0.1
@@ -143,6 +143,7 @@ class Child:
         self.alive = asyncio.Event()  # set by the first sign of life of the present incarnation
         self.ready = asyncio.Event()  # set when it says that it does what it is for
         self.exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self.fell_silent = 0  # the last incarnation that was killed for its silence
         self.last_end = ""  # how the last incarnation ended, in words
         self.task: asyncio.Task[None] | None = None
         self._supervisor = supervisor
@@ -158,9 +159,7 @@ class Child:
 
     def send_heartbeat(self) -> None:
         """Tell the child that its leases were renewed; a child that does not read misses it."""
-        if self._control is not None:
-            with suppress(OSError):
-                self._control.send(HEARTBEAT)
+        self._tell(HEARTBEAT)
 
     def spawn(self) -> None:
         """Start the next incarnation."""
@@ -247,6 +246,7 @@ class Child:
             self.look()
             silence_s = time.monotonic() - self._heard_at
             if self._control is not None and silence_s > SILENCE_S and not self._stopping.is_set():
+                self.fell_silent = self.incarnation
                 self._supervisor.report(f"{self.spec.name} has not answered for {silence_s:.0f} s: killing it")
                 self._send(signal.SIGKILL)
         self._close_control()
@@ -285,7 +285,14 @@ class Child:
             return
         if signum is signal.SIGKILL:
             _kill_group(self._process.pid)
+        elif signum is signal.SIGTERM:
+            self._tell(STOP)
         self._process.send_signal(signum)
+
+    def _tell(self, word: bytes) -> None:
+        if self._control is not None:
+            with suppress(OSError):
+                self._control.send(word)
 
     def _listen(self, control: socket.socket) -> None:
         try:

@@ -21,6 +21,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
 from ipaddress import ip_address
+from pathlib import Path
 
 import asyncpg
 
@@ -139,6 +140,7 @@ class _Up:
 
         await self._migrate(supervisor, url, environ)
         key_is_new = await self._settle_key(url)
+        self._say("starting: API and workers")
 
         def spawn_api(_incarnation: int, control: int) -> "subprocess.Popen[bytes]":
             listener = self._listener.fileno()
@@ -234,6 +236,7 @@ class _Up:
     def _greet(self, *, key_is_new: bool) -> None:
         credentials = self._directory.credentials
         key = self._directory.read_credentials().get("apiKey", "")
+        key_is_shown = key_is_new and sys.stdout.isatty()  # elsewhere it would stay in a log
         database = f"PostgreSQL on port {self._postgres.port}" if self._postgres else "PostgreSQL at the URL given"
         workers = f"{self._settings.workers} worker process{'' if self._settings.workers == 1 else 'es'}"
         self._say(f"TaskFlow {taskflow.__version__} listens on {self._url} ({self._settings.environment.value})")
@@ -243,18 +246,22 @@ class _Up:
             self._say(
                 f"  commands in other terminals need  export TASKFLOW_DATA_DIR={shlex.quote(str(self._directory.path))}"
             )
-        if key_is_new:
-            self._say(f"  API key  {key}   shown this once, kept in {credentials}")
-        elif key:
-            self._say(f"  API key  in {credentials}")
         if key:
-            bearer = key if key_is_new else f"$(grep -o 'tf_[0-9A-Za-z]*' {shlex.quote(str(credentials))})"
+            told, bearer = words_for_key(key, credentials, shown=key_is_shown)
+            self._say(f"  API key  {told}")
             self._say("Submit a first job with")
             self._say(f'  curl -s {self._url}/api/v1/jobs -H "Authorization: Bearer {bearer}" \\')
             self._say(f"    -H 'Content-Type: application/json' -d {shlex.quote(json.dumps(SAMPLE))}")
         self._say("Ctrl-C drains and stops everything; a second one stops now.")
         if not is_loopback(self._settings.host):
             self._say("It is reachable from other machines, without TLS: put a proxy with TLS before it.")
+
+
+def words_for_key(key: str, credentials: Path, *, shown: bool) -> tuple[str, str]:
+    """Return what is said of the key, and what stands for it in a shell's command."""
+    if shown:
+        return f"{key}   shown this once, kept in {credentials}", key
+    return f"in {credentials}", f"$(grep -o 'tf_[0-9A-Za-z]*' {shlex.quote(str(credentials))})"
 
 
 def _listen(host: str, port: int, *, patience_s: float) -> socket.socket:

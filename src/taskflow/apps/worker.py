@@ -25,13 +25,15 @@ import msgspec
 import taskflow.kinds
 from taskflow.apps.control import ControlChannel
 from taskflow.apps.data_dir import DataDirectory
-from taskflow.apps.settings import Settings
+from taskflow.apps.settings import Settings, address_of
 from taskflow.apps.supervisor import Child, ChildSpec, Supervisor, spawn_python, stop_signals, unbreakable, until_ready
 from taskflow.apps.tracing import traced
+from taskflow.db.pool import DATABASE_ERRORS, Database
 from taskflow.engine.board import Board
+from taskflow.engine.client import Engine
 from taskflow.engine.job import DELIVERY_QUEUE, WorkerId
 from taskflow.engine.supervision import SupervisorInfo, WorkerSupervision
-from taskflow.kernel.errors import SetupError
+from taskflow.kernel.errors import SetupError, Unavailable
 from taskflow.telemetry import log, metrics, tracing
 
 if TYPE_CHECKING:
@@ -44,6 +46,8 @@ COMMAND = "taskflow"  # the module that worker processes and their children run
 GRACE_S = 10.0
 ORPHAN_GRACE_S = 2.0  # attempts may run on so long once the supervisor is gone
 ORPHAN_END_S = 15.0
+LOOK_S = 5.0  # at the queues that there are
+TOLD_S = 0.5  # for the word of a supervisor to arrive that comes with its signal
 DESCRIBE_S = 60.0  # for an app to be imported and to say what it is
 BURIAL_S = 1.0  # for a killed process to be gone
 NOT_FOR_APPS = ("secret_key", "smtp_url")  # settings of ours that code which is not ours has no use for
@@ -72,7 +76,7 @@ class WorkerFleet:
             queues=queues_of(settings),
             concurrency=settings.workers * settings.worker_concurrency,
         )
-        self._supervision = WorkerSupervision(url, info, on_beat=self._pass_on)
+        self._supervision = WorkerSupervision(url, info, on_beat=self._pass_on, kept_days=settings.retention_days)
         self._running: asyncio.Task[None] | None = None
         self._resources = ExitStack()
         self._boards: dict[int, Board] = {}  # by incarnation
@@ -105,9 +109,16 @@ class WorkerFleet:
             child.send_heartbeat()
 
     async def _ended(self, incarnation: int) -> None:
-        """A process ended unasked: what it had begun is suspect, and what it had not is not."""
+        """
+        A process ended unasked: what it had begun is suspect, and what it had not is not.
+
+        Suspects that ran alone in its children are charged: they were running when a process died before, and they can
+        kill it. Children have nothing to do with an event loop that was blocked.
+        """
         with self._boards.pop(incarnation) as board:
             begun = board.begun()
+        if any(child.fell_silent == incarnation for child in self.children):
+            begun = [attempt for attempt in begun if not attempt.alone]
         for attempt in begun:
             if (overdue_s := time.monotonic() - attempt.deadline_s) > 0:
                 _log.warning(
@@ -116,7 +127,8 @@ class WorkerFleet:
                     kind=attempt.kind,
                     overdue_s=round(overdue_s, 1),
                 )
-        await self._supervision.child_died(incarnation, [attempt.job_id for attempt in begun])
+        charged = [attempt.job_id for attempt in begun if attempt.alone and attempt.suspect]
+        await self._supervision.child_died(incarnation, [attempt.job_id for attempt in begun], charged)
 
     def _spawner(self, number: int) -> Callable[[int, int], "subprocess.Popen[bytes]"]:
         metrics_port = self._settings.metrics_port + number if self._settings.metrics_port else 0
@@ -167,12 +179,32 @@ def run_fleet(settings: Settings, say: Callable[[str], None], *, reload: bool = 
         stop = asyncio.Event()
         async with Supervisor(say) as supervisor:
             with stop_signals(stop, supervisor.hurry, say):
+                if settings.app is not None:
+                    say(f"starting: loading {settings.app}")
                 told = await _unless_stopped(described(settings), stop)
+                if told is not None and settings.queues:
+                    await _unless_stopped(_remark_on_queues(told), stop)
                 while told is not None and not stop.is_set():
                     told = await _run_fleet_once(told, supervisor, stop, say, reload=reload)
 
     with traced(settings):
         asyncio.run(run())
+
+
+async def _remark_on_queues(settings: Settings) -> None:
+    """Say on stderr which queues nothing has named before. A database that is away is for the workers to tell of."""
+    from taskflow.apps.queue_names import remarks_on
+
+    url = settings.database_url or DataDirectory(settings.data_dir).get_database_url()
+    database = Database(url, max_size=1, application_name="taskflow worker", patience_s=LOOK_S)
+    try:
+        async with asyncio.timeout(LOOK_S):
+            for remark in await remarks_on(Engine(database), settings.queues):
+                sys.stderr.write(f"taskflow: {remark}\n")
+    except DATABASE_ERRORS + (Unavailable, ValueError):  # noqa: RUF005 -- as a display, mypy takes it for other types
+        pass
+    finally:
+        await database.stop()
 
 
 async def _run_fleet_once(
@@ -181,6 +213,7 @@ async def _run_fleet_once(
     """Run workers until *stop*, or until their code has changed; return the settings for the next ones."""
     url = settings.database_url or DataDirectory(settings.data_dir).get_database_url()
     changes = {"database_url": url}
+    say(f"starting: {settings.workers} {'process' if settings.workers == 1 else 'processes'} on {address_of(url)}")
     if settings.app is None:
         if (secret := find_secret(settings)) is not None:
             changes["secret_key"] = secret
@@ -199,7 +232,7 @@ async def _run_fleet_once(
                 await starting
                 processes = f"{settings.workers} process{'' if settings.workers == 1 else 'es'}"
                 jobs = f"{settings.worker_concurrency} jobs each"
-                say(f"working on queues {', '.join(queues_of(settings))}: {processes}, {jobs}; Ctrl-C drains")
+                say(f"ready: working on queues {', '.join(queues_of(settings))}: {processes}, {jobs}; Ctrl-C drains")
                 await _first(stopping, *([changing] if changing else []))
             if changing is not None and changing.done():
                 return changing.result()
@@ -318,7 +351,7 @@ class _Description(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def run_worker(settings: Settings, *, supervised_by: UUID, incarnation: int, control_fd: int, board_fd: int) -> None:
     """
-    Run one worker process of a supervisor until it is told to stop, by SIGTERM or by the supervisor's end.
+    Run one worker process of a supervisor until that tells it to stop, or ends. SIGTERM from others is ignored.
 
     Raises:
         SetupError: a setting of a handler is wrong.
@@ -354,9 +387,21 @@ def run_worker(settings: Settings, *, supervised_by: UUID, incarnation: int, con
             worker.request_stop()
             loop.call_later(ORPHAN_GRACE_S, worker.request_stop)
 
-        control = ControlChannel(control_fd, on_heartbeat=worker.beat, on_orphaned=orphaned, grace_s=ORPHAN_END_S)
+        def signalled() -> None:
+            """Somebody signals us. The supervisor says so on its channel; a job may mean to end its worker."""
+            loop.call_later(
+                TOLD_S, lambda: worker.is_stopping or _log.warning("taskflow.signal.ignored", signal="SIGTERM")
+            )
+
+        control = ControlChannel(
+            control_fd,
+            on_heartbeat=worker.beat,
+            on_stop=worker.request_stop,
+            on_orphaned=orphaned,
+            grace_s=ORPHAN_END_S,
+        )
         worker.on_ready = control.mark_ready
-        loop.add_signal_handler(signal.SIGTERM, worker.request_stop)
+        loop.add_signal_handler(signal.SIGTERM, signalled)
         proving = asyncio.create_task(control.run(), name="control channel")
         try:
             await worker.run()

@@ -22,19 +22,27 @@ from uuid import UUID
 from taskflow.engine.job import MAX_NAME_LENGTH, Claim, JobId, LeaseId
 
 SPARE_LINES = 16
-_LINE = struct.Struct(f"=?16s16sddB{MAX_NAME_LENGTH}s")
+_LINE = struct.Struct(f"=?16s16sdd??B{MAX_NAME_LENGTH}s")
 _FREE = b"\x00"
 
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """An attempt that was running. Times are of the monotonic clock, which all processes of a machine share."""
+    """
+    An attempt that was running. Times are of the monotonic clock, which all processes of a machine share.
+
+    Args:
+        alone: in a child process, so that it cannot have ended its worker by accident; but it can have killed it.
+        suspect: it was running before when a process died.
+    """
 
     lease_id: LeaseId
     job_id: JobId
     kind: str
     began_s: float
     deadline_s: float
+    alone: bool = False
+    suspect: bool = False
 
 
 class Board:
@@ -62,7 +70,7 @@ class Board:
         """Write on the board that a supervisor made."""
         return cls(fd, owned=False)
 
-    def enter(self, claim: Claim) -> int | None:
+    def enter(self, claim: Claim, *, alone: bool = False) -> int | None:
         """Note that an attempt begins now; None if the board is full, and then nobody knows of it."""
         if not self._free:
             return None
@@ -72,7 +80,7 @@ class Board:
         now_s = time.monotonic()
         _LINE.pack_into(
             self._memory, at, False, claim.lease_id.bytes, claim.job_id.bytes, now_s, now_s + claim.timeout_s,
-            len(kind), kind,
+            alone, claim.suspect, len(kind), kind,
         )  # fmt: skip
         self._memory[at] = 1
         return line
@@ -86,10 +94,13 @@ class Board:
         """Return what is running, or was when the process died."""
         found = []
         for at in range(0, len(self._memory), _LINE.size):
-            counts, lease_id, job_id, began_s, deadline_s, length, kind = _LINE.unpack_from(self._memory, at)
+            counts, lease_id, job_id, began_s, deadline_s, alone, suspect, length, kind = _LINE.unpack_from(
+                self._memory, at
+            )
             if counts:
                 name = kind[:length].decode(errors="replace")
-                found.append(Begun(LeaseId(UUID(bytes=lease_id)), JobId(UUID(bytes=job_id)), name, began_s, deadline_s))
+                lease, job = LeaseId(UUID(bytes=lease_id)), JobId(UUID(bytes=job_id))
+                found.append(Begun(lease, job, name, began_s, deadline_s, alone, suspect))
         return found
 
     def __enter__(self) -> "Board":

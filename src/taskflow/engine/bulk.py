@@ -1,10 +1,10 @@
 """
 Operations on all jobs that a filter finds: cancel, retry, delete.
 
-An operation is a row; an internal job takes it step by step (`handlers.bulk`). A step visits some hundred jobs, from
-the newest down, and writes how far it came in the transaction that does it: whoever dies in the middle of one leaves
-nothing of it, and two that take the same step meet in the operation's row, where the second finds it taken. Jobs made
-after the operation are not its business.
+An operation is a row; an internal job takes it step by step (`handlers.bulk`). A step visits some hundred jobs (to
+cancel them, a thousand), from the newest down, and writes how far it came in the transaction that does it: whoever dies
+in the middle of one leaves nothing of it, and two that take the same step meet in the operation's row, where the second
+finds it taken. Jobs made after the operation are not its business.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,13 +15,24 @@ from uuid import UUID, uuid4
 from taskflow.db.pool import Database
 from taskflow.db.query import Connection
 from taskflow.engine.client import Engine
-from taskflow.engine.job import MAX_RETRIES, SYSTEM_NAMESPACE, Job, JobFilter, JobId, NewJob, State
+from taskflow.engine.job import (
+    DELIVERY_QUEUE,
+    MAX_RETRIES,
+    SYSTEM_NAMESPACE,
+    Job,
+    JobFilter,
+    JobId,
+    NewJob,
+    State,
+)
 from taskflow.engine.record import BulkAction, Operation, OperationId
 from taskflow.engine.store import Store
 from taskflow.kernel.errors import Conflict, FieldError, Invalid, NotFound
 
 KIND = "bulk_operation"
 STEP_JOBS = 200
+CANCEL_JOBS = 1000  # of a step that cancels: it needs their ids alone, and a few statements for all
+DRY_RUN_JOBS = 10_000  # how far a dry run counts
 STEP_TRIES = 10  # a job that a step has not caught after so many counts as failed
 TIMEOUT_S = 600.0  # of one attempt of the job, which takes many steps
 WAITING = (State.PENDING, State.SCHEDULED, State.RETRYING)
@@ -51,12 +62,7 @@ class Bulk:
         Raises:
             Invalid: *action* does nothing to jobs in the state that *chosen* names.
         """
-        states = STATES[action]
-        if chosen.state is not None and chosen.state not in states:
-            detail = f"must be {', '.join(states)} to {action}, or left out"
-            raise Invalid("the filter is not valid", errors=[FieldError("/status", "unknown_value", detail)])
-        if len(states) == 1:
-            chosen = replace(chosen, state=states[0])
+        chosen = _narrowed(action, chosen)
         operation_id = OperationId(uuid4())
         job = NewJob(
             KIND,
@@ -70,6 +76,18 @@ class Bulk:
         return await self._store.insert_operation(
             connection, operation_id, namespace=namespace, action=action, chosen=chosen, job_id=stored.id
         )
+
+    async def count(self, namespace: UUID, action: BulkAction, chosen: JobFilter) -> tuple[int, bool]:
+        """
+        Count the jobs that an operation would find now, up to `DRY_RUN_JOBS`, and say whether there may be more.
+
+        Nothing is changed. Raises Invalid as `start` does.
+        """
+        chosen = _narrowed(action, chosen)
+        async with self._database.transaction(isolation="repeatable_read", readonly=True) as connection:
+            ids, below = await self._store.list_ids(connection, namespace, chosen, limit=DRY_RUN_JOBS, before=None)
+            live = await self._store.find_live_jobs(connection, ids)
+        return (len(live) if action is BulkAction.CANCEL else len(ids) - len(live)), below is not None
 
     async def find(self, operation_id: OperationId, *, namespace: UUID | None = None) -> Operation:
         """Return an operation as it stands. Raises NotFound."""
@@ -93,27 +111,57 @@ class Bulk:
         born_at = operation.created_at + timedelta(milliseconds=1)
         chosen = operation.chosen
         chosen = replace(chosen, created_to=min(chosen.created_to, born_at) if chosen.created_to else born_at)
+        try:
+            if operation.action is BulkAction.CANCEL:
+                return await self._cancel(operation, chosen)
+            return await self._visit(operation, chosen)
+        except _StepTaken:
+            return False
+
+    async def _visit(self, operation: Operation, chosen: JobFilter) -> bool:
+        """Retry or delete the next jobs."""
         page = await self._engine.list_jobs(operation.namespace, chosen, limit=STEP_JOBS, before=operation.below)
         jobs = [job for job in page.items if job.state in STATES[operation.action]]
-        asked: set[JobId] = set()
-        running = {job.id for job in jobs if job.state is State.ACTIVE}
-        for tries_left in reversed(range(STEP_TRIES)):
-            if operation.action is BulkAction.CANCEL:
-                asked |= await self._ask_to_stop(running)
-            rest = [job for job in jobs if job.id not in asked]
-            try:
-                async with self._database.transaction() as connection:
-                    done = len(asked) + await self._act(connection, operation, rest, last=not tries_left)
-                    await self._advance(connection, operation, page.next_before, done=done, failed=len(jobs) - done)
-            except _StepTaken:
-                return False
-            except _Claimed as error:
-                running = error.job_ids
-            else:
-                break
+        async with self._database.transaction() as connection:
+            act = self._delete if operation.action is BulkAction.DELETE else self._replay
+            done = await act(connection, operation, jobs) if jobs else 0
+            await self._advance(connection, operation, page.next_before, done=done, failed=len(jobs) - done)
         if operation.action is BulkAction.RETRY:
             self._engine.wake({job.queue for job in jobs})
         return page.next_before is None
+
+    async def _cancel(self, operation: Operation, chosen: JobFilter) -> bool:
+        """Cancel the next jobs: at once those that wait, by asking their workers those that run."""
+        live, active, below = await self._find_live(operation, chosen)
+        asked: set[JobId] = set()
+        for tries_left in reversed(range(STEP_TRIES)):
+            asked |= await self._ask_to_stop(active)
+            try:
+                async with self._database.transaction() as connection:
+                    waiting = sorted(live - asked)
+                    cancelled, has_news = await self._store.cancel_many(connection, waiting)
+                    rest = [job_id for job_id in waiting if job_id not in cancelled]
+                    # Others have ended them, or claimed them since, or are moving them from one place to the other.
+                    if tries_left and (missed := await self._store.find_live_jobs(connection, rest)):
+                        raise _Missed(missed)  # noqa: TRY301 -- to undo the transaction
+                    done = len(asked) + len(cancelled)
+                    await self._advance(connection, operation, below, done=done, failed=len(live) - done)
+            except _Missed as error:
+                active = error.job_ids
+            else:
+                break
+        if has_news:
+            self._engine.wake([DELIVERY_QUEUE])
+        return below is None
+
+    async def _find_live(self, operation: Operation, chosen: JobFilter) -> tuple[set[JobId], set[JobId], JobId | None]:
+        """Return the next jobs that have not ended, which of them workers hold, and below which id the next are."""
+        async with self._database.transaction(isolation="repeatable_read", readonly=True) as connection:
+            ids, below = await self._store.list_ids(
+                connection, operation.namespace, chosen, limit=CANCEL_JOBS, before=operation.below
+            )
+            live = await self._store.find_live_jobs(connection, ids)
+            return live, await self._store.find_active(connection, [*live]), below
 
     async def _advance(
         self, connection: Connection, operation: Operation, below: JobId | None, *, done: int, failed: int
@@ -136,44 +184,16 @@ class Bulk:
                     self._engine.announce_cancel(job_id)
         return asked
 
-    async def _act(self, connection: Connection, operation: Operation, jobs: Sequence[Job], *, last: bool) -> int:
-        """
-        Do what *operation* does to *jobs* and return to how many it was done: others have changed meanwhile.
+    async def _delete(self, connection: Connection, operation: Operation, jobs: Sequence[Job]) -> int:
+        deleted = await self._store.delete_ended(
+            connection,
+            operation.namespace,
+            [job.id for job in jobs],
+            created_from=min(job.created_at for job in jobs),
+        )
+        return len(deleted)
 
-        Raises _Claimed if workers hold some that were to be cancelled, unless this is the *last* try.
-        """
-        if not jobs:
-            return 0
-        match operation.action:
-            case BulkAction.DELETE:
-                created_from = min(job.created_at for job in jobs)
-                job_ids = [job.id for job in jobs]
-                deleted = await self._store.delete_ended(
-                    connection, operation.namespace, job_ids, created_from=created_from
-                )
-                return len(deleted)
-            case BulkAction.CANCEL:
-                done, claimed = await self._cancel_waiting(connection, jobs)
-                if claimed and not last:
-                    raise _Claimed(claimed)
-                return done
-            case BulkAction.RETRY:
-                return await self._replay(connection, jobs)
-
-    async def _cancel_waiting(self, connection: Connection, jobs: Sequence[Job]) -> tuple[int, set[JobId]]:
-        """Cancel those that nobody holds; return how many, and those that somebody holds by now."""
-        done, claimed = 0, set()
-        for job in jobs:
-            body = await self._store.find_body(connection, job.id, job.namespace)
-            if body is None:
-                continue
-            if await self._store.cancel_waiting(connection, body):
-                done += 1
-            elif await self._store.find_end(connection, body) is None:
-                claimed.add(job.id)
-        return done, claimed
-
-    async def _replay(self, connection: Connection, jobs: Sequence[Job]) -> int:
+    async def _replay(self, connection: Connection, _: Operation, jobs: Sequence[Job]) -> int:
         done = 0
         for job in jobs:
             try:
@@ -188,9 +208,18 @@ class _StepTaken(Exception):
     """Somebody else has taken the step."""
 
 
-class _Claimed(Exception):
-    """Workers hold some jobs of the step: they have to be asked."""
+class _Missed(Exception):
+    """Some jobs of the step were not where they were looked for: workers may hold them, who have to be asked."""
 
     def __init__(self, job_ids: set[JobId]) -> None:
         super().__init__()
         self.job_ids = job_ids
+
+
+def _narrowed(action: BulkAction, chosen: JobFilter) -> JobFilter:
+    """Return *chosen* with the state that *action* means, if it is one. Raises Invalid for one that it cannot mean."""
+    states = STATES[action]
+    if chosen.state is not None and chosen.state not in states:
+        detail = f"must be {', '.join(states)} to {action}, or left out"
+        raise Invalid("the filter is not valid", errors=[FieldError("/status", "unknown_value", detail)])
+    return replace(chosen, state=states[0]) if len(states) == 1 else chosen

@@ -47,7 +47,7 @@ from taskflow.engine.record import (
     QueueDepth,
     Upkeep,
 )
-from taskflow.engine.store import Store
+from taskflow.engine.store import Store, day_floor
 from taskflow.engine.submitter import Submitter, store_jobs
 from taskflow.kernel.errors import AlreadyFinal, Conflict, FieldError, Invalid, NotFound, Unavailable
 from taskflow.telemetry.metrics import JOBS_ENQUEUED, OTHER
@@ -67,8 +67,10 @@ class Engine:
     def __init__(self, database: Database, *, now: Callable[[], datetime | None] = lambda: None) -> None:
         self._database = database
         self._store = Store(now)
-        self._notifier = Notifier(database)
-        self._submitter = Submitter(database, self._store, self._notifier)
+        self._own_connections = (database.own_connection(), database.own_connection())
+        lend_to_submitter, lend_to_notifier = (own.use for own in self._own_connections)
+        self._notifier = Notifier(lend_to_notifier)
+        self._submitter = Submitter(lend_to_submitter, self._store, self._notifier)
         self._services: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -90,6 +92,8 @@ class Engine:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_FLUSH_S):
                     await self._notifier.flush()
+            for connection in self._own_connections:
+                connection.close()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -177,8 +181,8 @@ class Engine:
         """Return a job with its present state. Raises NotFound."""
         async with self._lend(connection) as lent:
             found = await self._store.read_jobs(lent, [job_id], namespace=namespace)
-        if not found:
-            raise NotFound(f"there is no job {str(job_id)!r}")
+            if not found:
+                raise await self._gone(lent, job_id)
         return found[0]
 
     async def list_jobs(
@@ -194,7 +198,10 @@ class Engine:
     ) -> list[Attempt]:
         """Return the attempts of a job that have ended, oldest first. Raises NotFound."""
         async with self._lend(connection) as lent:
-            return await self._store.list_attempts(lent, await self._body(lent, job_id, namespace))
+            attempts = await self._store.list_attempts(lent, await self._body(lent, job_id, namespace))
+            if not attempts:  # of a job that is gone, the body may still be there
+                await self.get_job(job_id, namespace=namespace, connection=lent)
+            return attempts
 
     async def list_logs(
         self, job_id: JobId, *, after_seq: int = 0, limit: int, namespace: UUID | None = None
@@ -202,14 +209,19 @@ class Engine:
         """Return lines that the job's handler wrote, in order. Raises NotFound."""
         async with self._database.acquire() as connection:
             body = await self._body(connection, job_id, namespace)
-            return await self._store.list_logs(connection, body, after_seq=after_seq, limit=limit)
+            lines = await self._store.list_logs(connection, body, after_seq=after_seq, limit=limit)
+            if not lines:
+                await self.get_job(job_id, namespace=namespace, connection=connection)
+            return lines
 
     async def find_log_position(
         self, job_id: JobId, *, after_seq: int = 0, namespace: UUID | None = None
     ) -> LogPosition:
         """Return where to follow a job's log from. Raises NotFound."""
         async with self._database.acquire() as connection:
-            return LogPosition(await self._body(connection, job_id, namespace), after_seq)
+            body = await self._body(connection, job_id, namespace)
+            await self.get_job(job_id, namespace=namespace, connection=connection)  # one that is gone never ends
+            return LogPosition(body, after_seq)
 
     async def follow_logs(self, positions: Sequence[LogPosition], *, limit: int) -> list[LogNews]:
         """Return what comes after each of *positions* now, at most *limit* lines each; does not wait."""
@@ -274,7 +286,8 @@ class Engine:
         """Return how well the storage is looked after."""
         async with self._database.acquire() as connection:
             dead = await self._store.dead_entries(connection)
-            return Upkeep(dead.rows, await self._store.count_partition_days(connection))
+            days = await self._store.count_partition_days(connection)
+            return Upkeep(dead.rows, days, await self._store.read_retention(connection))
 
     # Changing -------------------------------------------------------------------------------------------------------
 
@@ -304,6 +317,7 @@ class Engine:
                     return Cancellation(job_id, State.ACTIVE, requested_at)
                 if state := await self._store.find_end(lent, body):
                     raise AlreadyFinal(f"the job is {state} already", state=str(state))
+                await self.get_job(job_id, namespace=namespace, connection=lent)  # is it anywhere?
         raise Unavailable("the job is changing too quickly to be cancelled; try again", retry_after_s=1.0)
 
     def announce_cancel(self, job_id: JobId) -> None:
@@ -449,8 +463,15 @@ class Engine:
     async def _body(self, connection: Connection, job_id: JobId, namespace: UUID | None) -> JobBody:
         body = await self._store.find_body(connection, job_id, namespace)
         if body is None:
-            raise NotFound(f"there is no job {str(job_id)!r}")
+            raise await self._gone(connection, job_id)
         return body
+
+    async def _gone(self, connection: Connection, job_id: JobId) -> NotFound:
+        """Say that there is no such job, and why, if its age explains that."""
+        kept_from = await self._store.find_kept_from(connection)
+        if job_id.version != 7 or kept_from is None or job_id >= day_floor(kept_from):  # only ours have an age
+            return NotFound(f"there is no job {str(job_id)!r}")
+        return NotFound(f"there is no job {str(job_id)!r} any more: those that ended before {kept_from} are gone")
 
 
 class _Meter:

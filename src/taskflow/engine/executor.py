@@ -8,11 +8,13 @@ end, which a child process can be. On the event loop and in a thread it is *stuc
 thread away, so it costs the process (see `worker`).
 
 A suspect, a job that was running when a process died, runs alone in a child process wherever its handler asks to run.
+On its last chance it also waits until no other such job runs here, so that it is charged for nobody else.
 """
 
 import asyncio
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from enum import Enum
 from typing import Any, Protocol, assert_never
 
@@ -34,12 +36,13 @@ from taskflow.engine.isolation.ending import (
 from taskflow.engine.isolation.loop import LoopIsolator
 from taskflow.engine.isolation.process import ChildCommand, ProcessIsolator
 from taskflow.engine.isolation.thread import ThreadIsolator
-from taskflow.engine.job import Claim, JobError, JobId, LeaseId, Outcome, OutcomeKind
+from taskflow.engine.job import MAX_CRASHES, Claim, JobError, JobId, LeaseId, Outcome, OutcomeKind
 from taskflow.engine.registry import Kind, Registry
 from taskflow.engine.trace import begin_process
 from taskflow.telemetry.log import get_logger
 
 CANCEL_GRACE_S = 5.0
+TOLD_WAIT_S = 1.0  # between a signal to a child and one to its worker, from whoever signals all processes
 DEFAULT_PLACES = 64
 
 _log = get_logger(__name__)
@@ -57,7 +60,7 @@ class Stop(Enum):
 class _Attempt(Call):
     """One running attempt."""
 
-    __slots__ = ("_on_begin", "began_s", "entered", "expiry", "isolator", "line", "stop")
+    __slots__ = ("_on_begin", "_on_hand_over", "began_s", "entered", "expiry", "isolator", "line", "stop")
 
     def __init__(
         self,
@@ -66,6 +69,7 @@ class _Attempt(Call):
         context: JobContext,
         isolator: Isolator,
         on_begin: "Callable[[_Attempt], None]",
+        on_hand_over: "Callable[[_Attempt], None]",
     ) -> None:
         super().__init__(claim, kind, context)
         self.isolator = isolator
@@ -75,6 +79,10 @@ class _Attempt(Call):
         self.expiry: asyncio.TimerHandle | None = None
         self.line: int | None = None  # on the board
         self._on_begin = on_begin
+        self._on_hand_over = on_hand_over
+
+    def hand_over(self) -> None:
+        self._on_hand_over(self)
 
     def begin(self) -> None:
         self._on_begin(self)
@@ -96,7 +104,8 @@ class Executor:
         state: what handlers on the loop and in threads find at `ctx.state`.
         places: how many attempts there may be at once.
         command: how to start child processes. Without one, nothing can run in them: suspects run as they ask to.
-        board: where the attempts that this process could take down with it are noted.
+        board: where the attempts that run when this process ends are noted.
+        stopping: set once the worker has been told to stop.
     """
 
     def __init__(
@@ -112,6 +121,7 @@ class Executor:
         places: int = DEFAULT_PLACES,
         command: ChildCommand | None = None,
         board: Board | None = None,
+        stopping: asyncio.Event | None = None,
     ) -> None:
         check_command(registry, command)
         self._registry = registry
@@ -121,6 +131,8 @@ class Executor:
         self._state = state
         self._cancel_grace_s = cancel_grace_s
         self._board = board
+        self._stopping = asyncio.Event() if stopping is None else stopping
+        self._last_chance = asyncio.Lock()
         self._isolators: dict[str, Isolator] = {"asyncio": LoopIsolator(sink)}
         if registry.isolated_by("thread"):
             self._isolators["thread"] = ThreadIsolator(sink, threads=places)
@@ -140,6 +152,16 @@ class Executor:
     def _running(self) -> list[_Attempt]:
         return [*self._attempts.values(), *self._superseded]
 
+    def keep_spare_child(self) -> None:
+        """Have a child process ready for the kinds that run in one, if there are any."""
+        if self._processes is not None and self._registry.isolated_by("process"):
+            self._processes.keep_spare()
+
+    def let_children_go(self) -> None:
+        """Nothing will be started any more: keep no child process for it."""
+        if self._processes is not None:
+            self._processes.let_go()
+
     def start(self, claim: Claim) -> None:
         """
         Begin an attempt.
@@ -151,7 +173,9 @@ class Executor:
         isolator = self._isolators[kind.isolation]
         if claim.suspect and self._processes is not None and not kind.trusted:
             isolator = self._processes
-        attempt = _Attempt(claim, kind, JobContext(claim, self._state, isolator.sink), isolator, self._begun)
+        attempt = _Attempt(
+            claim, kind, JobContext(claim, self._state, isolator.sink), isolator, self._begun, self._note
+        )
         if (earlier := self._attempts.get(claim.job_id)) is not None:
             self._superseded.add(earlier)  # it keeps its place until it has ended
             self._stop(earlier, Stop.LOST)
@@ -223,15 +247,19 @@ class Executor:
         return {} if self._processes is None else self._processes.pids
 
     def _begun(self, attempt: _Attempt) -> None:
-        """Its handler is called now: let its time run, and note it, unless it can only end a process of its own."""
+        """Its handler is called now: let its time run, and note it."""
         attempt.began_s = time.monotonic()
         if attempt.stop is not None:
             return  # it was told to end in the moment that it began, and has that time for it
         attempt.expiry = asyncio.get_running_loop().call_later(
             attempt.claim.timeout_s, self._stop, attempt, Stop.TIMEOUT
         )
-        if self._board is not None and attempt.isolator is not self._processes:
-            attempt.line = self._board.enter(attempt.claim)
+        self._note(attempt)
+
+    def _note(self, attempt: _Attempt) -> None:
+        """Note an attempt on the board; one in a child before that hears of it, which may kill us before we hear it."""
+        if self._board is not None and attempt.line is None:
+            attempt.line = self._board.enter(attempt.claim, alone=attempt.isolator is self._processes)
 
     def _stop(self, attempt: _Attempt, why: Stop) -> None:
         if attempt.stop is not None or attempt.task is None or attempt.task.done():
@@ -286,7 +314,14 @@ class Executor:
 
     async def _call(self, attempt: _Attempt) -> Outcome:
         try:
-            ending = await attempt.isolator.call(attempt)
+            if attempt.claim.suspect and attempt.claim.crashes >= MAX_CRASHES - 1:
+                async with self._last_chance:
+                    ending = await attempt.isolator.call(attempt)
+            else:
+                ending = await attempt.isolator.call(attempt)
+            if isinstance(ending, Interrupted) and attempt.began_s is not None and not await self._hears_of_a_stop():
+                says = "the job's process was told to end (SIGTERM), and its worker was not"
+                ending = Crashed(JobError("Crashed", says))
         except asyncio.CancelledError:
             if attempt.stop is not None:
                 return _stopped(attempt, attempt.stop)
@@ -303,6 +338,17 @@ class Executor:
         if attempt.stop is not None and not isinstance(ending, Returned):
             return _stopped(attempt, attempt.stop)
         return outcome_of(attempt, ending)
+
+    async def _hears_of_a_stop(self) -> bool:
+        """
+        Say whether the worker is told to stop, now or in a moment.
+
+        Whoever signals all processes, a service manager, tells the worker too; a job that signals itself does not.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(TOLD_WAIT_S):
+                await self._stopping.wait()
+        return self._stopping.is_set()
 
 
 class Ended(Protocol):

@@ -130,7 +130,8 @@ class NewJob:
         unique_scope: for how long it is held; None with a key is until_finished.
         unique_window: how long, for the scope window.
         expires_at: fail the job if no worker has claimed it by then.
-        expires_after: the same, counted from the submit by the database's clock; excludes *expires_at*.
+        expires_after: the same, counted from the submit by the database's clock; excludes *expires_at* and *run_at*, as
+            *expires_at* excludes *run_after*.
         headers: short strings that ride along unseen by handlers (request id, trace context).
         callback_url: who is told, durably, when the job has completed, failed or been cancelled.
     """

@@ -41,6 +41,7 @@ class Duty(IntEnum):
     EXPIRE = 6
     TALLY = 7
     DEADLINES = 8
+    RETAIN = 9
 
 
 class Leader:

@@ -9,7 +9,7 @@ failed one is dropped.
 import asyncio
 from collections.abc import Collection, Iterable
 
-from taskflow.db.pool import DATABASE_ERRORS, Database
+from taskflow.db.pool import DATABASE_ERRORS, Lend
 from taskflow.db.query import Connection
 from taskflow.engine.job import JobId
 
@@ -31,10 +31,10 @@ async def send(connection: Connection, notes: Collection[tuple[str, str]]) -> No
 
 
 class Notifier:
-    """Collects wake-ups from this process; `run` sends them."""
+    """Collects wake-ups from this process; `run` sends them on connections that *lend* gives."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, lend: Lend) -> None:
+        self._lend = lend
         self._waiting: dict[tuple[str, str], None] = {}
         self._asked = asyncio.Event()
 
@@ -62,7 +62,7 @@ class Notifier:
         if not waiting:
             return
         try:
-            async with self._database.acquire() as connection:
+            async with self._lend() as connection:
                 await send(connection, waiting)
         except DATABASE_ERRORS:
             return

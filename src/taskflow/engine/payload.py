@@ -75,7 +75,7 @@ def _field_errors(error: jsonschema_rs.ValidationError, schema: Mapping[str, Any
             for name in names:
                 yield FieldError(f"{place}/{_escaped(name)}", "unknown_field", "is not a field of this payload")
         case jsonschema_rs.ValidationErrorKind.Required(property=name):
-            yield FieldError(f"{place}/{_escaped(name)}", "required", "is required")
+            yield FieldError(f"{place}/{_escaped(name)}", "required", _missing(schema, error.schema_path))
         case jsonschema_rs.ValidationErrorKind.AnyOf(context=branches) if near := _nearest(branches, error):
             for inner in near:
                 yield from _field_errors(inner, schema)
@@ -87,6 +87,18 @@ def _field_errors(error: jsonschema_rs.ValidationError, schema: Mapping[str, Any
             yield FieldError(place, "pattern", _form(schema, error.schema_path))
         case kind:
             yield FieldError(place, _CODES.get(kind.name, kind.name), str(error.message)[:MAX_DETAIL_CHARS])
+
+
+def _missing(schema: Mapping[str, Any], path: Sequence[str | int]) -> str:
+    """Say that a field is required, in the words of the part of *schema* that does, if it is one with a condition."""
+    part: Any = schema
+    for step in path[:-1]:
+        try:
+            part = part[step]
+        except (LookupError, TypeError):
+            return "is required"
+    words = part.get("description") if isinstance(part, dict) and "then" in path else None
+    return f"{words[0].lower()}{words[1:].removesuffix('.')}"[:MAX_DETAIL_CHARS] if words else "is required"
 
 
 def _form(schema: Mapping[str, Any], path: Sequence[str | int]) -> str:

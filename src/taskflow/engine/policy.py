@@ -286,6 +286,14 @@ def _expiry_errors(job: NewJob) -> list[FieldError]:
         return [FieldError("/expiresAt", "no_time_zone", "must have a time zone, such as Z")]
     if job.expires_at is not None and job.expires_at.year >= MAX_RUN_YEAR:
         return [FieldError("/expiresAt", "out_of_range", f"must be before the year {MAX_RUN_YEAR}")]
+    # Which of an instant and a span comes first, only the database's clock could tell; and by a ttl beside runAt most
+    # would mean one from there on.
+    if job.expires_after is not None and job.run_at is not None:
+        detail = "counts from the submit, so it does not go with runAt: give expiresAt with runAt, or ttl with delay"
+        return [FieldError("/ttl", "exclusive", detail)]
+    if job.expires_at is not None and job.run_after is not None:
+        detail = "does not go with delay, which counts from the submit: give expiresAt with runAt, or ttl with delay"
+        return [FieldError("/expiresAt", "exclusive", detail)]
     late = "must be after the instant at which the job is due"
     if job.expires_at is not None and job.run_at is not None and job.run_at.tzinfo and job.expires_at <= job.run_at:
         return [FieldError("/expiresAt", "before_due", late)]

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import NewType
 from uuid import UUID
@@ -134,11 +134,69 @@ class Operation:
 
 
 @dataclass(frozen=True, slots=True)
+class ClockLook:
+    """What a leader saw of the database's clock. *waits_s*: how long it must go on steadily to be believed, or 0."""
+
+    today: date
+    waits_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class OldPartition:
+    """
+    A day's partition that is due to be dropped, of a table that is named without its schema.
+
+    Args:
+        is_attached: it still belongs to its table.
+        is_leaving: it is being detached: the process that began died, or somebody's transaction was too long.
+    """
+
+    table: str
+    day: date
+    is_attached: bool
+    is_leaving: bool
+
+    @property
+    def name(self) -> str:
+        return f"{self.table}_{self.day:%Y%m%d}"
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """
+    How far dropping has come.
+
+    Args:
+        is_looked_after: a leader has ever looked.
+        kept_days: as the last leader was told; None keeps everything.
+        kept_from: jobs that ended before have been dropped; None if none ever were.
+        waits_s: for so long the clock is not believed yet; 0 if it is.
+        oldest: the first day of which ended jobs are kept.
+        today: by the database's clock.
+    """
+
+    is_looked_after: bool
+    kept_days: int | None
+    kept_from: date | None
+    waits_s: float
+    oldest: date | None
+    today: date
+
+    @property
+    def behind_days(self) -> int:
+        """Days that are kept although they are due to go."""
+        if self.kept_days is None or self.oldest is None:
+            return 0
+        return max(0, (self.today - timedelta(days=self.kept_days) - self.oldest).days)
+
+
+@dataclass(frozen=True, slots=True)
 class Upkeep:
-    """What the leader looks after: dead rows on the claim path, by table, and days whose partitions are made."""
+    """What the leader looks after: dead rows on the claim path, by table, days whose partitions are made, old days."""
 
     dead_rows: Mapping[str, int]
     partition_days: int
+    retention: Retention
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ import msgspec
 from taskflow.engine.context import LOG_LEVELS, Cancel, JobContext, Retry, Sink, Snooze
 from taskflow.engine.job import DEFAULT_QUEUE, DEFAULT_RETRIES, DEFAULT_TIMEOUT_S, PRIORITY_NORMAL, KindInfo
 from taskflow.engine.policy import Backoff, default_backoff
+from taskflow.kernel.json import JSONObject
 
 __all__ = [
     "LOG_LEVELS",
@@ -80,6 +81,8 @@ class Registry:
         kind: str,
         *,
         payload: type[P],
+        schema: "JSONObject | None" = None,
+        decode: Callable[[str], P] | None = None,
         queue: str = DEFAULT_QUEUE,
         priority: int = PRIORITY_NORMAL,
         retries: int = DEFAULT_RETRIES,
@@ -94,6 +97,7 @@ class Registry:
         Register a handler, a function of a `JobContext` and a payload: async, or sync.
 
         Args:
+            schema, decode: of the payload, where msgspec alone does not know its parts.
             backoff: seconds to wait before the next attempt, from the number of failures so far.
             isolation: where it runs; None is asyncio for an async handler and process for a sync one.
             memory_limit_mb: how much memory (address space, MiB) an attempt may take besides what its child process
@@ -111,14 +115,14 @@ class Registry:
                 raise ValueError(f"kind {kind!r} is registered twice")
             is_async = _is_async(handler)
             chosen = _check_isolation(kind, is_async, isolation, memory_limit_mb, cpu_limit_s)
-            schema = msgspec.json.schema(payload)
-            text = msgspec.json.encode(schema, order="deterministic")
-            info = KindInfo(kind, queue, schema, retries, timeout_s, priority)
+            said = msgspec.json.schema(payload) if schema is None else schema
+            text = msgspec.json.encode(said, order="deterministic")
+            info = KindInfo(kind, queue, said, retries, timeout_s, priority)
             self._kinds[kind] = Kind(
                 info=info,
                 schema_hash=hashlib.sha256(text).hexdigest()[:16],
                 handler=handler,
-                decode=msgspec.json.Decoder(payload).decode,
+                decode=decode or msgspec.json.Decoder(payload).decode,
                 backoff=backoff,
                 is_async=is_async,
                 isolation=chosen,

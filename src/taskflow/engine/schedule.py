@@ -2,7 +2,7 @@
 What a schedule is, and what becomes of it when it is due: plain values and pure functions.
 
     due ─┬─> fired     a job was submitted
-         ├─> skipped   the job before has not ended, and two must not overlap
+         ├─> skipped   the job before has not ended, another one holds the unique key, or the queue drains
          ├─> failed    the job could not be submitted: its kind is unknown, its payload no longer fits
          └─> missed    nobody was there in time, and catching up is not wanted for so many
 
@@ -16,7 +16,7 @@ from enum import StrEnum
 from typing import NewType
 from uuid import UUID
 
-from taskflow.engine.job import DEFAULT_NAMESPACE, JobId
+from taskflow.engine.job import DEFAULT_NAMESPACE, Enqueued, JobId, UniqueScope
 from taskflow.kernel.cron import Cron, Interval, Timetable, find_zone, latest
 from taskflow.kernel.errors import FieldError
 from taskflow.kernel.json import JSONObject
@@ -62,6 +62,8 @@ class SchedulePlan:
     Args:
         cron, every: exactly one of them; *zone* is that of *cron*.
         queue, priority, retries, timeout_s: None for what the kind says when the schedule fires.
+        callback_url, unique_key, unique_scope, unique_window: as of `NewJob`.
+        expires_after: the same, counted from when the job is submitted.
     """
 
     name: str
@@ -78,6 +80,11 @@ class SchedulePlan:
     tags: Sequence[str] = ()
     catchup: Catchup = Catchup.LATEST
     overlap: Overlap = Overlap.SKIP
+    callback_url: str | None = None
+    unique_key: str | None = None
+    unique_scope: UniqueScope | None = None
+    unique_window: timedelta | None = None
+    expires_after: timedelta | None = None
 
     def timetable(self, anchor_at: datetime) -> Timetable:
         """Return when it fires; intervals are counted from *anchor_at*. Raises ValueError."""
@@ -120,6 +127,7 @@ class Tick:
 
     Args:
         manual: somebody asked for it (`run-now`).
+        job_id: the job that was submitted, or the one that was in the way.
         detail: why it was skipped or failed.
         missed_until: the row stands for all instants from *fire_at* to this one.
     """
@@ -171,6 +179,14 @@ def decide(schedule: Schedule, now: datetime) -> Due:
         missed=(first, left[-1]) if left else None,
         next_at=timetable.next_after(now),
     )
+
+
+def tick_of(schedule_id: ScheduleId, fire_at: datetime, enqueued: Enqueued) -> Tick:
+    """Return the row of an instant whose job was submitted with that answer."""
+    if enqueued.duplicate:
+        detail = f"job {enqueued.id} holds the unique key"
+        return Tick(schedule_id, fire_at, TickOutcome.SKIPPED, job_id=enqueued.id, detail=detail)
+    return Tick(schedule_id, fire_at, TickOutcome.FIRED, job_id=enqueued.id)
 
 
 def timing_errors(plan: SchedulePlan, anchor_at: datetime) -> list[FieldError]:

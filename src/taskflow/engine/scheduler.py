@@ -14,10 +14,11 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import TypeAlias
 
 from taskflow.db.pool import Database
 from taskflow.db.query import Connection
-from taskflow.engine.job import JobId, NewJob
+from taskflow.engine.job import NewJob
 from taskflow.engine.leader import Duty, Leader
 from taskflow.engine.schedule import (
     KEPT_TICKS_DAYS,
@@ -27,11 +28,12 @@ from taskflow.engine.schedule import (
     Tick,
     TickOutcome,
     decide,
+    tick_of,
 )
 from taskflow.engine.store import Store
 from taskflow.engine.submission import Submission, describe
 from taskflow.engine.trace import Send
-from taskflow.kernel.errors import Invalid, PayloadTooLarge
+from taskflow.kernel.errors import Conflict, Invalid, PayloadTooLarge, Unavailable
 from taskflow.telemetry.log import get_logger
 from taskflow.telemetry.metrics import SCHEDULE_TICKS
 from taskflow.telemetry.tracing import active
@@ -42,6 +44,7 @@ PAUSE_FLOOR_S = 0.02
 HELD_PAUSE_S = 0.1  # when what is due is locked by somebody who changes it
 MAX_SCHEDULES = 50  # per transaction; with `catchup: all` each may submit ten jobs
 BROKEN_RETRY = timedelta(hours=1)  # a schedule whose times cannot be told here is looked at again after so long
+KEY_WAIT_S = 0.1  # for a unique key that another transaction claims just then
 PRUNE_PAUSE = timedelta(hours=1)
 PRUNE_ROWS = 5000
 
@@ -56,6 +59,11 @@ class _Fate:
     next_at: datetime | None
     fire_ats: Sequence[datetime] = ()
     ticks: list[Tick] = field(default_factory=list)
+    is_postponed: bool = False  # somebody's open transaction has the unique key: next_at is the instant that waits
+
+
+# which schedule, which of its instants, and the job to submit
+_Wanted: TypeAlias = tuple[_Fate, datetime, NewJob]
 
 
 class Scheduler:
@@ -95,6 +103,7 @@ class Scheduler:
                 return 0
             fates = [await self._decide(schedule, now) for schedule in schedules]
             jobs = await self._submit(connection, fates)
+            fates = [fate for fate in fates if fate.ticks or not fate.is_postponed]
             ticks = [(fate.schedule.plan.namespace, tick) for fate in fates for tick in fate.ticks]
             await self._store.insert_ticks(connection, ticks)
             await self._store.advance_schedules(
@@ -106,7 +115,7 @@ class Scheduler:
         self._wake({job.queue for job in jobs})
         for fate in fates:
             _report(fate)
-        return len(fates)
+        return sum(not fate.is_postponed for fate in fates)
 
     async def _decide(self, schedule: Schedule, now: datetime) -> _Fate:
         await asyncio.sleep(0)  # arithmetic of rare dates takes milliseconds; the heartbeat shall not wait for fifty
@@ -136,7 +145,7 @@ class Scheduler:
         }
         live = await self._store.find_live_jobs(connection, [job_id for job_id in before.values() if job_id])
         await self._submission.learn(connection, {fate.schedule.plan.kind for fate in fates})
-        wanted: list[tuple[_Fate, datetime, NewJob]] = []
+        wanted: list[_Wanted] = []
         for fate in fates:
             plan, schedule_id = fate.schedule.plan, fate.schedule.id
             busy = before.get(schedule_id) in live
@@ -145,7 +154,8 @@ class Scheduler:
                     continue
                 if busy:
                     detail = "the job before has not ended"
-                    fate.ticks.append(Tick(schedule_id, at, TickOutcome.SKIPPED, detail=detail))
+                    blocker = before.get(schedule_id)
+                    fate.ticks.append(Tick(schedule_id, at, TickOutcome.SKIPPED, job_id=blocker, detail=detail))
                     continue
                 try:
                     job = self._submission.job_of(plan, schedule_id, at)
@@ -155,23 +165,50 @@ class Scheduler:
                 wanted.append((fate, at, job))
                 busy = plan.overlap is Overlap.SKIP
         # Not all or none: a queue that drains refuses its own jobs, and holds up no other schedule.
-        jobs = [job for _, _, job in wanted]
+        plain = [item for item in wanted if item[2].unique_key is None]
         spans = active()
         with ExitStack() as stack:  # a trace for each: they have nothing to do with each other
-            sends = [stack.enter_context(Send([job], spans)) for job in jobs]
+            sends = [stack.enter_context(Send([job], spans)) for _, _, job in plain]
             jobs = [job for send in sends for job in send.jobs]
-            stored = await self._store.store(connection, jobs, atomic=False) if wanted else []
+            stored = await self._store.store(connection, jobs, atomic=False) if plain else []
             for send, enqueued in zip(sends, stored, strict=True):
                 send.stored([enqueued])
-        for (fate, at, job), enqueued in zip(wanted, stored, strict=True):
-            if enqueued is None:
-                detail = f"queue {job.queue!r} drains"
-                fate.ticks.append(Tick(fate.schedule.id, at, TickOutcome.SKIPPED, detail=detail))
-            else:
-                fate.ticks.append(Tick(fate.schedule.id, at, TickOutcome.FIRED, job_id=enqueued.id))
+        for (fate, at, job), enqueued in zip(plain, stored, strict=True):
+            fate.ticks.append(_drains(fate, at, job) if enqueued is None else tick_of(fate.schedule.id, at, enqueued))
+        await self._submit_unique(connection, [item for item in wanted if item[2].unique_key is not None])
         for fate in fates:
             fate.ticks.sort(key=lambda tick: tick.fire_at)
         return [job for _, _, job in wanted]
+
+    async def _submit_unique(self, connection: Connection, wanted: Sequence[_Wanted]) -> None:
+        """
+        Submit jobs that have unique keys, each in a savepoint, in the order of keys.
+
+        A key that somebody else's open transaction has cannot be waited for long: all schedules wait with it. The
+        instant is left undecided then, and is the one at which its schedule is due.
+        """
+        if not wanted:
+            return
+        waited = await self._store.limit_lock_wait(connection, KEY_WAIT_S)
+        for fate, at, job in sorted(wanted, key=lambda item: (item[2].namespace, item[2].kind, item[2].unique_key)):
+            if fate.is_postponed:
+                continue
+            try:
+                with Send([job], active()) as send:
+                    [enqueued] = await self._store.enqueue(connection, send.jobs)
+                    send.stored([enqueued])
+            except (Conflict, Unavailable) as error:
+                if error.code == "queue_draining":
+                    fate.ticks.append(_drains(fate, at, job))
+                else:
+                    fate.is_postponed, fate.next_at = True, at
+            else:
+                fate.ticks.append(tick_of(fate.schedule.id, at, enqueued))
+        await self._store.reset_lock_wait(connection, waited)
+
+
+def _drains(fate: _Fate, at: datetime, job: NewJob) -> Tick:
+    return Tick(fate.schedule.id, at, TickOutcome.SKIPPED, detail=f"queue {job.queue!r} drains")
 
 
 def _latest(fate: _Fate) -> Tick:
@@ -181,7 +218,7 @@ def _latest(fate: _Fate) -> Tick:
         at = schedule.last_fire_at or schedule.created_at
         return Tick(schedule.id, at, schedule.last_outcome or TickOutcome.MISSED)
     last = fate.ticks[-1]
-    jobs: list[JobId] = [tick.job_id for tick in fate.ticks if tick.job_id is not None]
+    jobs = [tick.job_id for tick in fate.ticks if tick.outcome is TickOutcome.FIRED]
     return Tick(last.schedule_id, last.fire_at, last.outcome, job_id=jobs[-1] if jobs else None)
 
 

@@ -22,7 +22,7 @@ from taskflow.engine.schedule import (
     ScheduleId,
     SchedulePlan,
     Tick,
-    TickOutcome,
+    tick_of,
     timing_errors,
 )
 from taskflow.engine.store import Store
@@ -166,9 +166,12 @@ class Schedules:
         """
         Submit its job now, paused or not, whatever runs; its times stay as they are. Call `Engine.wake` after commit.
 
+        If another job holds its unique key, that one is the answer (a *duplicate*), and the instant is skipped.
+
         Raises:
             NotFound: no such schedule in *namespace*.
             Invalid, PayloadTooLarge: its kind takes its payload no longer; nothing was submitted.
+            Conflict: its queue drains, or a submit with its unique key has not committed yet.
         """
         schedule = await self._locked(schedule_id, namespace, connection)
         at = await self._store.read_now(connection)
@@ -180,9 +183,10 @@ class Schedules:
         with Send([job], active()) as send:
             [enqueued] = await self._store.enqueue(connection, send.jobs)
             send.stored([enqueued])
-        tick = Tick(schedule.id, at, TickOutcome.FIRED, manual=True, job_id=enqueued.id)
+        tick = replace(tick_of(schedule.id, at, enqueued), manual=True)
         await self._store.insert_ticks(connection, [(namespace, tick)])
-        await self._store.advance_schedules(connection, [(schedule.id, schedule.next_at, tick)])
+        own = replace(tick, job_id=None) if enqueued.duplicate else tick
+        await self._store.advance_schedules(connection, [(schedule.id, schedule.next_at, own)])
         return job, enqueued
 
     # How -------------------------------------------------------------------------------------------------------------

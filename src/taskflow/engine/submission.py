@@ -54,6 +54,11 @@ class Submission:
             retries=info.retries if plan.retries is None else plan.retries,
             timeout_s=info.timeout_s if plan.timeout_s is None else plan.timeout_s,
             tags=plan.tags,
+            callback_url=plan.callback_url,
+            unique_key=plan.unique_key,
+            unique_scope=plan.unique_scope,
+            unique_window=plan.unique_window,
+            expires_after=plan.expires_after,
             headers={HEADER_ID: str(schedule_id), HEADER_FIRE_AT: fire_at.isoformat()},
         )
         check_new_job(job)

@@ -22,6 +22,7 @@ from taskflow.engine.job import JobId, OutcomeKind, WorkerId
 from taskflow.engine.leader import Leader, run_duty
 from taskflow.engine.notifier import Notifier
 from taskflow.engine.reaper import Reaper
+from taskflow.engine.retention import Retention
 from taskflow.engine.scheduler import Scheduler
 from taskflow.engine.stager import Stager
 from taskflow.engine.store import LEASE_S, Store
@@ -55,6 +56,7 @@ class _Dead:
 
     until_s: float
     running: Sequence[JobId]
+    charged: Sequence[JobId]
 
 
 class WorkerSupervision:
@@ -65,14 +67,18 @@ class WorkerSupervision:
         url: of the database; supervision has connections of its own, so that no job can use them up.
         on_beat: called after each heartbeat that the database took; pass it on to the children, who stop working when
             it stays away (`worker.FENCE_S`).
+        kept_days: for how many days jobs that ended are kept; None keeps everything. The leader's counts.
     """
 
-    def __init__(self, url: str, info: SupervisorInfo, *, on_beat: Callable[[], None]) -> None:
+    def __init__(
+        self, url: str, info: SupervisorInfo, *, on_beat: Callable[[], None], kept_days: int | None = None
+    ) -> None:
         self.worker_id = WorkerId(uuid4())
         self._info = info
         self._on_beat = on_beat
+        self._kept_days = kept_days
         self._store = Store()
-        # Two pools: the heartbeat never waits behind a duty.
+        # Two pools: the heartbeat never waits behind a duty. Vacuum and retention may hold a connection for seconds.
         self._pulse = Database(
             url,
             max_size=1,
@@ -80,8 +86,8 @@ class WorkerSupervision:
             patience_s=0.0,
             command_timeout_s=PULSE_TIMEOUT_S,
         )
-        self._database = Database(url, max_size=3, application_name="taskflow-supervisor", patience_s=0.0)
-        self._notifier = Notifier(self._database)
+        self._database = Database(url, max_size=4, application_name="taskflow-supervisor", patience_s=0.0)
+        self._notifier = Notifier(self._database.acquire)
         self._leader = Leader(self._database, self._store, self.worker_id)
         self._registered = asyncio.Event()
         self._dead: dict[int, _Dead] = {}  # by incarnation
@@ -95,6 +101,7 @@ class WorkerSupervision:
         deadlines = Deadlines(self._database, self._store, self._leader, wake=wake)
         scheduler = Scheduler(self._database, self._store, self._leader, wake=wake)
         tally = Tally(self._database, self._store, self._leader)
+        retention = Retention(self._database, self._store, self._leader, kept_days=self._kept_days)
         duties = {
             "reap": reaper.tick,
             "stage": stager.tick,
@@ -103,6 +110,7 @@ class WorkerSupervision:
             "schedule": scheduler.tick,
             "tally": tally.tick,
             "deadlines": deadlines.tick,
+            "retain": retention.tick,
         }
         async with asyncio.TaskGroup() as group:
             group.create_task(self._beat(), name="taskflow-heartbeat")
@@ -116,17 +124,18 @@ class WorkerSupervision:
         """Wait until the database knows this worker; children that start before claim nothing."""
         await self._registered.wait()
 
-    async def child_died(self, incarnation: int, running: Sequence[JobId] = ()) -> None:
+    async def child_died(self, incarnation: int, running: Sequence[JobId] = (), charged: Sequence[JobId] = ()) -> None:
         """
         Make the jobs of one dead child ready again, at once; waits for the database if it is away.
 
         Args:
             running: those that the child had begun (see `board`). One of them may have been its end: they are suspect.
+            charged: of these, those that are charged a crash.
         """
-        self._dead[incarnation] = _Dead(time.monotonic() + LATE_CLAIM_S, running)
+        self._dead[incarnation] = dead = _Dead(time.monotonic() + LATE_CLAIM_S, running, charged)
         for wait_s in reconnect_waits_s(cap_s=RECONNECT_CAP_S):
             try:
-                await self._rescue(incarnation, running)
+                await self._rescue(incarnation, dead)
             except DATABASE_ERRORS:
                 await asyncio.sleep(wait_s)
                 continue
@@ -156,18 +165,24 @@ class WorkerSupervision:
             self._dead = {incarnation: dead for incarnation, dead in self._dead.items() if dead.until_s > now_s}
             with suppress(*DATABASE_ERRORS):
                 for incarnation, dead in list(self._dead.items()):
-                    await self._rescue(incarnation, dead.running)
+                    await self._rescue(incarnation, dead)
 
-    async def _rescue(self, incarnation: int, suspects: Sequence[JobId]) -> None:
-        jobs = await self._return(incarnation, OutcomeKind.LOST, suspects)
+    async def _rescue(self, incarnation: int, dead: _Dead) -> None:
+        jobs = await self._return(incarnation, OutcomeKind.LOST, dead.running, dead.charged)
         RESCUED_JOBS.inc(jobs)
         if jobs:
-            _log.warning("taskflow.rescue.stop", incarnation=incarnation, jobs=jobs, suspects=len(suspects))
+            _log.warning("taskflow.rescue.stop", incarnation=incarnation, jobs=jobs, suspects=len(dead.running))
 
-    async def _return(self, incarnation: int | None, outcome: OutcomeKind, suspects: Sequence[JobId] = ()) -> int:
+    async def _return(
+        self,
+        incarnation: int | None,
+        outcome: OutcomeKind,
+        suspects: Sequence[JobId] = (),
+        charged: Sequence[JobId] = (),
+    ) -> int:
         async with self._database.transaction() as connection:
             leases = await self._store.find_child_leases(connection, worker_id=self.worker_id, incarnation=incarnation)
-            jobs = await self._store.return_leases(connection, leases, outcome, suspects=suspects)
+            jobs = await self._store.return_leases(connection, leases, outcome, suspects=suspects, charged=charged)
         self._notifier.wake(jobs)
         return sum(jobs.values())
 

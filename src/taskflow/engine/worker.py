@@ -97,7 +97,7 @@ class Worker:
         self._board = board
         self._store = Store()
         self._database = Database(url, max_size=4, application_name="taskflow-worker", patience_s=1.0)
-        self._notifier = Notifier(self._database)
+        self._notifier = Notifier(self._database.acquire)
         self._completer = Completer(
             self._database,
             self._store,
@@ -141,6 +141,10 @@ class Worker:
             self._stop_now.set()
         self._stopping.set()
 
+    @property
+    def is_stopping(self) -> bool:
+        return self._stopping.is_set()
+
     async def run(self) -> None:
         """
         Work until asked to stop, through any outage of the database.
@@ -166,6 +170,7 @@ class Worker:
             places=self._concurrency,
             command=self._command,
             board=self._board,
+            stopping=self._stopping,
         )
         watch = LoopWatch(asyncio.get_running_loop(), self._executor.find_by_task)
         self._beaten_s = time.monotonic()
@@ -185,6 +190,7 @@ class Worker:
                 await self._publish_kinds()
                 producing = services.create_task(self._producer.run(), name="taskflow-producer")
                 self.on_ready()
+                self._executor.keep_spare_child()
                 await self._stopping.wait()
                 await self._drain(self._executor, producing)
                 for task in running:
@@ -332,6 +338,7 @@ class Worker:
         """Stop claiming, let attempts end, stop the rest, and write everything down; each step is bounded."""
         _log.info("taskflow.worker.drain", running=len(executor), grace_s=self._grace_s)
         await self._settle_claim(producing)
+        executor.let_children_go()
         await self._wait_idle_or_now(executor)
         executor.hand_back_all()
         with suppress(TimeoutError):

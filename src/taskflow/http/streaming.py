@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 from starlette.requests import Request
 from starlette.responses import Response
 
+from taskflow.http.call import Call
 from taskflow.http.drain import Drain
 
 NDJSON = "application/x-ndjson"
@@ -31,7 +32,7 @@ class StreamedAnswer(Response):
     200, with a body that *produce* writes. The head goes out with the first piece.
 
     *produce* returns when all is written. `ClientLeft` ends it quietly; whatever else it raises cuts the connection,
-    so that the answer cannot be taken for a whole one.
+    so that the answer cannot be taken for a whole one. For HEAD, *produce* is not called.
     """
 
     def __init__(
@@ -48,6 +49,11 @@ class StreamedAnswer(Response):
         receive: Callable[[], Awaitable[MutableMapping[str, Any]]],
         send: Callable[[MutableMapping[str, Any]], Awaitable[None]],
     ) -> None:
+        if Call.of(scope).is_head:
+            # What would be written may take as long as the client likes, and is not sent.
+            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+            await send({"type": "http.response.body", "body": b""})
+            return
         started = False
 
         async def write(data: bytes, *, more: bool = True) -> None:

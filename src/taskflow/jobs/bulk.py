@@ -14,7 +14,7 @@ from starlette.responses import Response
 from taskflow import kinds
 from taskflow.db.pool import Database
 from taskflow.db.query import Connection
-from taskflow.engine.bulk import Bulk
+from taskflow.engine.bulk import DRY_RUN_JOBS, Bulk
 from taskflow.engine.client import Engine
 from taskflow.engine.job import JobFilter
 from taskflow.engine.record import BulkAction, Operation, OperationId
@@ -55,9 +55,29 @@ class OperationView(msgspec.Struct, frozen=True, rename="camel"):
     finished_at: datetime | None
 
 
+class BulkCountView(msgspec.Struct, frozen=True, rename="camel"):
+    """What a dry run found."""
+
+    action: BulkAction
+    filter: dict[str, Any]
+    matching: Annotated[int, Meta(description=f"Jobs that it would be done to now, counted up to {DRY_RUN_JOBS:,}.")]
+    has_more: Annotated[bool, Meta(description="The count stopped at its bound: there may be more.")]
+
+
 def view_of_operation(found: Operation, *, abandoned: bool = False) -> OperationView:
     over = found.state == "completed"
-    chosen = found.chosen
+    return OperationView(
+        operation_id=found.id,
+        action=found.action,
+        status="failed" if abandoned else found.state,
+        filter=_said(found.chosen),
+        progress=OperationProgress(found.done, found.failed, found.done + found.failed if over else None),
+        created_at=found.created_at,
+        finished_at=found.finished_at,
+    )
+
+
+def _said(chosen: JobFilter) -> dict[str, Any]:
     said = {
         "status": chosen.state,
         "taskType": chosen.kind,
@@ -66,23 +86,22 @@ def view_of_operation(found: Operation, *, abandoned: bool = False) -> Operation
         "from": chosen.created_from,
         "to": chosen.created_to,
     }
-    return OperationView(
-        operation_id=found.id,
-        action=found.action,
-        status="failed" if abandoned else found.state,
-        filter={name: value for name, value in said.items() if value is not None},
-        progress=OperationProgress(found.done, found.failed, found.done + found.failed if over else None),
-        created_at=found.created_at,
-        finished_at=found.finished_at,
-    )
+    return {name: value for name, value in said.items() if value is not None}
 
 
 def filter_of(data: JSONValue) -> JobFilter:
     """Return the filter that *data* asks for. Raises Invalid."""
+    return _filter_of(_read(data))
+
+
+def _read(data: JSONValue) -> ChooseJobs:
     try:
-        asked = ChooseJobs.model_validate(data)
+        return ChooseJobs.model_validate(data)
     except ValidationError as error:
         raise Invalid("the filter has invalid fields", errors=field_errors(error)) from None
+
+
+def _filter_of(asked: ChooseJobs) -> JobFilter:
     return JobFilter(
         kind=None if asked.taskType is None else kinds.canonical(asked.taskType),
         state=asked.status,
@@ -107,8 +126,13 @@ class BulkEndpoints:
         principal = await self._guard.admit(request, Permission.WRITE_JOBS)
         check_json_type(Call.of(request.scope).headers)
         body = await read_body(request)
-        chosen = filter_of(parse_json(body))
+        asked = _read(parse_json(body))
+        chosen = _filter_of(asked)
         action = BulkAction(request.scope["path"].rpartition("/")[2])
+        if asked.dry_run:
+            read_query(request, NoQuery)
+            matching, has_more = await self._bulk.count(principal.namespace, action, chosen)
+            return Answer(200, _encode(BulkCountView(action, _said(chosen), matching, has_more))).response()
 
         async def write(connection: Connection | None) -> Answer:
             if connection is None:
@@ -181,14 +205,23 @@ def operations(endpoints: BulkEndpoints) -> Iterator[Route]:
                 description=f"{description} A worker does it in the background, from the newest job down; jobs "
                 "submitted after the request are left alone.",
                 body=ChooseJobs,
-                body_examples={"kind": {"taskType": "send_email", "from": "2026-11-23T00:00:00Z"}, "all": {}},
+                body_examples={
+                    "kind": {"taskType": "send_email", "from": "2026-11-23T00:00:00Z"},
+                    "all": {},
+                    "dry run": {"queue": "images", "dryRun": True},
+                },
                 answers={
+                    200: operation.Answer(
+                        "With `dryRun`: what it would be done to. Nothing was changed.",
+                        BulkCountView,
+                        {"action": action, "filter": {"queue": "images"}, "matching": 1234, "hasMore": False},
+                    ),
                     202: operation.Answer(
                         "It will be done.",
                         OperationView,
                         {**_EXAMPLE, "action": action},
                         {"Location": "Where to see how far it is."},
-                    )
+                    ),
                 },
                 scope="jobs:write",
                 once=True,

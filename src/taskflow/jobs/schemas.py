@@ -124,6 +124,12 @@ def _scope(value: object) -> UniqueScope | None:
 _Scope = Annotated[UniqueScope | None, PlainValidator(_scope), WithJsonSchema({"enum": [*UniqueScope, None]})]
 
 
+_Url = Annotated[str, Field(max_length=MAX_CALLBACK_URL_LENGTH, json_schema_extra={"format": "uri"})]
+_Key = Annotated[str, Field(min_length=1, max_length=MAX_UNIQUE_KEY_LENGTH)]
+_Ttl = bounded(1, MAX_DELAY_MS, " ms")
+_Window = bounded(1, MAX_UNIQUE_WINDOW_MS, " ms")
+
+
 class SubmitJob(BaseModel):
     """A job to be done. `null` means the same as leaving a field out."""
 
@@ -145,31 +151,29 @@ class SubmitJob(BaseModel):
     delay: bounded(0, MAX_DELAY_MS, " ms") = Field(  # type: ignore[valid-type]
         default=None, description="Not before this many milliseconds from now."
     )
-    callbackUrl: Annotated[str, Field(max_length=MAX_CALLBACK_URL_LENGTH)] | None = Field(  # noqa: N815
+    callbackUrl: _Url | None = Field(  # noqa: N815
         default=None,
         description="Is told, signed and with retries, when the job has completed, failed or been cancelled.",
-        json_schema_extra={"format": "uri"},
     )
     tags: list[_Name] = Field(default_factory=list, max_length=MAX_TAGS, description="Words to find it by.")
     expiresAt: _Instant = Field(  # noqa: N815
         default=None,
-        description="Fail with the reason `expired` if no worker has started it by then. Has to be after `runAt`; "
-        "together with `delay` it is not compared: a job that is due only after it has expired never runs.",
+        description="Fail with the reason `expired` if no worker has started it by then. Has to be after `runAt`. Not "
+        "together with `delay`.",
     )
-    ttl: bounded(1, MAX_DELAY_MS, " ms") = Field(  # type: ignore[valid-type]
+    ttl: _Ttl = Field(  # type: ignore[valid-type]
         default=None,
-        description="The same in milliseconds, counted from the submit and not from when the job is due. Not together "
-        "with `expiresAt`. Has to be more than `delay`; together with `runAt` it is not compared: a job that is due "
-        "only after it has expired never runs.",
+        description="The same in milliseconds, counted from the submit and not from when the job is due. Has to be "
+        "more than `delay`. Not together with `expiresAt` or `runAt`.",
     )
-    uniqueKey: Annotated[str, Field(min_length=1, max_length=MAX_UNIQUE_KEY_LENGTH)] | None = Field(  # noqa: N815
+    uniqueKey: _Key | None = Field(  # noqa: N815
         default=None,
         description="Of the jobs of one kind, only one holds a key: while it does, submits with the key give that job.",
     )
     uniqueScope: _Scope = Field(  # noqa: N815
         default=None, description="How long the key is held; by default `until_finished`."
     )
-    uniqueWindow: bounded(1, MAX_UNIQUE_WINDOW_MS, " ms") = Field(  # type: ignore[valid-type]  # noqa: N815
+    uniqueWindow: _Window = Field(  # type: ignore[valid-type]  # noqa: N815
         default=None, description="Milliseconds from now; with the scope `window`, and only then."
     )
 
@@ -207,6 +211,11 @@ _Cursor = Annotated[str, WithJsonSchema({"type": "string"})]
 Name = _Name
 Priority = _Priority
 Instant = _Instant
+CallbackUrl = _Url
+UniqueKey = _Key
+Scope = _Scope
+Window = _Window
+Ttl = _Ttl
 Limit = _Limit
 Cursor = _Cursor
 bounded = bounded
@@ -256,6 +265,9 @@ class ChooseJobs(BaseModel):
     tag: _Name | None = Field(default=None, description="With this tag.")
     created_from: _Instant = Field(default=None, alias="from", description="Created at this instant or later.")
     created_to: _Instant = Field(default=None, alias="to", description="Created before this instant.")
+    dry_run: bool = Field(
+        default=False, alias="dryRun", strict=True, description="Count what is found, and change nothing."
+    )
 
 
 class ListLogs(BaseModel):

@@ -50,7 +50,10 @@ PAYLOAD: Any = Annotated[
     Meta(
         extra_json_schema={
             "allOf": [
-                {"if": {"not": {"required": ["width"]}}, "then": {"required": ["height"]}},
+                {
+                    "if": {"not": {"required": ["width"]}},
+                    "then": {"required": ["height"], "description": "Width or height is required."},
+                },
                 {
                     "if": {"properties": {"fit": {"enum": ["cover", "exact"]}}, "required": ["fit"]},
                     "then": {"required": ["width", "height"]},

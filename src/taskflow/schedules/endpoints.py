@@ -22,7 +22,7 @@ from taskflow.http.paging import Cursors, next_link
 from taskflow.identity.access import Permission, Principal
 from taskflow.identity.guard import Guard
 from taskflow.jobs.endpoints import PREFIX
-from taskflow.jobs.schemas import JobView, NoQuery, view_of_new
+from taskflow.jobs.schemas import JobView, NoQuery, view_of_job, view_of_new
 from taskflow.kernel.errors import DomainError, PayloadTooLarge
 from taskflow.kernel.json import JSONValue
 from taskflow.schedules.schemas import (
@@ -160,8 +160,11 @@ class ScheduleEndpoints:
 
         async def write(connection: Connection) -> Answer:
             job, enqueued = await self._schedules.run_now(principal, schedule_id, connection=connection)
-            queues.append(job.queue)
             headers = {"Location": f"{PREFIX}/jobs/{enqueued.id}"}
+            if enqueued.duplicate:
+                holder = await self._schedules.get_job(principal, enqueued.id, connection=connection)
+                return Answer(200, _encode(view_of_job(holder, duplicate=True)), headers)
+            queues.append(job.queue)
             return Answer(201, _encode(view_of_new(job, enqueued)), headers)
 
         response = await self._write(request, principal, b"", write)
@@ -253,6 +256,11 @@ _EXAMPLE: Mapping[str, Any] = {
     "tags": [],
     "catchup": "latest",
     "overlap": "skip",
+    "callbackUrl": None,
+    "ttl": None,
+    "uniqueKey": None,
+    "uniqueScope": None,
+    "uniqueWindow": None,
     "pausedAt": None,
     "createdAt": "2026-11-22T18:00:00Z",
     "updatedAt": "2026-11-22T18:00:00Z",
@@ -278,6 +286,8 @@ _EXAMPLE_CREATES = {
         "payload": _MAIL,
         "catchup": "none",
         "overlap": "allow",
+        "ttl": 300000,
+        "callbackUrl": "https://shop.example/done",
     },
 }
 _EXAMPLE_TICK = {
@@ -418,7 +428,14 @@ def operations(endpoints: ScheduleEndpoints) -> Iterator[Operation]:
         summary="Submit a schedule's job now",
         description="Paused or not, and whatever runs. Its times stay as they are; the ledger shows it as `manual`.",
         query=NoQuery,
-        answers={201: operation.Answer("The job.", JobView, headers={"Location": "Where the job is from now on."})},
+        answers={
+            200: operation.Answer(
+                "Nothing was submitted: this job holds the unique key (`duplicate`).",
+                JobView,
+                headers={"Location": "Where that job is."},
+            ),
+            201: operation.Answer("The job.", JobView, headers={"Location": "Where the job is from now on."}),
+        },
         problems={404: _NO_SCHEDULE, 422: "The kind takes the payload no longer."},
         scope="jobs:write",
         once=True,

@@ -11,10 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchem
 from pydantic_core import PydanticCustomError
 
 from taskflow import kinds
-from taskflow.engine.job import MAX_PRIORITY, MAX_RETRIES, MAX_TAGS
+from taskflow.engine.job import MAX_PRIORITY, MAX_RETRIES, MAX_TAGS, UniqueScope
 from taskflow.engine.schedule import Catchup, Overlap, Schedule, SchedulePlan, Tick, TickOutcome
 from taskflow.http.paging import DEFAULT_LIMIT
-from taskflow.jobs.schemas import MAX_TIMEOUT_MS, Cursor, Limit, bounded
+from taskflow.jobs.schemas import MAX_TIMEOUT_MS, Cursor, Limit, Scope, Ttl, UniqueKey, Window, bounded
+from taskflow.jobs.schemas import CallbackUrl as _Url
 from taskflow.jobs.schemas import Name as _Name
 from taskflow.jobs.schemas import Priority as _Priority
 from taskflow.kernel.cron import MAX_EXPRESSION_CHARS, MAX_INTERVAL, MAX_ZONE_CHARS, MIN_INTERVAL, find_zone
@@ -46,6 +47,13 @@ _CRON = (
     "`@monthly`, `@yearly`. Not together with `every`."
 )
 _ZONE = "IANA time zone that `cron` is read in, such as `Europe/Berlin`."
+_CALLBACK = "Is told of the end of each of its jobs; as of a submit."
+_TTL = (
+    "Milliseconds from when a job is submitted: it fails with the reason `expired` if no worker has started it by then."
+)
+_KEY = "Its jobs have this unique key. A time at which another job holds it is `skipped`, and `jobId` says which one."
+_SCOPE = "How long the key is held; by default `until_finished`."
+_WINDOW = "Milliseconds; with the scope `window`, and only then."
 _EVERY = "Milliseconds between two jobs, counted from the schedule's creation."
 
 
@@ -82,6 +90,11 @@ class CreateSchedule(Timing):
     )
     queue: _Name | None = None
     tags: list[_Name] = Field(default_factory=list, max_length=MAX_TAGS)
+    callbackUrl: _Url | None = Field(default=None, description=_CALLBACK)  # noqa: N815
+    ttl: Ttl = Field(default=None, description=_TTL)
+    uniqueKey: UniqueKey | None = Field(default=None, description=_KEY)  # noqa: N815
+    uniqueScope: Scope = Field(default=None, description=_SCOPE)  # noqa: N815
+    uniqueWindow: Window = Field(default=None, description=_WINDOW)  # noqa: N815
 
 
 class UpdateSchedule(BaseModel):
@@ -103,6 +116,15 @@ class UpdateSchedule(BaseModel):
     timeout: _Timeout = None  # type: ignore[valid-type]
     queue: _Name | None = None
     tags: list[_Name] = Field(default_factory=list, max_length=MAX_TAGS)
+    callbackUrl: _Url | None = Field(default=None, description=_CALLBACK)  # noqa: N815
+    ttl: Ttl = Field(default=None, description=_TTL)
+    uniqueKey: UniqueKey | None = Field(  # noqa: N815
+        default=None, description="`null` takes `uniqueScope` and `uniqueWindow` away too."
+    )
+    uniqueScope: Scope = Field(  # noqa: N815
+        default=None, description="Another one than `window` takes `uniqueWindow` away."
+    )
+    uniqueWindow: Window = Field(default=None, description=_WINDOW)  # noqa: N815
 
 
 class ListSchedules(BaseModel):
@@ -141,6 +163,11 @@ class ScheduleView(msgspec.Struct, frozen=True, rename="camel"):
     tags: Sequence[str]
     catchup: Catchup
     overlap: Overlap
+    callback_url: str | None
+    ttl: Annotated[int | None, Meta(description="Milliseconds.")]
+    unique_key: str | None
+    unique_scope: UniqueScope | None
+    unique_window: Annotated[int | None, Meta(description="Milliseconds.")]
     paused_at: datetime | None
     created_at: datetime
     updated_at: datetime
@@ -167,7 +194,7 @@ class TickView(msgspec.Struct, frozen=True, rename="camel"):
     fire_at: datetime
     outcome: TickOutcome
     manual: Annotated[bool, Meta(description="Somebody asked for it by `run-now`.")]
-    job_id: UUID | None
+    job_id: Annotated[UUID | None, Meta(description="The job; of `skipped`, the one that was in the way, if known.")]
     detail: Annotated[str | None, Meta(description="Why it was skipped or failed.")]
     missed_until: Annotated[datetime | None, Meta(description="`missed` stands for all times up to this one.")]
     decided_at: datetime | None
@@ -201,7 +228,7 @@ def view_of_schedule(schedule: Schedule, upcoming: Sequence[datetime] | None = N
         name=plan.name,
         cron=plan.cron,
         timezone=plan.zone,
-        every=None if plan.every is None else plan.every // timedelta(milliseconds=1),
+        every=_milliseconds(plan.every),
         task_type=plan.kind,
         payload=dict(plan.payload),
         queue=plan.queue,
@@ -211,6 +238,11 @@ def view_of_schedule(schedule: Schedule, upcoming: Sequence[datetime] | None = N
         tags=plan.tags,
         catchup=plan.catchup,
         overlap=plan.overlap,
+        callback_url=plan.callback_url,
+        ttl=_milliseconds(plan.expires_after),
+        unique_key=plan.unique_key,
+        unique_scope=plan.unique_scope,
+        unique_window=_milliseconds(plan.unique_window),
         paused_at=schedule.paused_at,
         created_at=schedule.created_at,
         updated_at=schedule.updated_at,
@@ -254,14 +286,18 @@ def plan_of(asked: CreateSchedule, namespace: UUID) -> SchedulePlan:
         tags=tuple(asked.tags),
         catchup=asked.catchup,
         overlap=asked.overlap,
+        callback_url=asked.callbackUrl,
+        expires_after=_length(asked.ttl),
+        unique_key=asked.uniqueKey,
+        unique_scope=asked.uniqueScope,
+        unique_window=_length(asked.uniqueWindow),
         **timing_of(asked),
     )
 
 
 def timing_of(asked: Timing) -> dict[str, Any]:
     """Return the fields of a plan that say when it fires."""
-    every = None if asked.every is None else timedelta(milliseconds=asked.every)
-    return {"cron": asked.cron, "zone": asked.timezone, "every": every}
+    return {"cron": asked.cron, "zone": asked.timezone, "every": _length(asked.every)}
 
 
 def document_of(plan: SchedulePlan) -> dict[str, Any]:
@@ -270,7 +306,7 @@ def document_of(plan: SchedulePlan) -> dict[str, Any]:
         "name": plan.name,
         "cron": plan.cron,
         "timezone": plan.zone,
-        "every": None if plan.every is None else plan.every // timedelta(milliseconds=1),
+        "every": _milliseconds(plan.every),
         "taskType": plan.kind,
         "payload": dict(plan.payload),
         "queue": plan.queue,
@@ -280,4 +316,17 @@ def document_of(plan: SchedulePlan) -> dict[str, Any]:
         "tags": list(plan.tags),
         "catchup": str(plan.catchup),
         "overlap": str(plan.overlap),
+        "callbackUrl": plan.callback_url,
+        "ttl": _milliseconds(plan.expires_after),
+        "uniqueKey": plan.unique_key,
+        "uniqueScope": plan.unique_scope,
+        "uniqueWindow": _milliseconds(plan.unique_window),
     }
+
+
+def _milliseconds(length: timedelta | None) -> int | None:
+    return None if length is None else length // timedelta(milliseconds=1)
+
+
+def _length(milliseconds: int | None) -> timedelta | None:
+    return None if milliseconds is None else timedelta(milliseconds=milliseconds)

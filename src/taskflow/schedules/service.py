@@ -10,7 +10,7 @@ from uuid import UUID
 from pydantic import BaseModel, ValidationError
 
 from taskflow.db.query import Connection
-from taskflow.engine.job import Enqueued, NewJob
+from taskflow.engine.job import Enqueued, Job, JobId, NewJob, UniqueScope
 from taskflow.engine.policy import check_new_job
 from taskflow.engine.schedule import Schedule, ScheduleId, SchedulePlan, Tick, timing_errors
 from taskflow.engine.schedules import PREVIEW
@@ -25,7 +25,10 @@ from taskflow.schedules.schemas import CreateSchedule, Timing, UpdateSchedule, d
 
 _M = TypeVar("_M", bound=BaseModel)
 
-_JOB_FIELDS = ("taskType", "payload", "queue", "priority", "retries", "timeout", "tags")
+_JOB_FIELDS = (
+    *("taskType", "payload", "queue", "priority", "retries", "timeout", "tags"),
+    *("callbackUrl", "ttl", "uniqueKey", "uniqueScope", "uniqueWindow"),
+)
 
 
 class Schedules:
@@ -102,6 +105,10 @@ class Schedules:
             document["every"] = None
         if given.get("every") is not None and "cron" not in given:
             document["cron"] = None
+        if "uniqueKey" in given and given["uniqueKey"] is None:
+            document |= {"uniqueScope": None, "uniqueWindow": None}
+        elif "uniqueScope" in given and given["uniqueScope"] is not UniqueScope.WINDOW:
+            document["uniqueWindow"] = None
         plan = plan_of(CreateSchedule.model_construct(**{**document, **given}), principal.namespace)
         await self._check(principal, plan)
         return seen, plan
@@ -121,8 +128,11 @@ class Schedules:
     async def run_now(
         self, principal: Principal, schedule_id: ScheduleId, *, connection: Connection
     ) -> tuple[NewJob, Enqueued]:
-        """Submit its job now. Call `wake` after the commit."""
+        """Submit its job now, or give the one that holds its unique key. Call `wake` after the commit."""
         return await self._schedules.run_now(schedule_id, principal.namespace, connection=connection)
+
+    async def get_job(self, principal: Principal, job_id: JobId, *, connection: Connection) -> Job:
+        return await self._jobs.get_job(principal, job_id, connection=connection)
 
     def wake(self, queue: str) -> None:
         """Tell workers of a job submitted in a transaction that has just committed."""

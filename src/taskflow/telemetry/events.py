@@ -99,7 +99,19 @@ EVENTS: Mapping[str, Event] = {
     "taskflow.outcome.refused": Event(
         "The database does not take an outcome; the attempt is failed instead.", ("job_id", "error")
     ),
+    "taskflow.partition.busy": Event(
+        "A partition could not be dropped because of somebody's transaction; the next try comes.",
+        ("partition", "error"),
+    ),
+    "taskflow.partition.dropped": Event("A day of what ended long ago was dropped.", ("partition", "size_bytes")),
+    "taskflow.partition.kept": Event(
+        "Bodies that were to be dropped are needed again: the database's clock went back by days. They were put back.",
+        ("partition",),
+    ),
     "taskflow.partition.stop": Event("Daily partitions were made.", ("made",)),
+    "taskflow.partition.thinned": Event(
+        "Of an old day's jobs, all but the few that are needed were dropped.", ("partition", "size_bytes", "kept")
+    ),
     "taskflow.publish.retry": Event("The kinds could not be published and will be again.", ("error",)),
     "taskflow.request.exception": Event("A request met a bug of ours; answered 500.", ("route", "error")),
     "taskflow.request.outage": Event("The database went away under a request; answered 503.", ("error",)),
@@ -107,8 +119,15 @@ EVENTS: Mapping[str, Event] = {
         "A request was answered.",
         ("method", "path", "route", "status", "duration_ms", "request_bytes", "response_bytes", "principal_id"),
     ),
+    "taskflow.signal.ignored": Event(
+        "A worker process was told to end, and not by its supervisor: by a job, or by hand.", ("signal",)
+    ),
     "taskflow.rescue.stop": Event(
         "Jobs of workers that are gone were given back.", ("jobs", "leases", "workers", "incarnation", "suspects")
+    ),
+    "taskflow.retention.wait": Event(
+        "What is old is not dropped yet: the clock jumped or nobody led for a day, so it is watched for a day first.",
+        ("partitions", "wait_s"),
     ),
     "taskflow.schedule.failed": Event(
         "A schedule was due and its job could not be submitted; its ledger says why.",

@@ -85,6 +85,20 @@ SCHEDULE_TICKS = Counter(
     ["outcome"],
     registry=REGISTRY,
 )
+DROPPED_PARTITIONS = Counter(
+    "taskflow_partitions_dropped_total",
+    "Daily partitions dropped because what is in them ended long ago.",
+    ["table"],
+    registry=REGISTRY,
+)
+PRUNED_ROWS = Counter(
+    "taskflow_retention_rows_total", "Old rows deleted from tables without partitions.", ["table"], registry=REGISTRY
+)
+RETENTION_BEHIND_DAYS = Gauge(
+    "taskflow_retention_behind_days",
+    "Days that are kept although they are due to be dropped, as this process saw when it last looked as the leader.",
+    registry=REGISTRY,
+)
 LEADER = Gauge("taskflow_leader", "1 while this process leads.", registry=REGISTRY)
 DB_RECONNECTS = Counter(
     "taskflow_db_reconnects_total", "Failed tries to get a connection to the database.", registry=REGISTRY

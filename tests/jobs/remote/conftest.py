@@ -1,13 +1,12 @@
-"""Fixtures of workers over HTTP. Databases are emptied and used again, as in the engine's tests."""
+"""Fixtures of workers over HTTP."""
 
 from collections.abc import AsyncIterator
 
 import pytest
-from tests.engine.conftest import database_url, spoilt_schema
 from tests.support.api import Api, api, client
 from tests.support.remote import RemoteTester
 
-__all__ = ["api", "client", "database_url", "spoilt_schema"]
+__all__ = ["api", "client"]
 
 
 @pytest.fixture

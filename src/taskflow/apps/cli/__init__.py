@@ -29,23 +29,21 @@ from taskflow.apps.cli import (
     webhooks,
     worker,
 )
+from taskflow.apps.cli.grammar import Commands
 from taskflow.kernel.errors import DomainError, Invalid, SetupError, TaskFlowError
 
 # The first that an error is an instance of counts.
 EXIT_CODES: tuple[tuple[type[TaskFlowError], int], ...] = ((SetupError, 1), (Invalid, 2), (DomainError, 1))
 INTERRUPTED = 130
 
-app = typer.Typer(
+app = Commands(
     name="taskflow",
     help=(
         "TaskFlow: one durable place for work, done by people and by machines.\n\n"
         "Start with `taskflow up`: it runs everything on this machine and shows how to submit a first job."
     ),
-    no_args_is_help=True,
     add_completion=True,
-    rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 

@@ -21,6 +21,7 @@ SKEW_WARN_S = 2.0
 TRANSACTION_WARN_S, TRANSACTION_FAIL_S = 300.0, 3600.0
 DEAD_WARN_ROWS, DEAD_FAIL_ROWS = 20_000, 500_000  # a leader at work keeps them far below
 PARTITION_OK_DAYS, PARTITION_FAIL_DAYS = 6, 2  # seven are made every hour, today's among them
+RETENTION_OK_DAYS = 1  # the leader looks four times an hour
 CONNECTIONS_WARN, CONNECTIONS_FAIL = 0.8, 0.95
 DISK_WARN, DISK_FAIL = 0.10, 0.03  # of the disk that are free
 DISK_WARN_BYTES, DISK_FAIL_BYTES = 2 * 1024**3, 256 * 1024**2
@@ -187,7 +188,12 @@ def check_disk(facts: Facts) -> Finding:
     if free < DISK_FAIL_BYTES or free < DISK_FAIL * total:
         return Finding("disk", "fail", found, "make room now: a full disk stops PostgreSQL; see the runbook")
     if free < DISK_WARN_BYTES or free < DISK_WARN * total:
-        return Finding("disk", "warn", found, "make room, by dropping old partitions of job_log; see the runbook")
+        return Finding(
+            "disk",
+            "warn",
+            found,
+            "make room: a lower TASKFLOW_RETENTION_DAYS, fewer files; see the runbook",
+        )
     return Finding("disk", "ok", found)
 
 
@@ -240,6 +246,24 @@ def check_partitions(engine: Engine) -> Finding:
     return Finding("partitions", "fail" if days < PARTITION_FAIL_DAYS else "warn", found, advice)
 
 
+def check_retention(engine: Engine) -> Finding:
+    retention = engine.upkeep.retention
+    oldest = f"the oldest day is {retention.oldest}" if retention.oldest else "there is no day yet"
+    if not retention.is_looked_after:
+        return Finding("retention", "ok", f"nobody has looked after it yet; {oldest}")
+    if retention.kept_days is None:
+        return Finding("retention", "ok", f"everything is kept; {oldest}")
+    found = f"{plural(retention.kept_days, 'day')} are kept; {oldest}"
+    if retention.behind_days <= RETENTION_OK_DAYS:
+        return Finding("retention", "ok", found)
+    found += f", {plural(retention.behind_days, 'day')} behind"
+    if retention.waits_s > 0:
+        advice = f"the clock is watched for {span(retention.waits_s)} more: it jumped, or nobody led for a day"
+    else:
+        advice = "see that somebody leads, and end old transactions (taskflow.partition.busy in the leader's log)"
+    return Finding("retention", "warn", found, advice)
+
+
 def check_dead_rows(engine: Engine) -> Finding:
     rows = engine.upkeep.dead_rows.get("ready", 0)
     found = f"{rows:,} in ready"
@@ -263,6 +287,7 @@ ENGINE_CHECKS: Sequence[Callable[[Engine], Finding]] = (
     check_kinds,
     check_leader,
     check_partitions,
+    check_retention,
     check_dead_rows,
     check_dead_letters,
 )

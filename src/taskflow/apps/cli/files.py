@@ -5,18 +5,16 @@ from typing import Annotated
 
 import typer
 
+from taskflow.apps.cli.grammar import Commands
 from taskflow.apps.cli.session import EXITS, WHERE, AsJson, DatabaseUrl, DataDir, Session, run
 
 UPLOAD_NAMES = {"expiresAt": "--expires-at", "retentionDays": "--retention-days"}
 LIST_NAMES = {"limit": "--limit", "cursor": "--cursor"}
 LINK_NAMES = {"expiresIn": "--minutes"}
 
-group = typer.Typer(
+group = Commands(
     help=f"Upload files, look at them, download them, hand on links to them.\n\n{WHERE}\n\n{EXITS}",
     short_help="Upload files, download them, hand on links to them.",
-    no_args_is_help=True,
-    rich_markup_mode="markdown",
-    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 FileId = Annotated[str, typer.Argument(metavar="ID", help="The whole id of a file.", show_default=False)]

@@ -68,6 +68,15 @@ async def upload(
             out.json({"items": items})
 
 
+def check_readable(path: Path) -> None:
+    """Raise Failure, as `upload_one` does, if a file of this machine cannot be read."""
+    try:
+        with _opened(path) as source:
+            source.read(0)
+    except OSError as error:
+        raise Failure(f"PATH: cannot read {str(path)!r}: {error.strerror}", MISUSED) from error
+
+
 async def upload_one(session: Session, path: Path, *, name: str | None = None, **retention: object) -> File:
     """Keep one file of this machine. Raises Failure, naming it: it cannot be read, or is over the limit."""
     files = files_of(session)

@@ -17,6 +17,7 @@ from taskflow.apps.cli.output import Output, clean, plural
 from taskflow.apps.cli.session import MISUSED, REFUSED, Failure, Session, complain, describe
 from taskflow.db.pool import DATABASE_ERRORS
 from taskflow.http.idempotency import read_key
+from taskflow.http.problem import FieldProblem
 from taskflow.jobs.repository import LineErrors
 from taskflow.jobs.streams import (
     MAX_BATCH_BYTES,
@@ -50,6 +51,7 @@ async def import_lines(session: Session, path: str, key: str | None, *, as_json:
             key = await asyncio.to_thread(_key_of, file)
         stream = await SubmitStreams(session.database, session.jobs).open(session.principal, key=key, headers={})
         telling = _Telling(stream, as_json=as_json)
+        known = stream.totals.accepted
         if stream.totals.last_line:
             telling.remark(f"going on after line {stream.totals.last_line:,}, where this import was before")
         telling.errors(stream.known_errors)
@@ -70,12 +72,22 @@ async def import_lines(session: Session, path: str, key: str | None, *, as_json:
                 "key": key,
                 "count": totals.accepted + totals.rejected,
                 "accepted": totals.accepted,
+                "new": totals.accepted - known - telling.duplicates,
+                "known": known,
+                "duplicates": telling.duplicates,
                 "rejected": totals.rejected,
                 "errors": telling.found,
             }
         )
     else:
-        typer.echo(f"{totals.accepted:,} accepted, {totals.rejected:,} rejected")
+        parts = [
+            (totals.accepted - known - telling.duplicates, "new"),
+            (known, "imported before"),
+            (telling.duplicates, "there already under their unique keys"),
+        ]
+        told = ", ".join(f"{count:,} {words}" for count, words in parts if count or words == "new")
+        accepted = f"{totals.accepted:,} accepted{f' ({told})' if known or telling.duplicates else ''}"
+        typer.echo(f"{accepted}, {totals.rejected:,} rejected")
     if totals.rejected:
         raise typer.Exit(REFUSED)
 
@@ -161,6 +173,12 @@ def _key_of(file: BinaryIO) -> str:
     return f"import-{digest.hexdigest()}"
 
 
+def _described(error: FieldProblem) -> str:
+    if not error.pointer:  # of the line as a whole, which the line's number says already
+        return error.detail.removeprefix("the line ")
+    return f"/{error.pointer.lstrip('/')}: {error.detail}"
+
+
 class _Telling:
     """Errors and progress on stderr."""
 
@@ -172,6 +190,7 @@ class _Telling:
         self._first = stream.totals.last_line
         self._shown = False
         self._told = 0
+        self.duplicates = 0  # jobs of this run that were there, by their unique keys
         self.found: list[LineErrors] = []
 
     def remark(self, text: str) -> None:
@@ -181,6 +200,7 @@ class _Telling:
     def batches(self, batches: Iterable[Batch]) -> None:
         for batch in batches:
             self.errors(batch.errors)
+            self.duplicates += batch.summary.duplicates
         now_s = time.monotonic()
         if now_s - self._told_s >= (PROGRESS_S if self._is_terminal else PIPE_PROGRESS_S):
             self._told_s = now_s
@@ -192,7 +212,7 @@ class _Telling:
                 self.found.append(item)
             self._told += 1
             if self._told <= MAX_ERRORS_TOLD and not self._as_json:
-                named = "; ".join(f"{error.pointer or 'line'}: {error.detail}" for error in item.errors)
+                named = "; ".join(_described(error) for error in item.errors)
                 self.remark(clean(f"line {item.line}: {named}"))
 
     def end(self) -> None:

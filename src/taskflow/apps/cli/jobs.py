@@ -10,6 +10,7 @@ import typer
 
 from taskflow.apps.cli import completion
 from taskflow.apps.cli.bulk import bulk
+from taskflow.apps.cli.grammar import Commands
 from taskflow.apps.cli.session import (
     EXITS,
     MISUSED,
@@ -59,12 +60,9 @@ LIST_NAMES = {
     )
 }
 
-group = typer.Typer(
+group = Commands(
     help=f"Submit jobs, look at them, cancel them, run them again.\n\n{WHERE}\n\n{EXITS}",
     short_help="Submit jobs, look at them, cancel them, run them again.",
-    no_args_is_help=True,
-    rich_markup_mode="markdown",
-    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 JobIds = Annotated[list[str], typer.Argument(metavar="ID", help="Whole ids of jobs.", show_default=False)]
@@ -146,8 +144,8 @@ def submit(
     """
     Submit a job; its id is printed.
 
-    The payload is checked as the API checks it, before anything is stored. What is left out comes from the kind.
-    With --wait, progress goes to stderr, so that stdout holds the id alone, or with --json the job as it ended.
+    The payload is checked as the API checks it, before anything is stored or uploaded. What is left out comes from the
+    kind. With --wait, progress goes to stderr, so that stdout holds the id alone, or with --json the job as it ended.
 
     Examples:
 
@@ -182,10 +180,9 @@ def submit(
     data |= {name: value for name, value in options.items() if value is not None}
 
     async def work(session: Session) -> None:
-        from taskflow.apps.cli.submission import attach, submit
+        from taskflow.apps.cli.submission import submit
 
-        await attach(session, data, files or [])
-        await submit(session, data, wait=wait, timeout_s=timeout_s, as_json=as_json)
+        await submit(session, data, files or [], wait=wait, timeout_s=timeout_s, as_json=as_json)
 
     run(work, data_dir=data_dir, database_url=database_url, names=SUBMIT_NAMES)
 

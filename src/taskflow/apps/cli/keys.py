@@ -6,6 +6,7 @@ from uuid import UUID
 
 import typer
 
+from taskflow.apps.cli.grammar import Commands
 from taskflow.apps.cli.session import EXITS, WHERE, AsJson, DatabaseUrl, DataDir, Session, run
 
 if TYPE_CHECKING:
@@ -14,12 +15,9 @@ if TYPE_CHECKING:
 MAX_DAYS = 3660
 NAMES = {"name": "NAME", "scopes": "--scope", "lifetime": "--days"}
 
-group = typer.Typer(
+group = Commands(
     help=f"Create, list and revoke API keys.\n\n{WHERE}\n\n{EXITS}",
     short_help="Create, list and revoke API keys.",
-    no_args_is_help=True,
-    rich_markup_mode="markdown",
-    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 

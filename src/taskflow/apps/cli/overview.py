@@ -13,7 +13,6 @@ from taskflow.apps.cli.session import (
     Place,
     check_revision,
     describe,
-    make_session,
     opened,
 )
 from taskflow.db.migrate import HEAD
@@ -38,7 +37,7 @@ QUEUE_COLUMNS = (
     Column("TYPE", least=14),
     Column("PENDING", right=True),
     Column("OLDEST_DUE", rank=1),
-    Column("WORKER", style=lambda cell: "red" if cell == "none" else ""),
+    Column("SERVED", style=lambda cell: "red" if cell == "no" else ""),
 )
 
 
@@ -145,7 +144,7 @@ async def show_overview(place: Place, *, as_json: bool) -> None:
                 else:
                     out.facts(_server_facts(place, server))
                 raise Failure(describe(error)) from None
-            found = await _read(make_session(place, database, server.now).engine)
+            found = await _read(Engine(database))
     except Unavailable as error:
         if as_json:
             unseen = DatabaseView(reachable=False, address=place.address, error=describe(error))
@@ -282,7 +281,7 @@ def _queue_row(depth: QueueDepth) -> Sequence[str]:
         clean(depth.kind),
         _counted(depth.pending, DEPTH_ROWS),
         span(depth.oldest_due_age_s),
-        "yes" if depth.has_worker else "none",
+        "yes" if depth.has_worker else "no",
     )
 
 

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from taskflow.apps.cli.grammar import Commands
 from taskflow.apps.cli.session import (
     EXITS,
     MISUSED,
@@ -13,6 +14,7 @@ from taskflow.apps.cli.session import (
     DataDir,
     Failure,
     Session,
+    complain,
     ending,
     run,
 )
@@ -25,15 +27,12 @@ if TYPE_CHECKING:
 NO_LIMIT = "none"
 NAMES = {"name": "QUEUE", "concurrency": "LIMIT"}
 
-group = typer.Typer(
+group = Commands(
     help=f"Look at queues; pause, resume, drain and limit them.\n\n{WHERE}\n\n{EXITS}",
     short_help="Look at queues; pause, resume, drain and limit them.",
-    no_args_is_help=True,
-    rich_markup_mode="markdown",
-    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Name = Annotated[str, typer.Argument(metavar="QUEUE", help="The queue's name; it need not exist yet.")]
+Name = Annotated[str, typer.Argument(metavar="QUEUE", help="The queue's name; one that is new is remarked on.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -45,7 +44,8 @@ def list_(as_json: AsJson = False, data_dir: DataDir = None, database_url: Datab
     """
     List queues by name: those that jobs, workers, kinds or settings name.
 
-    PENDING is counted up to 10,000. --json gives `{"items": […], "nextCursor": null}`.
+    PENDING is counted up to 10,000. SUPERVISORS are the live `taskflow up` and `taskflow worker` that serve it. --json
+    gives `{"items": […], "nextCursor": null}`.
 
     Examples:
 
@@ -72,7 +72,7 @@ def list_(as_json: AsJson = False, data_dir: DataDir = None, database_url: Datab
             Column("ACTIVE", right=True),
             Column("LIMIT", rank=1, right=True),
             Column("OLDEST", rank=2, right=True),
-            Column("WORKERS", rank=3, right=True),
+            Column("SUPERVISORS", rank=3, right=True),
         )
         rows = [
             (
@@ -179,10 +179,14 @@ def _set(
     name: str, settings: dict[str, Any], *, as_json: bool, data_dir: "Path | None", database_url: str | None
 ) -> None:
     async def work(session: Session) -> None:
+        from taskflow.apps.queue_names import remarks_on
         from taskflow.jobs.queues import view_of_queue
 
+        remarks = await remarks_on(session.engine, [name])
         async with session.engine:  # sends the wake-up
             queue = await session.engine.set_queue(name, **settings)
+        for remark in remarks:
+            complain(remark)
         _show(session, view_of_queue(queue), as_json=as_json)
 
     run(work, data_dir=data_dir, database_url=database_url, names=NAMES)
@@ -204,7 +208,7 @@ def _show(session: Session, view: "QueueView", *, as_json: bool) -> None:
         ("pending", str(view.pending), ""),
         ("oldest", "" if view.oldest_due_age is None else f"due for {span(view.oldest_due_age / 1000)}", ""),
         ("active", str(view.active), ""),
-        ("workers", str(view.workers), "" if view.workers else "yellow"),
+        ("supervisors", str(view.workers), "" if view.workers else "yellow"),
     ]
     out.facts([fact for fact in facts if fact[1]])
 

@@ -1,9 +1,12 @@
 """`taskflow schedules`: list, show, create, update, delete, pause, resume, preview, run-now."""
 
+import re
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
 
+from taskflow.apps.cli.grammar import Commands
 from taskflow.apps.cli.jobs import read_payload
 from taskflow.apps.cli.session import EXITS, MISUSED, WHERE, AsJson, DatabaseUrl, DataDir, Failure, Session, ending, run
 
@@ -13,7 +16,7 @@ NAMES = {
     "payload": "PAYLOAD",
     "cron": "--cron",
     "timezone": "--timezone",
-    "every": "--every-ms",
+    "every": "--every",
     "catchup": "--catchup",
     "overlap": "--overlap",
     "priority": "--priority",
@@ -21,16 +24,21 @@ NAMES = {
     "timeout": "--timeout-ms",
     "queue": "--queue",
     "tags": "--tag",
+    "callbackUrl": "--callback-url",
+    "ttl": "--ttl-ms",
+    "uniqueKey": "--unique-key",
+    "uniqueScope": "--unique-scope",
+    "uniqueWindow": "--unique-window-ms",
     "limit": "--limit",
 }
 CHANGE_NAMES = {**NAMES, "name": "--name", "taskType": "--task-type", "payload": "--payload"}
 
-group = typer.Typer(
+_DURATION = re.compile("".join(f"(?:([0-9]{{1,9}}){unit})?" for unit in ("d", "h", "m", "s", "ms")), re.ASCII)
+_UNITS_MS = (86_400_000, 3_600_000, 60_000, 1000, 1)
+
+group = Commands(
     help=f"Submit jobs again and again, at times that a rule gives.\n\n{WHERE}\n\n{EXITS}",
     short_help="Submit jobs again and again, at times that a rule gives.",
-    no_args_is_help=True,
-    rich_markup_mode="markdown",
-    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 Which = Annotated[str, typer.Argument(metavar="SCHEDULE", help="Its id or its name.", show_default=False)]
@@ -40,7 +48,11 @@ Cron = Annotated[
 Timezone = Annotated[
     str | None, typer.Option(metavar="ZONE", help="IANA time zone that --cron is read in. [default: UTC]")
 ]
-EveryMs = Annotated[str | None, typer.Option(metavar="MS", help="Milliseconds between two jobs, instead of --cron.")]
+Every = Annotated[
+    str | None,
+    typer.Option(metavar="TIME", help="Between two jobs, such as 90s, 15m or 1d12h; instead of --cron."),
+]
+EveryMs = Annotated[str | None, typer.Option(metavar="MS", hidden=True)]
 Catchup = Annotated[
     str | None,
     typer.Option(metavar="WHAT", help="After an outage make up for the latest time, all (10), or none."),
@@ -59,6 +71,20 @@ TimeoutMs = Annotated[
 ]
 Queue = Annotated[str | None, typer.Option(metavar="QUEUE", help="Another queue than the kind's own.")]
 Tag = Annotated[list[str] | None, typer.Option(metavar="TAG", help="A word to find its jobs by; may be repeated.")]
+
+CallbackUrl = Annotated[
+    str | None, typer.Option(metavar="URL", help="Is told of the end of each of its jobs; none: nobody is.")
+]
+TtlMs = Annotated[
+    str | None, typer.Option(metavar="MS", help="Its jobs expire, so long from the submit; none: they do not.")
+]
+UniqueKey = Annotated[
+    str | None, typer.Option(metavar="KEY", help="Skip a time while another job holds this key; none: no key.")
+]
+UniqueScope = Annotated[
+    str | None, typer.Option(metavar="SCOPE", help="Hold the key until_finished, until_claimed, or for a window.")
+]
+UniqueWindowMs = Annotated[str | None, typer.Option(metavar="MS", help="How long, with the scope window.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -115,6 +141,7 @@ def create(
     ] = "{}",
     cron: Cron = None,
     timezone: Timezone = None,
+    every: Every = None,
     every_ms: EveryMs = None,
     catchup: Catchup = None,
     overlap: Overlap = None,
@@ -124,6 +151,11 @@ def create(
     timeout_ms: TimeoutMs = None,
     queue: Queue = None,
     tag: Tag = None,
+    callback_url: CallbackUrl = None,
+    ttl_ms: TtlMs = None,
+    unique_key: UniqueKey = None,
+    unique_scope: UniqueScope = None,
+    unique_window_ms: UniqueWindowMs = None,
     as_json: AsJson = False,
     data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
@@ -134,22 +166,24 @@ def create(
     Examples:
 
         taskflow schedules create morning send_email @mail.json --cron "30 7 * * MON-FRI" --timezone Europe/Berlin
-        taskflow schedules create beat send_email @mail.json --every-ms 300000 --catchup none --overlap allow
+        taskflow schedules create beat send_email @mail.json --every 5m --catchup none --overlap allow
     """
     with ending():
         data: dict[str, Any] = {"name": name, "taskType": task_type, "payload": read_payload(payload)}
-    data |= {"paused": paused, "tags": tag or []}
-    data |= _given(
-        cron=cron, timezone=timezone, every=every_ms, catchup=catchup, overlap=overlap,
-        priority=priority, retries=retries, timeout=timeout_ms, queue=queue,
-    )  # fmt: skip
+        data |= {"paused": paused, "tags": tag or []}
+        data |= _given(
+            cron=cron, timezone=timezone, every=_every_ms(every, every_ms), catchup=catchup, overlap=overlap,
+            priority=priority, retries=retries, timeout=timeout_ms, queue=queue,
+            callbackUrl=callback_url, ttl=ttl_ms,
+            uniqueKey=unique_key, uniqueScope=unique_scope, uniqueWindow=unique_window_ms,
+        )  # fmt: skip
 
     async def work(session: Session) -> None:
         from taskflow.apps.cli.timetable import make_schedule
 
         await make_schedule(session, data, as_json=as_json)
 
-    run(work, data_dir=data_dir, database_url=database_url, names=NAMES)
+    run(work, data_dir=data_dir, database_url=database_url, names=_names(NAMES, every_ms))
 
 
 @group.command()
@@ -162,6 +196,7 @@ def update(
     ] = None,
     cron: Cron = None,
     timezone: Timezone = None,
+    every: Every = None,
     every_ms: EveryMs = None,
     catchup: Catchup = None,
     overlap: Overlap = None,
@@ -170,6 +205,11 @@ def update(
     timeout_ms: TimeoutMs = None,
     queue: Queue = None,
     tag: Tag = None,
+    callback_url: CallbackUrl = None,
+    ttl_ms: TtlMs = None,
+    unique_key: UniqueKey = None,
+    unique_scope: UniqueScope = None,
+    unique_window_ms: UniqueWindowMs = None,
     as_json: AsJson = False,
     data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
@@ -181,11 +221,14 @@ def update(
 
         taskflow schedules update "morning mail" --cron "0 8 * * MON-FRI"
         taskflow schedules update beat --priority low --retries kind
+        taskflow schedules update beat --unique-key beat --callback-url none
     """
     with ending():
         data = _given(
-            name=name, taskType=task_type, cron=cron, timezone=timezone, every=every_ms, catchup=catchup,
-            overlap=overlap, priority=priority, retries=retries, timeout=timeout_ms, queue=queue,
+            name=name, taskType=task_type, cron=cron, timezone=timezone, every=_every_ms(every, every_ms),
+            catchup=catchup, overlap=overlap, priority=priority, retries=retries, timeout=timeout_ms, queue=queue,
+            callbackUrl=callback_url, ttl=ttl_ms,
+            uniqueKey=unique_key, uniqueScope=unique_scope, uniqueWindow=unique_window_ms,
         )  # fmt: skip
         if payload is not None:
             data["payload"] = read_payload(payload)
@@ -199,7 +242,7 @@ def update(
 
         await change_schedule(session, which, data, as_json=as_json)
 
-    run(work, data_dir=data_dir, database_url=database_url, names=CHANGE_NAMES)
+    run(work, data_dir=data_dir, database_url=database_url, names=_names(CHANGE_NAMES, every_ms))
 
 
 @group.command()
@@ -254,6 +297,7 @@ def run_now(which: Which, as_json: AsJson = False, data_dir: DataDir = None, dat
 def preview(
     cron: Cron = None,
     timezone: Timezone = None,
+    every: Every = None,
     every_ms: EveryMs = None,
     as_json: AsJson = False,
     data_dir: DataDir = None,
@@ -265,16 +309,17 @@ def preview(
     Examples:
 
         taskflow schedules preview --cron "30 2 * * *" --timezone America/New_York
-        taskflow schedules preview --every-ms 90000
+        taskflow schedules preview --every 90s
     """
-    data = _given(cron=cron, timezone=timezone, every=every_ms)
+    with ending():
+        data = _given(cron=cron, timezone=timezone, every=_every_ms(every, every_ms))
 
     async def work(session: Session) -> None:
         from taskflow.apps.cli.timetable import show_preview
 
         await show_preview(session, data, as_json=as_json)
 
-    run(work, data_dir=data_dir, database_url=database_url, names=NAMES)
+    run(work, data_dir=data_dir, database_url=database_url, names=_names(NAMES, every_ms))
 
 
 def _act(which: str, verb: str, *, as_json: bool, data_dir: Any, database_url: str | None) -> None:
@@ -286,17 +331,37 @@ def _act(which: str, verb: str, *, as_json: bool, data_dir: Any, database_url: s
     run(work, data_dir=data_dir, database_url=database_url)
 
 
+def _every_ms(every: str | None, every_ms: str | None) -> str | None:
+    """Return the milliseconds of `--every`, or those of `--every-ms`. Raises Failure: *every* is no duration."""
+    if every is None:
+        return every_ms
+    if every_ms is not None:
+        raise Failure("--every-ms: give --every alone", MISUSED)
+    found = _DURATION.fullmatch(every)
+    if not every or found is None:
+        raise Failure(f"--every: must be a time such as 90s, 15m or 1d12h, got {every!r}", MISUSED)
+    return str(sum(int(number) * unit for number, unit in zip(found.groups("0"), _UNITS_MS, strict=True)))
+
+
+def _names(names: Mapping[str, str], every_ms: str | None) -> Mapping[str, str]:
+    """Return *names* with the option that was typed."""
+    return names if every_ms is None else {**names, "every": "--every-ms"}
+
+
 def _given(**options: str | None) -> dict[str, Any]:
-    """Return what was given, in the words of the API: numbers as numbers, `kind` as null."""
+    """Return what was given, in the words of the API: numbers as numbers, `kind` or `none` as null."""
     from taskflow.apps.cli.jobs import number
 
-    numbers = ("every", "priority", "retries", "timeout")
-    nullable = ("priority", "retries", "timeout", "queue")
+    numbers = ("every", "priority", "retries", "timeout", "ttl", "uniqueWindow")
+    nullable = {
+        **dict.fromkeys(("priority", "retries", "timeout", "queue"), "kind"),
+        **dict.fromkeys(("callbackUrl", "ttl", "uniqueKey"), "none"),
+    }
     found: dict[str, Any] = {}
     for name, value in options.items():
         if value is None:
             continue
-        if value == "kind" and name in nullable:
+        if nullable.get(name) == value:
             found[name] = None
         else:
             found[name] = number(value) if name in numbers else value

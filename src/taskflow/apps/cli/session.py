@@ -21,12 +21,11 @@ from datetime import datetime, timedelta
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
-from urllib.parse import urlsplit
 
 import typer
 
 from taskflow.apps.cli.output import clean
-from taskflow.apps.settings import Settings
+from taskflow.apps.settings import Settings, address_of
 from taskflow.kernel.errors import (
     DomainError,
     EngineError,
@@ -82,8 +81,7 @@ class Place:
     @property
     def address(self) -> str:
         """Host, port and name of the database, without user and password."""
-        parts = urlsplit(self.url)
-        return f"{parts.netloc.rpartition('@')[2]}{parts.path}"
+        return address_of(self.url)
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,4 +297,4 @@ def _named(item: FieldError, names: Mapping[str, str]) -> str:
     first = match.group(1) if match else ""
     if first == "payload" and item.pointer.count("/") > 1:
         return item.pointer
-    return names.get(first, item.pointer or "request")
+    return names.get(first, f"/{item.pointer.lstrip('/')}" if item.pointer else "request")

@@ -3,20 +3,22 @@
 import asyncio
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from uuid import UUID, uuid4
 
 import msgspec
 import typer
 
+from taskflow.apps.cli.filing import check_readable, files_of, upload_one
 from taskflow.apps.cli.output import Output, clean, span
 from taskflow.apps.cli.session import MISUSED, REFUSED, Failure, Session, complain, describe
 from taskflow.db.pool import OUTAGE_ERRORS
-from taskflow.engine.job import Job, JobId, State
+from taskflow.engine.job import Enqueued, Job, JobId, NewJob, State
 from taskflow.jobs.schemas import JobView, view_of_job, view_of_new
-from taskflow.kernel.errors import AlreadyFinal, Conflict, NotFound
-from taskflow.kernel.json import JSONValue
+from taskflow.kernel.errors import AlreadyFinal, Conflict, DomainError, EngineError, NotFound
 
 FIRST_LOOK_S, SLOWEST_LOOK_S = 0.02, 0.5
 UNCLAIMED_S = 3.0  # a job that is ready for so long may have nobody to run it
@@ -24,17 +26,25 @@ MAX_RESULT_CHARS = 1000  # of a result among the lines of progress
 
 
 async def submit(
-    session: Session, data: Mapping[str, JSONValue], *, wait: bool, timeout_s: float | None, as_json: bool
+    session: Session,
+    data: dict[str, Any],
+    files: Sequence[str],
+    *,
+    wait: bool,
+    timeout_s: float | None,
+    as_json: bool,
 ) -> None:
     """
     Store a job and print its id; with *wait*, follow it to its end.
 
+    Args:
+        files: `FIELD=PATH`: files to upload, and the fields of the payload that get their ids.
+
     Raises:
-        Failure: it was followed and did not complete.
+        Failure: a file cannot be had, or the job was followed and did not complete.
     """
     async with session.engine:
-        job = await session.jobs.prepare(session.principal, dict(data), {})
-        stored = await session.jobs.submit(job)
+        job, stored = await _store(session, data, files)
         out = Output(stored.created_at)
         if not as_json:
             out.line(str(stored.id))
@@ -52,25 +62,52 @@ async def submit(
         _remark(f"{clean(job.kind)} is {stored.state} in queue {clean(job.queue)}{due}")
 
 
-async def attach(session: Session, data: dict[str, Any], files: Sequence[str]) -> None:
+async def _store(session: Session, data: dict[str, Any], files: Sequence[str]) -> tuple[NewJob, Enqueued]:
+    """Check all that can be checked, upload the job's files, and store it; nothing is left of them if it is not."""
+    sources = _read_files(data["payload"], files)
+    for field in sources:
+        data["payload"][field] = str(uuid4())  # of the form that an id has
+    job = await session.jobs.prepare(session.principal, data, {})
+    uploaded: list[UUID] = []
+    try:
+        for field, source in sources.items():
+            uploaded.append((await upload_one(session, source)).id)
+            data["payload"][field] = str(uploaded[-1])
+        if uploaded:
+            job = await session.jobs.prepare(session.principal, data, {})
+        stored = await session.jobs.submit(job)
+    except (DomainError, EngineError, Failure):  # not an outage: there the job may have been stored
+        await _take_back(session, uploaded)
+        raise
+    if stored.duplicate:
+        await _take_back(session, uploaded)
+    return job, stored
+
+
+def _read_files(payload: object, files: Sequence[str]) -> dict[str, Path]:
     """
-    Upload what `FIELD=PATH` names and put the ids into the payload.
+    Return what `FIELD=PATH` names.
 
     Raises:
-        Failure: a text is none of that form, the field is there already, or the file cannot be had.
+        Failure: a text is none of that form, the field is there already, or the file cannot be read.
     """
-    from taskflow.apps.cli.filing import upload_one
-
     wanted: dict[str, Path] = {}
     for text in files:
         field, is_pair, path = text.partition("=")
         if not is_pair or not field or not path:
             raise Failure(f"--file: must be FIELD=PATH, got {text!r}", MISUSED)
-        if not isinstance(data["payload"], dict) or field in data["payload"] or field in wanted:
+        if not isinstance(payload, dict) or field in payload or field in wanted:
             raise Failure(f"--file: the payload has a field {field!r} already, or is no JSON object", MISUSED)
         wanted[field] = Path(path)
-    for field, source in wanted.items():
-        data["payload"][field] = str((await upload_one(session, source)).id)
+        check_readable(wanted[field])
+    return wanted
+
+
+async def _take_back(session: Session, uploaded: Sequence[UUID]) -> None:
+    for file_id in uploaded:
+        with suppress(NotFound):
+            await files_of(session).delete(file_id, namespace=session.principal.namespace)
+        complain(f"file {file_id} was uploaded for this job, and has been deleted again")
 
 
 async def act_on_each(

@@ -8,9 +8,10 @@ import typer
 
 from taskflow.apps.cli.output import Column, Output, clean, span
 from taskflow.apps.cli.session import Session
+from taskflow.engine.job import Enqueued, NewJob
 from taskflow.engine.schedule import Schedule
 from taskflow.engine.schedules import Schedules as EngineSchedules
-from taskflow.jobs.schemas import view_of_new
+from taskflow.jobs.schemas import JobView, view_of_job, view_of_new
 from taskflow.kernel.cron import find_zone
 from taskflow.kernel.errors import NotFound
 from taskflow.schedules.schemas import (
@@ -111,9 +112,11 @@ async def act(session: Session, which: str, verb: str, *, as_json: bool) -> None
             service.wake(job.queue)
     if verb == "run-now":
         if as_json:
-            out.json(view_of_new(job, enqueued))
+            out.json(await _view_of_run(session, job, enqueued))
         else:
             out.line(str(enqueued.id))
+        if enqueued.duplicate:
+            typer.echo("nothing was submitted: this job holds the unique key", err=True)
     elif verb == "delete":
         out.line(f"{found.id}  deleted")
     elif as_json:
@@ -134,6 +137,12 @@ async def show_preview(session: Session, data: dict[str, Any], *, as_json: bool)
         out.line(f"{run.local}  in {ahead}" if out.is_terminal else run.local)
 
 
+async def _view_of_run(session: Session, job: NewJob, enqueued: Enqueued) -> JobView:
+    if enqueued.duplicate:
+        return view_of_job(await session.jobs.get_job(session.principal, enqueued.id), duplicate=True)
+    return view_of_new(job, enqueued)
+
+
 def _service(session: Session) -> Schedules:
     return Schedules(EngineSchedules(session.database), session.jobs)
 
@@ -149,7 +158,17 @@ async def _find(session: Session, service: Schedules, which: str) -> Schedule:
 
 
 def _when(view: ScheduleView) -> str:
-    return clean(view.cron) if view.cron is not None else f"every {span((view.every or 0) / 1000)}"
+    return clean(view.cron) if view.cron is not None else f"every {exactly(view.every or 0)}"
+
+
+def exactly(milliseconds: int) -> str:
+    """Return an interval as `--every` takes it, with nothing rounded: `90s` is `1m30s`."""
+    words = []
+    for unit_ms, unit in ((86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s"), (1, "ms")):
+        count, milliseconds = divmod(milliseconds, unit_ms)
+        if count:
+            words.append(f"{count}{unit}")
+    return "".join(words)
 
 
 def _next(out: Output, view: ScheduleView) -> str:
@@ -189,11 +208,18 @@ def _facts(out: Output, schedule: Schedule, view: ScheduleView) -> list[tuple[st
     def local(at: datetime) -> str:
         return at.astimezone(zone).isoformat(timespec="seconds")
 
+    def when(at: datetime) -> str:
+        return f"{local(at)} ({out.time(at)})" if out.is_terminal else local(at)
+
     facts = [
         ("id", str(view.schedule_id), ""),
         ("name", clean(view.name), "bold"),
         ("when", f"{_when(view)}{f' in {clean(view.timezone)}' if view.cron is not None else ''}", ""),
-        ("next", _next(out, view), "yellow" if view.paused_at is not None else ""),
+        (
+            "next",
+            _next(out, view) if view.next_run_at is None or view.paused_at else when(view.next_run_at),
+            "yellow" if view.paused_at is not None else "",
+        ),
         ("then", ", ".join(local(at) for at in coming(schedule)[1:]), ""),
         ("type", clean(view.task_type), ""),
         ("queue", clean(view.queue or ""), ""),
@@ -203,11 +229,21 @@ def _facts(out: Output, schedule: Schedule, view: ScheduleView) -> list[tuple[st
         ("tags", clean(", ".join(view.tags)), ""),
         ("catch-up", str(view.catchup), ""),
         ("overlap", str(view.overlap), ""),
-        ("last time", out.full_time(view.last_run_at) if view.last_run_at else "", ""),
+        ("callback", clean(view.callback_url or ""), ""),
+        ("expires", "" if view.ttl is None else f"{view.ttl} ms after the submit", ""),
+        ("unique key", clean(view.unique_key or ""), ""),
+        ("held", _held(view), ""),
+        ("last time", when(view.last_run_at) if view.last_run_at else "", ""),
         ("outcome", str(view.last_outcome or ""), _outcome_style(str(view.last_outcome or ""))),
         ("last job", str(view.last_job_id or ""), ""),
     ]
     return [fact for fact in facts if fact[1]]
+
+
+def _held(view: ScheduleView) -> str:
+    if view.unique_key is None:
+        return ""
+    return f"for {view.unique_window} ms" if view.unique_window else str(view.unique_scope or "until_finished")
 
 
 def _tick_row(out: Output, tick: TickView) -> Sequence[str]:

@@ -84,11 +84,16 @@ async def show_page(session: Session, asked: Mapping[str, str], *, as_json: bool
         out.json(JobPageView(views, None if page.next_before is None else str(page.next_before)))
         return
     if views:
-        out.table(COLUMNS, [_row(out, view) for view in views])
+        show_jobs(out, views)
     if page.next_before is not None:
         typer.echo(f"{'more' if views else 'none so far, there may be more'}: --cursor {page.next_before}", err=True)
     elif not views:
         typer.echo("no jobs", err=True)
+
+
+def show_jobs(out: Output, views: Sequence[JobView]) -> None:
+    """Print jobs as a table."""
+    out.table(COLUMNS, [_row(out, view) for view in views])
 
 
 async def show_job(session: Session, text: str, *, as_json: bool) -> None:

@@ -35,10 +35,10 @@ QUEUE_COLUMNS = (
     Column("OLDEST_DUE", rank=2),
     Column("SCHEDULED", rank=4, right=True),
     Column("RETRYING", rank=3, right=True),
-    Column("WORKER", style=lambda cell: "red" if cell == "none" else ""),
+    Column("SERVED", style=lambda cell: "red" if cell == "no" else ""),
 )
 WORKER_COLUMNS = (
-    Column("WORKER", least=16),
+    Column("SUPERVISOR", least=16),
     Column("ACTIVE", right=True),
     Column("CONCURRENCY", right=True, rank=1),
     Column("QUEUES", rank=2, least=12),
@@ -328,7 +328,7 @@ def _tables(view: TopView) -> Iterator[tuple[Sequence[Column], list[Sequence[str
                 "" if queue.oldest_due_age_ms is None else span(queue.oldest_due_age_ms / 1000),
                 _counted(queue.scheduled, DEPTH_ROWS),
                 _counted(queue.retrying, DEPTH_ROWS),
-                "yes" if queue.has_worker else "none",
+                "yes" if queue.has_worker else "no",
             )
             for queue in view.queues
         ],

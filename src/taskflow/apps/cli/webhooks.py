@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from taskflow.apps.cli.grammar import Commands
 from taskflow.apps.cli.session import (
     EXITS,
     WHERE,
@@ -23,12 +24,9 @@ if TYPE_CHECKING:
 
 LIST_NAMES = {"jobId": "--job", "status": "--status", "limit": "--limit", "cursor": "--cursor"}
 
-group = typer.Typer(
+group = Commands(
     help=f"Look at callbacks and what became of them, and make failed ones again.\n\n{WHERE}\n\n{EXITS}",
     short_help="Look at callbacks, make failed ones again.",
-    no_args_is_help=True,
-    rich_markup_mode="markdown",
-    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 DeliveryId = Annotated[str, typer.Argument(metavar="ID", help="The whole id of a delivery.", show_default=False)]

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, overload
 from uuid import UUID
 
-from taskflow.apps.sdk import attempt, carrier
+import msgspec
+
+from taskflow.apps.sdk import attempt, carrier, models
 from taskflow.apps.sdk.arguments import Arguments
 from taskflow.apps.sdk.context import JobContext
 from taskflow.apps.sdk.database import AppDatabase
@@ -143,6 +145,8 @@ class TaskFlow:
             self.registry.job(
                 name,
                 payload=arguments.payload_type,
+                schema=models.schema_of(arguments.payload_type),
+                decode=msgspec.json.Decoder(arguments.payload_type, dec_hook=models.read).decode,
                 queue=queue,
                 priority=made.priority,
                 retries=retries,
@@ -300,35 +304,37 @@ class TaskFlow:
             self._notify_sync([(CANCEL_CHANNEL, str(job_id))])
         return cancelled
 
-    async def submit(self, jobs: Sequence[NewJob], connection: object) -> list[UUID]:
-        """Store jobs, all or none; `enqueue` and its like end here."""
+    async def submit(self, jobs: Sequence[NewJob], connection: object) -> list[tuple[UUID, bool | None]]:
+        """Store jobs, all or none, and return their ids and if known whether they are duplicates; for `enqueue`."""
         jobs = self._checked(jobs)
         with Send(jobs, active_here()) as send:
             if connection is not None:
                 if carrier.announces(connection):
                     with suppress(SetupError):  # who only ever submits in transactions of their own needs no URL
                         await self.database.here()
-                ids = await carrier.submit(connection, send.jobs, self._wake_here)
+                stored = _of_ids(jobs, await carrier.submit(connection, send.jobs, self._wake_here))
                 self._collect(connection, jobs)
             else:
                 engine = (await self.database.here()).engine
-                ids = [stored.id for stored in await _store(engine, self.database, send.jobs)]
+                stored = [(job.id, job.duplicate) for job in await _store(engine, self.database, send.jobs)]
+            ids = [job_id for job_id, _ in stored]
             send.stored_as(ids)
         self._after(jobs, ids, connection)
-        return ids
+        return stored
 
-    def submit_sync(self, jobs: Sequence[NewJob], connection: object) -> list[UUID]:
+    def submit_sync(self, jobs: Sequence[NewJob], connection: object) -> list[tuple[UUID, bool | None]]:
         jobs = self._checked(jobs)
         with Send(jobs, active_here()) as send:
             if connection is not None:
-                ids = carrier.submit_sync(connection, send.jobs, self._wake_after)
+                stored = _of_ids(jobs, carrier.submit_sync(connection, send.jobs, self._wake_after))
                 self._collect(connection, jobs)
             else:
-                ids = self.database.submit_sync(send.jobs)
+                stored = [(job.id, job.duplicate) for job in self.database.submit_sync(send.jobs)]
                 self._wake_after(jobs)
+            ids = [job_id for job_id, _ in stored]
             send.stored_as(ids)
         self._after(jobs, ids, connection)
-        return ids
+        return stored
 
     # Inside ---------------------------------------------------------------------------------------------------------
 
@@ -397,6 +403,11 @@ async def _store(engine: Engine, database: AppDatabase, jobs: Sequence[NewJob]) 
             stored += await engine.enqueue_many(jobs[start : start + MAX_BATCH], connection=connection)
     engine.wake({job.queue for job in jobs})
     return stored
+
+
+def _of_ids(jobs: Sequence[NewJob], ids: Sequence[UUID]) -> list[tuple[UUID, bool | None]]:
+    """Without a unique key nothing is a duplicate; with one, the statement of other connections does not say."""
+    return [(job_id, False if job.unique_key is None else None) for job, job_id in zip(jobs, ids, strict=True)]
 
 
 def _check_defaults(function: JobFunction[..., Any]) -> None:

@@ -14,6 +14,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
+from taskflow.apps.sdk import models
 from taskflow.apps.sdk.context import JobContext
 from taskflow.engine.context import Cancel, Retry, Snooze
 from taskflow.engine.context import JobContext as EngineContext
@@ -82,12 +83,13 @@ class Arguments:
                 errors.append(FieldError(f"/{name}", "unknown_field", detail))
                 continue
             try:
-                text = msgspec.json.encode(value)
+                text = msgspec.json.encode(value, enc_hook=models.write)
                 decoder.decode(text)
                 payload[name] = msgspec.json.decode(text)
             except msgspec.ValidationError as error:
                 detail, pointer = _located(str(error))
-                errors.append(FieldError(f"/{name}{pointer}", "wrong_type", detail))
+                refused = models.places(error) or [("", detail)]
+                errors += [FieldError(f"/{name}{pointer}{place}", "wrong_type", words) for place, words in refused]
             except (TypeError, ValueError, RecursionError, OverflowError) as error:
                 errors.append(FieldError(f"/{name}", "unstorable", f"cannot be written as JSON: {error}"))
         errors += [FieldError(f"/{name}", "required", "is required") for name in sorted(self._required - named.keys())]
@@ -126,9 +128,9 @@ def _default(value: Any) -> Any:
 
 def _decoder(kind: str, what: str, hint: Any) -> "msgspec.json.Decoder[Any]":
     try:
-        msgspec.json.schema(hint)
-        return msgspec.json.Decoder(hint)
-    except (TypeError, NameError) as error:
+        models.schema_of(hint)
+        return msgspec.json.Decoder(hint, dec_hook=models.read)
+    except (TypeError, NameError, RuntimeError) as error:
         raise TypeError(f"job {kind!r}: {what} is of a type that JSON cannot carry: {error}") from error
 
 

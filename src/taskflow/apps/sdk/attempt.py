@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from taskflow.apps.sdk import models
 from taskflow.apps.sdk.arguments import VERDICTS, Arguments
 from taskflow.apps.sdk.context import JobContext, Transactions
 from taskflow.engine.context import JobContext as EngineContext
@@ -53,7 +54,7 @@ def make_handler(
         try:
             for before in hooks.before:
                 await _awaited(before(context))
-            result = _unless_verdict(await call(context, payload))
+            result = _plain(await call(context, payload))
             await context.settle_async(result)
             return result
         except BaseException as error:
@@ -73,7 +74,7 @@ def make_handler(
         try:
             for before in hooks.before:
                 before(context)
-            result = _unless_verdict(call(context, payload))
+            result = _plain(call(context, payload))
             context.settle_sync(result)
             return result
         except BaseException as error:
@@ -90,9 +91,12 @@ def make_handler(
     return run if inspect.iscoroutinefunction(function) else run_sync
 
 
-def _unless_verdict(result: Any) -> Any:
+def _plain(result: Any) -> Any:
+    """Return a result without models in it; raise it if it is a verdict."""
     if isinstance(result, VERDICTS):
         raise result
+    if models.is_model(type(result)):
+        return models.write(result)
     return result
 
 

@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequen
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
-from uuid import UUID
 from weakref import WeakKeyDictionary
 
 import psycopg
@@ -137,7 +136,7 @@ class AppDatabase:
         with self.threads.statements() as connection:
             return run_now(ask(self._engine, connection))
 
-    def submit_sync(self, jobs: Sequence[NewJob]) -> list[UUID]:
+    def submit_sync(self, jobs: Sequence[NewJob]) -> list[Enqueued]:
         """Store jobs in a transaction of their own; missing partitions (a deployment that slept) are made first."""
         check_blocking("enqueue()")
         try:
@@ -148,12 +147,12 @@ class AppDatabase:
         self.run_sync(lambda _engine, connection: Store().make_partitions(connection, days=1))
         return self._submit_sync(jobs)
 
-    def _submit_sync(self, jobs: Sequence[NewJob]) -> list[UUID]:
-        async def store(engine: Engine, connection: Connection) -> list[UUID]:
+    def _submit_sync(self, jobs: Sequence[NewJob]) -> list[Enqueued]:
+        async def store(engine: Engine, connection: Connection) -> list[Enqueued]:
             stored: list[Enqueued] = []
             for start in range(0, len(jobs), MAX_BATCH):
                 stored += await engine.enqueue_many(jobs[start : start + MAX_BATCH], connection=connection)
-            return [job.id for job in stored]
+            return stored
 
         if len(jobs) <= MAX_BATCH:
             return self.run_sync(store)

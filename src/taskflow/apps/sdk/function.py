@@ -68,8 +68,8 @@ class Submittable(Generic[P, R_co]):
             Unavailable: the database is away; the submit may have happened.
             SetupError: no database is known.
         """
-        [job_id] = await self._app.submit([self._job(args, kwargs)], self._options.connection)
-        return self._handle(job_id)
+        [stored] = await self._app.submit([self._job(args, kwargs)], self._options.connection)
+        return self._handle(*stored)
 
     def enqueue_sync(self, *args: P.args, **kwargs: P.kwargs) -> Handle[R_co]:
         """
@@ -78,8 +78,8 @@ class Submittable(Generic[P, R_co]):
         Raises:
             RuntimeError: an event loop runs in this thread, and `connection=` is not given.
         """
-        [job_id] = self._app.submit_sync([self._job(args, kwargs)], self._options.connection)
-        return self._handle(job_id)
+        [stored] = self._app.submit_sync([self._job(args, kwargs)], self._options.connection)
+        return self._handle(*stored)
 
     async def enqueue_many(
         self, calls: Iterable[Mapping[str, Any]], *, connection: object = None
@@ -91,15 +91,15 @@ class Submittable(Generic[P, R_co]):
             Invalid: pointers begin with the index of the call; nothing was stored.
         """
         connection = self._options.connection if connection is None else connection
-        return [self._handle(job_id) for job_id in await self._app.submit(self._jobs(calls), connection)]
+        return [self._handle(*stored) for stored in await self._app.submit(self._jobs(calls), connection)]
 
     def enqueue_many_sync(self, calls: Iterable[Mapping[str, Any]], *, connection: object = None) -> list[Handle[R_co]]:
         """As `enqueue_many`, without an event loop."""
         connection = self._options.connection if connection is None else connection
-        return [self._handle(job_id) for job_id in self._app.submit_sync(self._jobs(calls), connection)]
+        return [self._handle(*stored) for stored in self._app.submit_sync(self._jobs(calls), connection)]
 
-    def _handle(self, job_id: UUID) -> Handle[R_co]:
-        return Handle(self._app, job_id, self._function.arguments.result_type)
+    def _handle(self, job_id: UUID, duplicate: bool | None = None) -> Handle[R_co]:
+        return Handle(self._app, job_id, self._function.arguments.result_type, duplicate=duplicate)
 
     def _jobs(self, calls: Iterable[Mapping[str, Any]]) -> list[NewJob]:
         jobs: list[NewJob] = []
@@ -209,7 +209,8 @@ class JobFunction(Submittable[P, R_co]):
             callback_url: who is told, durably, how the job ended.
             unique_key: of the jobs of this kind only one holds a key; a submit of another gives the handle of that one.
             unique_scope: how long it holds it; by default until it has finished. *unique_for_s* makes it a time.
-            expires_at, expires_in_s: fail the job if no worker has taken it by then.
+            expires_at, expires_in_s: fail the job if no worker has taken it by then. An instant goes with *run_at*, a
+                time from now with *delay_s*.
             connection: of asyncpg, psycopg or SQLAlchemy: the job exists if and only if its transaction commits.
         """
         chosen = Options(

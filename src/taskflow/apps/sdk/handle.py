@@ -8,6 +8,7 @@ from uuid import UUID
 
 import msgspec
 
+from taskflow.apps.sdk import models
 from taskflow.engine.job import Cancellation, FailureReason, Job, JobId, State
 from taskflow.kernel.errors import TaskFlowError
 
@@ -52,14 +53,19 @@ class Handle(Generic[R_co]):
     A job by its id. Each method looks at the database; those ending in `_sync` need no event loop.
 
     Every method raises NotFound if there is no such job (yet: a transaction that is not committed shows nothing).
+
+    Attributes:
+        duplicate: the submit stored nothing, because this job held its unique key already. None if nobody knows: the
+            handle is of no submit, or of one with a unique key on a connection of the caller's.
     """
 
-    __slots__ = ("_app", "_result_type", "job_id")
+    __slots__ = ("_app", "_result_type", "duplicate", "job_id")
 
-    def __init__(self, app: "TaskFlow", job_id: UUID, result_type: Any = Any) -> None:
+    def __init__(self, app: "TaskFlow", job_id: UUID, result_type: Any = Any, *, duplicate: bool | None = None) -> None:
         self._app = app
         self._result_type = result_type
         self.job_id = JobId(job_id)
+        self.duplicate = duplicate
 
     def __repr__(self) -> str:
         return f"Handle({str(self.job_id)!r})"
@@ -115,7 +121,7 @@ class Handle(Generic[R_co]):
         match job.state:
             case State.COMPLETED:
                 try:
-                    result: R_co = msgspec.convert(job.result, self._result_type, str_keys=True)
+                    result: R_co = msgspec.convert(job.result, self._result_type, str_keys=True, dec_hook=models.read)
                 except msgspec.ValidationError as error:
                     raise TaskFlowError(f"the result of job {job.id} is not of the type declared: {error}") from error
                 return result

@@ -20,6 +20,9 @@ class Call:
         self.context = context
         self.task: asyncio.Task[None] | None = None
 
+    def hand_over(self) -> None:
+        """Said by the isolator before a process of its own hears of the call: from then on it may do what it likes."""
+
     def begin(self) -> None:
         """Said by the isolator the moment the handler is called: from now on its time counts."""
 

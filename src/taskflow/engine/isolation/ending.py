@@ -69,9 +69,9 @@ class NotStarted(msgspec.Struct, frozen=True, tag="not_started", gc=False):
 
 class Interrupted(msgspec.Struct, frozen=True, tag="interrupted", gc=False):
     """
-    Somebody else than its worker told the process to end: a service manager that signals a whole group, an operator.
+    Somebody else than its worker told the process to end: a service manager that signals a whole group, or the job.
 
-    It says nothing about the job.
+    It says nothing about the job if the worker was told as well.
     """
 
 

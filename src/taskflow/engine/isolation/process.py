@@ -11,12 +11,16 @@ Handlers alone in child processes: what is stopped is killed if need be, and wha
 
 A call waits for a child while few are booting at a time, so that many calls at once do not mean many interpreters
 starting at once; its time counts from Begun. A child that dies before Begun is nobody's crash: the call gets another.
+
+With `keep_spare` there is always a child, so that the first call, and the one after a crash, need not wait for the
+start of an interpreter. Spares that do not live to take a call are started ever more slowly.
 """
 
 import asyncio
 import os
 import signal
 import socket
+import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -50,6 +54,9 @@ IDLE_S = 60.0
 SURPLUS_S = 2.0  # others, between a job and the next one
 MAX_BOOTING = max(2, os.cpu_count() or 1)
 BOOT_S = 30.0
+FIRST_SPARE_WAIT_S = 0.5
+_TIMER_EARLY_S = 0.01  # a loop's clock stands still while it works, so that its timers may be a little early by ours
+SPARE_WAIT_S, MAX_SPARE_WAIT_S = 1.0, 60.0  # before the next spare, if the last one took no call
 TRIES = 3  # children that may die before they begin
 LEAVE_S = 5.0  # how long a child may take to leave; a little more than it gives itself
 HANGOVER_S = 1.0  # how long the channel of a dead process may stay open
@@ -96,6 +103,10 @@ class ProcessIsolator:
         self._busy: dict[Call, _Child] = {}
         self._tasks: set[asyncio.Task[None]] = set()  # boots and lives; a loop holds its tasks weakly
         self._closed = False
+        self._leaving = False
+        self._spares = 0
+        self._spare_wait_s = 0.0
+        self._spare_due_s = 0.0  # monotonic; none is started before
 
     @property
     def pids(self) -> Mapping[str, Sequence[int]]:
@@ -107,6 +118,26 @@ class ProcessIsolator:
             "other": sorted(child.pid for child in self._children - busy - idle),
         }
 
+    def keep_spare(self) -> None:
+        """From `FIRST_SPARE_WAIT_S` on, when what starts beside us has started, have a child whatever happens."""
+
+        def begin() -> None:
+            if not self._leaving:
+                self._spares = 1
+                self._boot_more()
+
+        asyncio.get_running_loop().call_later(FIRST_SPARE_WAIT_S, begin)
+
+    def let_go(self) -> None:
+        """No call will come any more: let idle children leave, and end those that boot for nobody."""
+        self._spares, self._leaving = 0, True
+        for child in list(self._idle):
+            self._drop(child)
+        if not self._waiting:
+            for child in self._children - set(self._busy.values()):
+                if not child.is_leaving:
+                    child.kill()
+
     async def call(self, call: Call) -> Ending:
         for _ in range(TRIES):
             try:
@@ -115,9 +146,11 @@ class ProcessIsolator:
                 return Interrupted() if error.interrupted else NotStarted(JobError("ChildNotStarted", str(error)))
             self._busy[call] = child
             try:
+                call.hand_over()
                 if not await child.send(call):
                     _check_wanted(call)
                     continue
+                self._spare_wait_s = self._spare_due_s = 0.0
                 call.begin()
                 ending = await child.ending
                 if isinstance(ending, Crashed) and child.code == -signal.SIGXCPU and call.kind.cpu_limit_s is not None:
@@ -191,7 +224,7 @@ class ProcessIsolator:
             self._idle.append(child)  # taken from this end: those at the other end outlast the surplus
 
     def _drop(self, child: "_Child") -> None:
-        if child in self._idle:
+        if child in self._idle and len(self._idle) > self._spares:
             self._idle.remove(child)
             child.retire()
 
@@ -203,9 +236,22 @@ class ProcessIsolator:
         return None
 
     def _boot_more(self) -> None:
-        while not self._closed and self._booting < min(MAX_BOOTING, len(self._waiting)):
+        while not self._closed and self._booting < min(MAX_BOOTING, max(len(self._waiting), self._missing_spares())):
             self._booting += 1
             self._keep(self._boot(), "taskflow-child-boot")
+
+    def _missing_spares(self) -> int:
+        """Return how many children to start that nobody waits for; at most one per `_spare_wait_s`."""
+        if self._waiting or any(not child.is_leaving for child in self._children):
+            return 0
+        now_s = time.monotonic()
+        if self._spares and now_s < self._spare_due_s - _TIMER_EARLY_S:
+            return 0  # a timer runs
+        if self._spares and not self._booting:
+            self._spare_wait_s = min(MAX_SPARE_WAIT_S, max(SPARE_WAIT_S, self._spare_wait_s * 2))
+            self._spare_due_s = now_s + self._spare_wait_s
+            asyncio.get_running_loop().call_later(self._spare_wait_s, self._boot_more)
+        return self._spares
 
     async def _boot(self) -> None:
         child = None
@@ -217,7 +263,7 @@ class ProcessIsolator:
             if child is not None:
                 child.kill()
             says = str(error) or f"it was not ready within {BOOT_S:g} s"
-            if not self._closed:
+            if not self._closed and not self._leaving:
                 _log.error("taskflow.child.refused", error=says)
             if (place := self._next_place()) is not None:
                 place.set_exception(
@@ -250,6 +296,8 @@ class ProcessIsolator:
         ours.setblocking(False)
         reader, writer = await asyncio.open_unix_connection(sock=ours)
         child = _Child(process, reader, writer, self.sink)
+        if self._closed or (self._leaving and not self._waiting):
+            child.kill()
         self._children.add(child)
         self._keep(self._live(child), "taskflow-child")
         return child
@@ -261,6 +309,7 @@ class ProcessIsolator:
             self._children.discard(child)
             with suppress(ValueError):
                 self._idle.remove(child)
+            self._boot_more()
 
     def _keep(self, work: Any, name: str) -> None:
         task = asyncio.get_running_loop().create_task(work, name=name)
@@ -283,6 +332,7 @@ class _Child:
         self.jobs = 0
         self.worn = False  # not to be used again
         self.told = False  # to end
+        self.is_retired = False
         self.code: int | None = None  # how the process ended, as `subprocess` says it
         self.ready: asyncio.Future[None] = loop.create_future()
         self.ending: asyncio.Future[Ending] = loop.create_future()
@@ -297,6 +347,11 @@ class _Child:
     @property
     def is_gone(self) -> bool:
         return self.code is not None
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether it will take no other call."""
+        return self.worn or self.is_retired or self.is_gone
 
     async def send(self, call: Call) -> bool:
         """Hand over an attempt; False if the process ended before it began."""
@@ -334,6 +389,7 @@ class _Child:
 
     def retire(self) -> None:
         """Let the process leave by itself, for a while."""
+        self.is_retired = True
         self._writer.close()
         if self._timer is not None:
             self._timer.cancel()

@@ -1,15 +1,16 @@
 -- End attempts that succeeded: clear their open bits, and append to done only those whose bit was really set.
 -- Returns what was refused (LeaseLost): the claim was taken back, or this is a second try of a flush that had arrived.
 -- What ended is counted in stat_delta, grouped: by how long it ran, and by how long it had waited (wait_s).
--- An attempt began when it was claimed; age_s is how long ago it ended: a flush comes a moment later.
+-- An attempt began when it was claimed; run_s is how long its handler ran, which the start of a child process is no part
+-- of (NULL: since the claim); age_s is how long ago it ended: a flush comes a moment later.
 -- Locks: the lease rows in id order. :masks has a bit for each position that ends, per lease of :lease_ids.
 WITH given AS MATERIALIZED (
     SELECT *
     FROM unnest(
         :row_leases::uuid[], :positions::integer[], :job_ids::uuid[], :namespaces::uuid[], :queues::text[],
         :kinds::text[], :attempts::integer[], :failures::smallint[], :results::text[], :ages_s::double precision[],
-        :waits_s::double precision[]
-    ) AS g(lease_id, position, job_id, namespace, queue, kind, attempt, failures, result, age_s, wait_s)
+        :waits_s::double precision[], :runs_s::double precision[]
+    ) AS g(lease_id, position, job_id, namespace, queue, kind, attempt, failures, result, age_s, wait_s, run_s)
 ), held AS MATERIALIZED (
     SELECT id, open, claimed_at FROM taskflow.lease WHERE id = ANY(:lease_ids::uuid[]) ORDER BY id FOR UPDATE
 ), rest AS MATERIALIZED (
@@ -41,7 +42,7 @@ WITH given AS MATERIALIZED (
     FROM (
         SELECT
             namespace, queue, kind, date_bin('1 hour', at, '2000-01-01 00:00:00+00') AS hour,
-            taskflow.stat_bucket(date_part('epoch', at - claimed_at)) AS run,
+            taskflow.stat_bucket(coalesce(run_s, date_part('epoch', at - claimed_at))) AS run,
             taskflow.stat_bucket(wait_s) AS wait
         FROM won
     ) AS ended

@@ -1,13 +1,15 @@
--- Of some jobs, those that are there and have not ended. Indexes: job's primary key, done_job.
--- LATERAL with LIMIT 1 looks each up by itself, on a connection too that planned while done was empty.
-SELECT j.id
+-- Of some jobs, those that have not ended, by where a live job is: a body alone says nothing, it may be kept longer than
+-- its end. Indexes: the primary keys of ready and deferred. Leases are scanned: there are as many as batches in flight.
+WITH held AS MATERIALIZED (
+    SELECT u.job_id
+    FROM taskflow.lease l
+    CROSS JOIN LATERAL unnest(l.job_ids) WITH ORDINALITY AS u(job_id, ord)
+    JOIN unnest(:job_ids::uuid[]) AS wanted(id) ON wanted.id = u.job_id
+    WHERE get_bit(l.open, u.ord::integer - 1) = 1
+)
+SELECT g.id
 FROM unnest(:job_ids::uuid[]) AS g(id)
-CROSS JOIN LATERAL (SELECT x.id, x.namespace, x.created_at FROM taskflow.job x WHERE x.id = g.id LIMIT 1) AS j
-LEFT JOIN LATERAL (
-    SELECT true AS is_there
-    FROM taskflow.done x
-    WHERE x.namespace = j.namespace AND x.state = ANY('{completed,failed,cancelled}'::text[]) AND x.job_id = j.id
-      AND x.finished_at >= j.created_at - interval '1 hour'
-    LIMIT 1
-) AS d ON true
-WHERE d.is_there IS NULL;
+LEFT JOIN LATERAL (SELECT true AS is_there FROM taskflow.ready x WHERE x.job_id = g.id LIMIT 1) AS r ON true
+LEFT JOIN LATERAL (SELECT true AS is_there FROM taskflow.deferred x WHERE x.job_id = g.id LIMIT 1) AS f ON true
+LEFT JOIN LATERAL (SELECT true AS is_there FROM held h WHERE h.job_id = g.id LIMIT 1) AS h ON true
+WHERE coalesce(r.is_there, f.is_there, h.is_there, false);

@@ -1,7 +1,7 @@
 -- End attempts that did not succeed: error, timeout, crash, snooze, cancelled, handed back. Fenced like complete.sql.
 -- A cancel that was asked for meanwhile wins over every outcome that would run the job again.
 -- age_s is how long ago the attempt ended; a wait counts from now; queue_wait_s is how long the job had been due when it
--- was claimed. What ended is counted in stat_delta. Returns what was refused.
+-- was claimed; run_s how long its handler ran. What ended is counted in stat_delta. Returns what was refused.
 -- Locks: the lease rows in id order.
 WITH given AS MATERIALIZED (
     SELECT *
@@ -10,10 +10,10 @@ WITH given AS MATERIALIZED (
         :kinds::text[], :priorities::smallint[], :attempts::integer[], :failures::smallint[], :outcomes::text[],
         :states::text[], :waits_s::double precision[], :errors::text[], :reasons::text[],
         :begun::boolean[], :ages_s::double precision[], :crashes::smallint[], :suspects::boolean[],
-        :queue_waits_s::double precision[]
+        :queue_waits_s::double precision[], :runs_s::double precision[]
     ) AS g(
         lease_id, position, job_id, namespace, queue, kind, priority, attempt, failures, outcome, state, wait_s,
-        error, reason, has_begun, age_s, crashes, suspect, queue_wait_s
+        error, reason, has_begun, age_s, crashes, suspect, queue_wait_s, run_s
     )
 ), held AS MATERIALIZED (
     SELECT id, open, cancels, claimed_at
@@ -29,7 +29,7 @@ WITH given AS MATERIALIZED (
 ), won AS MATERIALIZED (
     SELECT
         g.lease_id, g.position, g.job_id, g.namespace, g.queue, g.kind, g.priority, g.attempt, g.failures,
-        g.crashes, g.suspect, g.error::jsonb AS error, g.reason, g.outcome, g.queue_wait_s,
+        g.crashes, g.suspect, g.error::jsonb AS error, g.reason, g.outcome, g.queue_wait_s, g.run_s,
         CASE
             WHEN g.state IN ('pending', 'retrying', 'scheduled') AND h.cancels ? g.position::text THEN 'cancelled'
             ELSE g.state
@@ -58,7 +58,7 @@ WITH given AS MATERIALIZED (
             namespace, queue, kind, state, date_bin('1 hour', at, '2000-01-01 00:00:00+00') AS hour,
             CASE
                 WHEN started_at IS NULL THEN 0
-                ELSE taskflow.stat_bucket(date_part('epoch', at - started_at))
+                ELSE taskflow.stat_bucket(coalesce(run_s, date_part('epoch', at - started_at)))
             END AS run,
             taskflow.stat_bucket(queue_wait_s) AS wait
         FROM won

@@ -1,4 +1,5 @@
--- Whole jobs with their present state, newest first. One snapshot: a live job is in exactly one place.
+-- Whole jobs with their present state, newest first. One snapshot: a live job is in exactly one place. A body without
+-- one is of a job whose end was dropped already: it is gone.
 -- Indexes: the primary keys of job, ready, deferred and job_progress; done_job; attempt_log_job.
 -- LATERAL with LIMIT 1 is a look-up by index and can be nothing else, whatever statistics say.
 -- Leases are scanned: there are as many as batches in flight.
@@ -44,4 +45,5 @@ LEFT JOIN LATERAL (
 ) a ON true
 LEFT JOIN LATERAL (SELECT * FROM taskflow.job_progress x WHERE x.job_id = j.id LIMIT 1) p ON true
 WHERE j.id = ANY(:job_ids::uuid[]) AND (:namespace::uuid IS NULL OR j.namespace = :namespace)
+  AND coalesce(r.job_id, f.job_id, h.job_id, d.job_id) IS NOT NULL
 ORDER BY j.id DESC;

@@ -12,6 +12,7 @@ from taskflow.engine.store.attempts import new_lease_ids
 from taskflow.engine.store.base import LEASE_S
 from taskflow.engine.store.leading import VACUUMED
 from taskflow.engine.store.reading import DEAD_LETTER_ROWS, DEPTH_ROWS, id_floor
+from taskflow.engine.store.retention import day_floor
 from taskflow.engine.store.statistics import LIVE_ACTIVE, LIVE_ROWS
 from taskflow.engine.store.whole import Store
 
@@ -23,6 +24,7 @@ __all__ = [
     "LIVE_ROWS",
     "VACUUMED",
     "Store",
+    "day_floor",
     "id_floor",
     "new_lease_ids",
 ]

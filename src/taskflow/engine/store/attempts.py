@@ -9,7 +9,17 @@ import asyncpg
 import msgspec
 
 from taskflow.db.query import Connection, Query
-from taskflow.engine.job import Claim, JobId, LeaseId, NewLogLine, NewProgress, Outcome, OutcomeKind, WorkerId
+from taskflow.engine.job import (
+    MAX_CRASHES,
+    Claim,
+    JobId,
+    LeaseId,
+    NewLogLine,
+    NewProgress,
+    Outcome,
+    OutcomeKind,
+    WorkerId,
+)
 from taskflow.engine.record import OwnLease
 from taskflow.engine.store.base import LEASE_S, QUERIES, StoreBase
 
@@ -105,6 +115,7 @@ class AttemptStatements(StoreBase):
             results=[outcome.result for outcome in outcomes],
             ages_s=self._ages_s(outcomes),
             waits_s=[claim.queue_wait_s for claim in claims],
+            runs_s=[outcome.duration_s for outcome in outcomes],
         )
         return _pick(outcomes, rows)
 
@@ -153,6 +164,7 @@ class AttemptStatements(StoreBase):
             crashes=[outcome.crashes for outcome in outcomes],
             suspects=[outcome.suspect for outcome in outcomes],
             queue_waits_s=[claim.queue_wait_s for claim in claims],
+            runs_s=[outcome.duration_s for outcome in outcomes],
         )
         return _pick(outcomes, rows)
 
@@ -264,19 +276,27 @@ class AttemptStatements(StoreBase):
         outcome: OutcomeKind,
         *,
         suspects: Sequence[JobId] | None = (),
+        charged: Sequence[JobId] = (),
     ) -> dict[str, int]:
         """
-        Make every open job of these leases ready again, uncharged; return how many per queue.
+        Make every open job of these leases ready again; return how many per queue.
 
         Args:
             suspects: those that were running when their process died, and run alone next; None for all, when nobody
                 knows which were.
+            charged: of these, those that are charged a crash; the last of `MAX_CRASHES` fails its job.
         """
         if not lease_ids:
             return {}
         async with connection.transaction():
             rows = await QUERIES["return_leases"].fetch(
-                connection, now=self._now(), lease_ids=lease_ids, outcome=outcome, suspects=suspects
+                connection,
+                now=self._now(),
+                lease_ids=lease_ids,
+                outcome=outcome,
+                suspects=suspects,
+                charged=charged,
+                max_crashes=MAX_CRASHES,
             )
             if ended := [job_id for row in rows for job_id in row["ended"] or ()]:
                 await self.settle(connection, ended)

@@ -32,6 +32,10 @@ class JobStatements(StoreBase):
             atomic: all or none; either way None stands for a job whose queue drains.
             ids: of jobs whose unique keys were claimed before.
         """
+        if len(jobs) == 1 and not ids and _is_plain(jobs[0]):
+            stored = await self._store_one(connection, jobs[0])
+            if stored is not None:
+                return [stored]
         usual = {
             "now": self._now(),
             "namespaces": [job.namespace for job in jobs],
@@ -74,6 +78,23 @@ class JobStatements(StoreBase):
             )
             for job_id, created_at, due_at, expires_at in rows
         ]
+
+    async def _store_one(self, connection: Connection, job: NewJob) -> Enqueued | None:
+        """Store a plain job; None if that takes another look, because a queue drains."""
+        row = await QUERIES["enqueue_one"].fetchrow(
+            connection,
+            now=self._now(),
+            namespace=job.namespace,
+            queue=job.queue,
+            kind=job.kind,
+            payload=encode_payload(job.payload),
+            priority=job.priority,
+            retries=job.retries,
+            timeout_ms=round(job.timeout_s * 1000),
+            tags=job.tags,
+            headers=_encode(job.headers).decode() if job.headers else "{}",
+        )
+        return None if row is None else Enqueued(row[0], State.PENDING, row[1], row[1])
 
     def elsewhere(self, jobs: Sequence[NewJob]) -> tuple[Query, str]:
         """
@@ -118,6 +139,24 @@ class JobStatements(StoreBase):
             if cancelled:
                 await self.settle(connection, [body.id])
         return cancelled
+
+    async def cancel_many(self, connection: Connection, job_ids: Sequence[JobId]) -> tuple[set[JobId], bool]:
+        """
+        Cancel those of *job_ids* that are pending, scheduled or retrying, and settle them.
+
+        The caller has a transaction: both happen in it, or neither. Two at once shall give ids in the same order.
+        Returns those that were cancelled, and whether any of them had consequences, so that deliveries may wait.
+        """
+        rows = await QUERIES["cancel_many"].fetch(connection, now=self._now(), job_ids=job_ids)
+        if settling := [row["job_id"] for row in rows if row["settles"]]:
+            await self.settle(connection, settling)
+        return {row["job_id"] for row in rows}, bool(settling)
+
+    async def find_active(self, connection: Connection, job_ids: Sequence[JobId]) -> set[JobId]:
+        """Of *job_ids* return those that workers hold."""
+        if not job_ids:
+            return set()
+        return {row["job_id"] for row in await QUERIES["find_active"].fetch(connection, job_ids=job_ids)}
 
     async def _cancel_waiting(self, connection: Connection, body: JobBody) -> bool:
         row = await QUERIES["cancel_waiting"].fetchrow(connection, now=self._now(), job_id=body.id)

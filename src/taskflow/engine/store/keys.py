@@ -6,7 +6,7 @@ by that table's primary key: the second waits until the first transaction has en
 key itself if it rolled back.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from uuid import UUID
 
 import msgspec
@@ -85,10 +85,14 @@ class KeyStatements(JobStatements, ReadStatements, QueueStatements):
         """
         ids: dict[int, JobId] = {}
         holders: dict[int, JobId | Enqueued] = {}
+        given: dict[int, JobId] = {}  # by the first look, and kept: order of input is order of ids
         open_places = list(range(len(jobs)))
         for _ in range(_KEY_TRIES):
-            claimed = zip(open_places, await self._claim_keys(connection, jobs, open_places), strict=True)
-            ids |= {place: job_id for place, job_id in claimed if job_id is not None}
+            looked = zip(open_places, await self._claim_keys(connection, jobs, open_places, given), strict=True)
+            for place, (job_id, is_won) in looked:
+                given[place] = job_id
+                if is_won:
+                    ids[place] = job_id
             lost = [place for place in open_places if place not in ids]
             if not lost:
                 return ids, holders
@@ -114,16 +118,18 @@ class KeyStatements(JobStatements, ReadStatements, QueueStatements):
         raise draining(jobs[place].queue, pointer="/queue" if len(jobs) == 1 else f"/{place}/queue")
 
     async def _claim_keys(
-        self, connection: Connection, jobs: Sequence[NewJob], places: Sequence[int]
-    ) -> list[JobId | None]:
+        self, connection: Connection, jobs: Sequence[NewJob], places: Sequence[int], given: Mapping[int, JobId]
+    ) -> list[tuple[JobId, bool]]:
+        """Return the id of each, that of *given* if there is one, and whether its key is won."""
         rows = await QUERIES["claim_unique_keys"].fetch(
             connection,
             now=self._now(),
             **_names(jobs, places),
             scopes=[scope_of(jobs[place]) for place in places],
             windows=[jobs[place].unique_window for place in places],
+            ids=[given.get(place) for place in places],
         )
-        return [row["id"] for row in rows]
+        return [(row["id"], row["is_won"]) for row in rows]
 
     async def _find_holders(
         self, connection: Connection, jobs: Sequence[NewJob], places: Sequence[int]

@@ -9,7 +9,7 @@ import asyncpg
 import msgspec
 
 from taskflow.db.query import Connection
-from taskflow.engine.job import JobId, KindInfo
+from taskflow.engine.job import JobId, KindInfo, UniqueScope
 from taskflow.engine.policy import encode_payload
 from taskflow.engine.schedule import Catchup, Overlap, Schedule, ScheduleId, SchedulePlan, Tick, TickOutcome
 from taskflow.engine.store.base import QUERIES, StoreBase
@@ -97,7 +97,7 @@ class ScheduleStatements(StoreBase):
     async def advance_schedules(
         self, connection: Connection, moved: Sequence[tuple[ScheduleId, datetime | None, Tick]]
     ) -> None:
-        """Of each schedule write down when it is due next and its latest tick."""
+        """Of each schedule write down when it is due next and its latest tick, whose job is the latest one of it."""
         await QUERIES["advance_schedules"].execute(
             connection,
             schedule_ids=[schedule_id for schedule_id, _, _ in moved],
@@ -106,6 +106,14 @@ class ScheduleStatements(StoreBase):
             outcomes=[tick.outcome for _, _, tick in moved],
             job_ids=[tick.job_id for _, _, tick in moved],
         )
+
+    async def limit_lock_wait(self, connection: Connection, limit_s: float) -> str:
+        """Wait for no lock longer than that in this transaction, until `reset_lock_wait` is given what this returns."""
+        before: str = await QUERIES["limit_lock_wait"].fetchval(connection, limit_s=limit_s)
+        return before
+
+    async def reset_lock_wait(self, connection: Connection, before: str) -> None:
+        await QUERIES["reset_lock_wait"].fetchval(connection, before=before)
 
     async def find_ticks(
         self, connection: Connection, instants: Sequence[tuple[ScheduleId, datetime]]
@@ -176,7 +184,7 @@ def _columns(plan: SchedulePlan) -> dict[str, Any]:
         "name": plan.name,
         "cron": plan.cron,
         "zone": plan.zone,
-        "interval_ms": None if plan.every is None else plan.every // timedelta(milliseconds=1),
+        "interval_ms": _milliseconds(plan.every),
         "kind": plan.kind,
         "payload": encode_payload(plan.payload),
         "queue": plan.queue,
@@ -186,7 +194,20 @@ def _columns(plan: SchedulePlan) -> dict[str, Any]:
         "tags": list(plan.tags),
         "catchup": plan.catchup,
         "overlap": plan.overlap,
+        "callback_url": plan.callback_url,
+        "unique_key": plan.unique_key,
+        "unique_scope": plan.unique_scope,
+        "unique_window_ms": _milliseconds(plan.unique_window),
+        "ttl_ms": _milliseconds(plan.expires_after),
     }
+
+
+def _milliseconds(length: timedelta | None) -> int | None:
+    return None if length is None else length // timedelta(milliseconds=1)
+
+
+def _length(milliseconds: int | None) -> timedelta | None:
+    return None if milliseconds is None else timedelta(milliseconds=milliseconds)
 
 
 def _schedule(row: asyncpg.Record) -> Schedule:
@@ -199,7 +220,7 @@ def _schedule(row: asyncpg.Record) -> Schedule:
             namespace=row["namespace"],
             cron=row["cron"],
             zone=row["zone"],
-            every=None if row["interval_ms"] is None else timedelta(milliseconds=row["interval_ms"]),
+            every=_length(row["interval_ms"]),
             queue=row["queue"],
             priority=row["priority"],
             retries=row["retries"],
@@ -207,6 +228,11 @@ def _schedule(row: asyncpg.Record) -> Schedule:
             tags=tuple(row["tags"]),
             catchup=Catchup(row["catchup"]),
             overlap=Overlap(row["overlap"]),
+            callback_url=row["callback_url"],
+            unique_key=row["unique_key"],
+            unique_scope=None if row["unique_scope"] is None else UniqueScope(row["unique_scope"]),
+            unique_window=_length(row["unique_window_ms"]),
+            expires_after=_length(row["ttl_ms"]),
         ),
         anchor_at=row["anchor_at"],
         created_at=row["created_at"],

@@ -5,6 +5,7 @@ from taskflow.engine.store.keys import KeyStatements
 from taskflow.engine.store.leading import LeaderStatements
 from taskflow.engine.store.operations import OperationStatements
 from taskflow.engine.store.remote import RemoteStatements
+from taskflow.engine.store.retention import RetentionStatements
 from taskflow.engine.store.schedules import ScheduleStatements
 from taskflow.engine.store.statistics import StatStatements
 
@@ -15,6 +16,7 @@ class Store(
     OperationStatements,
     RemoteStatements,
     LeaderStatements,
+    RetentionStatements,
     ScheduleStatements,
     StatStatements,
 ):
