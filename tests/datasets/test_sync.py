@@ -173,8 +173,11 @@ async def test_a_delete_waits_for_a_sync_that_writes_and_takes_its_rows_too(keep
 
         async def both_wait() -> bool:
             async with keeper.database.acquire() as connection:
-                waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-                return bool(await connection.fetchval(waiting) == 2)
+                waiting = await connection.fetchval(
+                    "SELECT count(*) FROM pg_stat_activity"
+                    " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+                )
+                return bool(waiting == 2)
 
         await eventually("two that wait", both_wait)
     said = await asyncio.gather(*deletes, return_exceptions=True)
