@@ -45,6 +45,7 @@ from taskflow.engine.record import (
     LogNews,
     LogPosition,
     QueueDepth,
+    Retention,
     Upkeep,
 )
 from taskflow.engine.store import Store, day_floor
@@ -281,6 +282,11 @@ class Engine:
         """Return what goes on now, counted over a bounded number of rows."""
         async with self._database.acquire() as connection:
             return await self._store.read_activity(connection)
+
+    async def read_retention(self) -> Retention:
+        """Return how long ended jobs are kept, and the oldest day there is."""
+        async with self._database.acquire() as connection:
+            return await self._store.read_retention(connection)
 
     async def read_upkeep(self) -> Upkeep:
         """Return how well the storage is looked after."""
