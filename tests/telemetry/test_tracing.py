@@ -102,7 +102,7 @@ def test_a_collector_that_is_away_keeps_nobody_waiting(
         began_s = time.monotonic()
         provider.shutdown()
         took_s = time.monotonic() - began_s
-    assert slowest_s < 0.5
+    assert slowest_s < 2.0  # one that waited for a batch would take 5 s
     assert took_s < 2.0
     wait_until(lambda: counted("lost") - before == 2 * export.MAX_BATCH)
 

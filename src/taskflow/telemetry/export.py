@@ -34,7 +34,7 @@ MAX_WAITING = 8192  # spans in memory
 MAX_BATCH = 512
 PAUSE_S = 1.0
 TIMEOUT_S = 5.0  # for a batch, all tries together
-STOP_S = 1.5
+STOP_S = 1.0
 COMPLAINT_PAUSE_S = 60.0  # between log lines about spans that got lost
 EXPORTER_LOG = "opentelemetry.exporter.otlp.proto.http.trace_exporter"
 
