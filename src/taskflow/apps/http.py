@@ -237,6 +237,7 @@ def run_api(settings: Settings, *, fd: int | None = None, control_fd: int | None
     import uvloop
 
     from taskflow.apps.control import ControlChannel
+    from taskflow.http.wire import BoundedProtocol
     from taskflow.telemetry import log
 
     if settings.database_url is None:
@@ -285,7 +286,7 @@ def run_api(settings: Settings, *, fd: int | None = None, control_fd: int | None
         uvicorn.Config(
             app,
             loop="uvloop",
-            http="httptools",
+            http=BoundedProtocol,
             ws="none",
             lifespan="on",
             access_log=False,
