@@ -233,11 +233,26 @@ class OwnConnection:
             yield self._connection
         except asyncpg.PostgresError:
             raise
+        except TimeoutError:
+            await self._cancel()
+            raise
         except BaseException:
             self.close()
             raise
         finally:
             self._used_at = time.monotonic()
+
+    async def _cancel(self) -> None:
+        """
+        Close it so that the server ends the statement as well, if it hears of it.
+
+        A commit that waits for a standby does not notice that its client has gone: left alone, such sessions would
+        gather until there is room for no other.
+        """
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(*DATABASE_ERRORS):
+                await connection.close(timeout=ROLLBACK_PATIENCE_S)
 
     def close(self) -> None:
         """Close it at once; a statement on its way fails, and may have happened."""
