@@ -7,7 +7,7 @@ LOCK := UV_PYTHON_DOWNLOADS=never $(BIN)/uv pip compile --quiet --universal --py
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help up learn test test-product test-learn lint acceptance bench lock clean
+.PHONY: help up learn test test-product test-learn test-ha lint acceptance bench lock clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,10 @@ test-product:
 test-learn:
 	@.ci/environment dev
 	@PYTHONPATH=learn/src $(BIN)/pytest -n 2 learn/tests
+
+test-ha: ## kill the primary of a replicated pair under load, and its standby (two to four minutes; not part of test)
+	@.ci/environment dev
+	@$(BIN)/pytest -n 0 -s tests/ha $(ARGS)
 
 lint: ## check style, types, layers, locks and the repository itself
 	@.ci/environment dev
