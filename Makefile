@@ -7,7 +7,7 @@ LOCK := UV_PYTHON_DOWNLOADS=never $(BIN)/uv pip compile --quiet --universal --py
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help up learn test test-product test-learn test-ha lint acceptance bench lock clean
+.PHONY: help up learn test test-product test-learn test-faults test-ha lint acceptance bench bench-peers lock clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,7 +29,11 @@ test-learn:
 	@.ci/environment dev
 	@PYTHONPATH=learn/src $(BIN)/pytest -n 2 learn/tests
 
-test-ha: ## kill the primary of a replicated pair under load, and its standby (two to four minutes; not part of test)
+test-faults: ## break everything under load, then judge (three minutes of it); ARGS="--seed 7 --seconds 60"
+	@.ci/environment dev
+	@$(BIN)/python -m tests.faults $(ARGS)
+
+test-ha: ## kill the primary of a replicated pair under load, and its standby (two minutes or three)
 	@.ci/environment dev
 	@$(BIN)/pytest -n 0 -s tests/ha $(ARGS)
 
@@ -47,12 +51,16 @@ bench: ## measure: drain, steady, enqueue, idle pick-up (three minutes); ARGS="h
 	@.ci/environment dev
 	@$(BIN)/python -m benchmarks $(ARGS)
 
+bench-peers: ## measure other queues beside TaskFlow, each installed for itself; some by ARGS="--only pgqueuer,saq"
+	@.ci/environment dev
+	@$(BIN)/python -m benchmarks.peers $(ARGS)
+
 lock: ## resolve dependencies anew, after a change of pyproject.toml; ARGS="--upgrade" takes newer ones
 	@.ci/environment dev
 	$(LOCK) $(ARGS) pyproject.toml -o requirements.txt
-	$(LOCK) $(ARGS) pyproject.toml --group dev -c requirements.txt -o requirements-dev.txt
+	$(LOCK) $(ARGS) pyproject.toml --extra otel --group dev -c requirements.txt -o requirements-dev.txt
 	$(LOCK) $(ARGS) --group pyproject.toml:build -c requirements-dev.txt -o requirements-build.txt
 
 clean: ## remove .venv, caches and builds (no data)
-	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv .peers build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -42,6 +42,7 @@ from taskflow.engine.job import (
 )
 from taskflow.engine.record import JobBody, LogPosition
 from taskflow.engine.store import VACUUMED, Store
+from taskflow.engine.store.copying import MIN_ROWS
 from taskflow.webhooks import repository
 from taskflow.webhooks.repository import DeliveryStatus
 from taskflow.webhooks.service import MAX_ID
@@ -329,6 +330,9 @@ CASES: Mapping[str, Case] = {
     ),
     "enqueue_now": Case(
         lambda store, connection, sample: store.enqueue(connection, [new_job()] * 10), {"queue_draining"}, rows=13
+    ),
+    "open_submit": Case(
+        lambda store, connection, sample: store.enqueue(connection, [new_job()] * MIN_ROWS), {"queue_draining"}, rows=3
     ),
     "enqueue_one": Case(
         lambda store, connection, sample: store.enqueue(connection, [new_job()]), {"queue_draining"}, rows=3

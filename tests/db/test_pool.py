@@ -94,6 +94,23 @@ async def test_an_error_rolls_the_transaction_back_and_passes_unchanged(database
         assert await connection.fetchval("SELECT string_agg(text, ' ') FROM note") == "kept"
 
 
+@pytest.mark.parametrize("error", [ValueError("its own"), asyncio.CancelledError()], ids=["an error", "a cancellation"])
+async def test_an_error_passes_unchanged_though_the_connection_has_died_as_well(
+    database: Database, error: BaseException
+) -> None:
+    """A cancellation that came out as another error would leave running what was told to end."""
+
+    async def borrow() -> None:
+        async with database.transaction() as connection:
+            with pytest.raises(CONNECTION_ERRORS):
+                await connection.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+            raise error
+
+    with pytest.raises(type(error)) as raised:
+        await borrow()
+    assert raised.value is error
+
+
 async def test_a_borrower_cancelled_in_mid_query_leaves_nothing_to_the_next(database_url: str) -> None:
     database = Database(database_url, max_size=1)
     began = asyncio.Event()

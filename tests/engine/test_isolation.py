@@ -274,7 +274,7 @@ async def test_a_handler_that_ignores_being_stopped_is_killed_or_costs_its_proce
     if busy:
         outcome = await rig.outcome(claim)
         assert (outcome.kind, outcome.suspect, rig.stuck) == (OutcomeKind.TIMEOUT, False, [])
-        assert not is_alive(busy)
+        await eventually("its end: its channel closes before it is gone", lambda: not is_alive(busy))
     else:
         await eventually("the executor to say so", lambda: rig.stuck)
         assert rig.stuck == [claim]
@@ -488,6 +488,17 @@ async def test_a_spare_waits_for_the_first_call_and_another_takes_its_place_when
     second = await spare()
     await isolator.close()
     assert not is_alive(second)
+
+
+async def test_a_spare_that_boots_when_its_worker_drains_is_ended_at_once() -> None:
+    """A second signal may kill the worker a moment later, and a child that boots does not die with it yet."""
+    isolator = module.ProcessIsolator(Notes(), command("async"))
+    isolator.keep_spare()
+    [pid] = await eventually("a child to boot", lambda: isolator.pids["other"])
+    isolator.let_go()
+    await eventually("its end", lambda: not is_alive(pid), within_s=2)
+    assert isolator.pids == {"busy": [], "idle": [], "other": []}
+    await isolator.close()
 
 
 async def test_spares_that_do_not_start_are_tried_ever_more_slowly(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ import asyncpg
 import msgspec
 import pytest
 from tests.support.clock import FakeClock
+from tests.support.tracing import Spans, attributes_of, parent_id_of, span_id_of, spans, trace_id_of
 from tests.support.waiting import eventually
 from tests.support.workers import claim, register, supervising
 
@@ -38,6 +39,9 @@ from taskflow.engine.schedules import Schedules
 from taskflow.engine.store import Store
 from taskflow.kernel.errors import Invalid
 
+__all__ = ["spans"]
+
+PARENTS = "SELECT headers ->> 'taskflow.traceparent' AS parent FROM taskflow.job"
 MISSED, FIRED, SKIPPED, FAILED = TickOutcome.MISSED, TickOutcome.FIRED, TickOutcome.SKIPPED, TickOutcome.FAILED
 START = datetime.fromisoformat("2026-06-01T12:00:00+00:00")
 
@@ -126,6 +130,18 @@ async def test_a_due_schedule_submits_its_job_and_moves_on(work: Clockwork) -> N
     assert (schedule.next_at, schedule.last_fire_at) == (due + timedelta(minutes=1), due)
     assert (schedule.last_outcome, schedule.last_job_id, schedule.last_job_at) == (FIRED, job.id, due)
     assert work.woken == ["orders"]
+
+
+async def test_each_job_of_a_schedule_begins_a_trace_of_its_own(work: Clockwork, spans: Spans) -> None:
+    await work.make("one")
+    await work.make("two")
+    work.clock.advance(seconds=60)
+    await work.scheduler.fire()
+    sends = spans.named("send orders")
+    assert [parent_id_of(span) for span in sends] == [None, None]
+    assert {attributes_of(span)["messaging.message.id"] for span in sends} == {str(job.id) for job in await work.jobs()}
+    carried = [row["parent"] for row in await work.connection.fetch(PARENTS)]
+    assert sorted(carried) == sorted(f"00-{trace_id_of(span)}-{span_id_of(span)}-03" for span in sends)
 
 
 @pytest.mark.covers("X-16")

@@ -19,12 +19,25 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 from tests.support.reference import SOURCE
+from tests.support.tracing import (
+    TRACEPARENT,
+    Spans,
+    attributes_of,
+    parent_id_of,
+    span_id_of,
+    spans,
+    trace_id_of,
+)
 from tests.support.waiting import eventually
 
 from taskflow import Invalid, JobFunction, NewJob, NotFound, SetupError, State, TaskFlow, Unavailable
 from taskflow.apps.sdk import threads
 from taskflow.db.query import Connection
 from taskflow.engine.notifier import WAKE_CHANNEL
+from taskflow.telemetry import tracing
+from taskflow.telemetry.spans import Spans as SpanMaker
+
+__all__ = ["spans"]
 
 
 @pytest.fixture
@@ -530,3 +543,48 @@ def test_importing_the_package_loads_none_of_the_sdk() -> None:
         [sys.executable, "-c", code], env={"PYTHONPATH": str(SOURCE.parent)}, capture_output=True, text=True
     )
     assert done.stdout.split() == ["taskflow"]
+
+
+# Traces --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", ["async", "sync", "transaction"])
+async def test_a_submit_inside_a_span_of_the_program_continues_its_trace(
+    app: TaskFlow, greet: Greet, database_url: str, spans: Spans, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """The program has set up OpenTelemetry, we have not: its provider makes our span."""
+    tracing.switch_off()
+    monkeypatch.setattr(tracing._Switch, "guest", SpanMaker(spans.provider))
+    with spans.provider.get_tracer("shop").start_as_current_span("buy"):
+        if way == "async":
+            handle = await greet.enqueue("Ada", 1)
+        elif way == "sync":
+            handle = await asyncio.to_thread(greet.enqueue_sync, "Ada", 1)
+        else:
+            async with app.transaction() as connection:
+                handle = await greet.options(connection=connection, headers={"tenant": "7"}).enqueue("Ada", 1)
+    send, buy = spans.ended
+    assert (send.name, trace_id_of(send), parent_id_of(send)) == ("send greetings", trace_id_of(buy), span_id_of(buy))
+    assert attributes_of(send)["messaging.message.id"] == str(handle.job_id)
+    with psycopg.connect(database_url) as own:
+        row = own.execute("SELECT headers FROM taskflow.job").fetchone()
+    assert row is not None
+    parent = f"00-{trace_id_of(send)}-{span_id_of(send)}-03"
+    given = {"tenant": "7"} if way == "transaction" else {}
+    assert row[0] == {**given, "taskflow.traceparent": parent}
+    assert dict((await handle.job()).headers) == given
+
+
+async def test_a_context_that_a_submit_names_is_left_as_it_is(greet: Greet, database_url: str, spans: Spans) -> None:
+    await greet.options(headers={"traceparent": TRACEPARENT}).enqueue("Ada", 1)
+    with psycopg.connect(database_url) as own:
+        assert own.execute("SELECT headers FROM taskflow.job").fetchone() == ({"traceparent": TRACEPARENT},)
+
+
+def test_who_never_loads_opentelemetry_does_not_load_it_through_us() -> None:
+    code = (
+        "import sys; from taskflow import TaskFlow; import taskflow.engine.worker\n"
+        "from taskflow.telemetry import tracing\n"
+        "assert tracing.active_here() is None and not [name for name in sys.modules if 'opentelemetry' in name]"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": str(SOURCE.parent)})

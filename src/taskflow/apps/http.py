@@ -202,6 +202,8 @@ def create_app(
                 "Range",
                 "X-API-Key",
                 "X-Request-Id",
+                "traceparent",
+                "tracestate",
                 HEADER,
             ],
             expose_headers=[
@@ -237,6 +239,7 @@ def run_api(settings: Settings, *, fd: int | None = None, control_fd: int | None
     import uvloop
 
     from taskflow.apps.control import ControlChannel
+    from taskflow.apps.tracing import traced
     from taskflow.telemetry import log
 
     if settings.database_url is None:
@@ -311,7 +314,8 @@ def run_api(settings: Settings, *, fd: int | None = None, control_fd: int | None
             if control is not None:
                 control.cancel()
 
-    uvloop.run(run())
+    with traced(settings):
+        uvloop.run(run())
 
 
 def _listener(settings: Settings, fd: int | None) -> socket.socket:

@@ -160,6 +160,11 @@ def _limit(text: str) -> Limit | None:
         ) from None
 
 
+def _both(name: str) -> tuple[str, ...]:
+    """The names of a setting that is everybody's: ours says it to us alone."""
+    return f"TASKFLOW_{name}", name
+
+
 def _limit_setting(name: str, meaning: str) -> Setting:
     limit = RATE_LIMITS[f"rate_limit_{name}"]
     return Setting(
@@ -320,6 +325,50 @@ SETTINGS: tuple[Setting, ...] = (
         "least level that is logged: `debug`, `info`, `warning` or `error`",
     ),
     Setting(
+        "otlp_endpoint",
+        _both("OTEL_EXPORTER_OTLP_ENDPOINT"),
+        "",
+        lambda text: text or None,
+        "collector that traces go to by OTLP over HTTP, such as `http://localhost:4318`; without one there are none",
+    ),
+    Setting(
+        "otlp_headers",
+        _both("OTEL_EXPORTER_OTLP_HEADERS"),
+        "",
+        lambda text: text or None,
+        "headers that the collector wants, `name=value`, separated by commas, values percent-encoded",
+        secret=True,
+    ),
+    Setting(
+        "service_name",
+        _both("OTEL_SERVICE_NAME"),
+        "",
+        lambda text: text or None,
+        "what traces call this deployment's processes; by default `taskflow`, or what `OTEL_RESOURCE_ATTRIBUTES` says",
+    ),
+    Setting(
+        "traces_sampler",
+        _both("OTEL_TRACES_SAMPLER"),
+        "parentbased_always_on",
+        _text,
+        "which traces are recorded: `always_on`, `always_off`, `traceidratio`, or one of them after `parentbased_`, "
+        "for traces that do not come with a decision",
+    ),
+    Setting(
+        "traces_sampler_arg",
+        _both("OTEL_TRACES_SAMPLER_ARG"),
+        "1.0",
+        _text,
+        "share of traces that samplers with `traceidratio` record, from 0 to 1",
+    ),
+    Setting(
+        "tracing_disabled",
+        _both("OTEL_SDK_DISABLED"),
+        "false",
+        lambda text: text.lower() == "true",
+        "`true` makes no traces, whatever else is set",
+    ),
+    Setting(
         "metrics_port",
         ("TASKFLOW_METRICS_PORT",),
         "0",
@@ -359,6 +408,12 @@ class Settings:
     mail_from: str
     log_format: Literal["json", "text"]
     log_level: str
+    otlp_endpoint: str | None
+    otlp_headers: str | None = field(repr=False)
+    service_name: str | None
+    traces_sampler: str
+    traces_sampler_arg: str
+    tracing_disabled: bool
     metrics_port: int
     inherited: Mapping[str, str] = field(repr=False)  # the whole environment, for child processes
 
@@ -402,6 +457,11 @@ class Settings:
             if values[name] is None:
                 values[name] = NO_LIMIT if values["environment"] is Environment.DEVELOPMENT else limit
         return cls(**values, inherited=source)
+
+    @property
+    def traces(self) -> bool:
+        """Whether traces are made and sent to a collector."""
+        return self.otlp_endpoint is not None and not self.tracing_disabled
 
     @property
     def is_development(self) -> bool:

@@ -39,6 +39,7 @@ from taskflow.apps.supervisor import (
     unbreakable,
     until_ready,
 )
+from taskflow.apps.tracing import check_tracing, traced
 from taskflow.apps.worker import WorkerFleet
 from taskflow.db.embedded import EmbeddedPostgres
 from taskflow.db.migrate import is_current
@@ -68,6 +69,7 @@ def run_up(settings: Settings, say: Callable[[str], None]) -> None:
     """
     say = unbreakable(say)
     log.configure(settings.log_format, level=settings.log_level)
+    check_tracing(settings)
     directory = DataDirectory(settings.data_dir)
     abandoned = directory.acquire()
     try:
@@ -79,7 +81,8 @@ def run_up(settings: Settings, say: Callable[[str], None]) -> None:
                 postgres = EmbeddedPostgres(directory.postgres, report=say)
                 postgres.initialise()
             try:
-                asyncio.run(_Up(settings, directory, listener, postgres, say).run())
+                with traced(settings):
+                    asyncio.run(_Up(settings, directory, listener, postgres, say).run())
             finally:
                 if postgres is not None:
                     postgres.stop()

@@ -27,13 +27,14 @@ from taskflow.apps.control import ControlChannel
 from taskflow.apps.data_dir import DataDirectory
 from taskflow.apps.settings import Settings, address_of
 from taskflow.apps.supervisor import Child, ChildSpec, Supervisor, spawn_python, stop_signals, unbreakable, until_ready
+from taskflow.apps.tracing import traced
 from taskflow.db.pool import DATABASE_ERRORS, Database
 from taskflow.engine.board import Board
 from taskflow.engine.client import Engine
 from taskflow.engine.job import DELIVERY_QUEUE, WorkerId
 from taskflow.engine.supervision import SupervisorInfo, WorkerSupervision
 from taskflow.kernel.errors import SetupError, Unavailable
-from taskflow.telemetry import log, metrics
+from taskflow.telemetry import log, metrics, tracing
 
 if TYPE_CHECKING:
     from taskflow.engine.registry import Registry
@@ -186,7 +187,8 @@ def run_fleet(settings: Settings, say: Callable[[str], None], *, reload: bool = 
                 while told is not None and not stop.is_set():
                     told = await _run_fleet_once(told, supervisor, stop, say, reload=reload)
 
-    asyncio.run(run())
+    with traced(settings):
+        asyncio.run(run())
 
 
 async def _remark_on_queues(settings: Settings) -> None:
@@ -406,10 +408,11 @@ def run_worker(settings: Settings, *, supervised_by: UUID, incarnation: int, con
         finally:
             proving.cancel()
         if worker.is_stuck:
+            tracing.switch_off()
             os._exit(EXIT_STUCK)  # a handler will not end: nothing that waits for it would
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor's business
-    with showing_metrics(settings.metrics_port):
+    with traced(settings, by_app=settings.app is not None), showing_metrics(settings.metrics_port):
         uvloop.run(run())
 
 
@@ -423,7 +426,8 @@ def run_attempts(settings: Settings, *, fd: int) -> None:
 
     log.configure(settings.log_format, level=settings.log_level)
     registry, lifespan = load_jobs(settings)
-    ChildProcess(fd, registry, lifespan).run()
+    with traced(settings, by_app=settings.app is not None):
+        ChildProcess(fd, registry, lifespan).run()
 
 
 @contextmanager

@@ -143,7 +143,8 @@ class Database:
                     async with asyncio.timeout(ROLLBACK_PATIENCE_S):
                         await transaction.rollback()
                 except DATABASE_ERRORS:  # a timeout is one of them
-                    connection.terminate()
+                    with suppress(asyncpg.InterfaceError):  # it had died, and the pool has taken it back
+                        connection.terminate()
                 raise
             await transaction.commit()
 

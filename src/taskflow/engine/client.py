@@ -469,7 +469,7 @@ class Engine:
     async def _gone(self, connection: Connection, job_id: JobId) -> NotFound:
         """Say that there is no such job, and why, if its age explains that."""
         kept_from = await self._store.find_kept_from(connection)
-        if kept_from is None or job_id >= day_floor(kept_from):
+        if job_id.version != 7 or kept_from is None or job_id >= day_floor(kept_from):  # only ours have an age
             return NotFound(f"there is no job {str(job_id)!r}")
         return NotFound(f"there is no job {str(job_id)!r} any more: those that ended before {kept_from} are gone")
 

@@ -19,6 +19,7 @@ from taskflow.engine.job import (
     NewLogLine,
     NewProgress,
 )
+from taskflow.engine.trace import given_headers
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
@@ -107,8 +108,8 @@ class JobContext:
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """What the submitter sent along: request id, trace context."""
-        return self._claim.headers
+        """What the submitter sent along, and the request's id."""
+        return given_headers(self._claim.headers)
 
     @property
     def remaining_s(self) -> float:

@@ -38,6 +38,7 @@ from taskflow.engine.isolation.process import ChildCommand, ProcessIsolator
 from taskflow.engine.isolation.thread import ThreadIsolator
 from taskflow.engine.job import MAX_CRASHES, Claim, JobError, JobId, LeaseId, Outcome, OutcomeKind
 from taskflow.engine.registry import Kind, Registry
+from taskflow.engine.trace import begin_process
 from taskflow.telemetry.log import get_logger
 
 CANCEL_GRACE_S = 5.0
@@ -155,6 +156,11 @@ class Executor:
         """Have a child process ready for the kinds that run in one, if there are any."""
         if self._processes is not None and self._registry.isolated_by("process"):
             self._processes.keep_spare()
+
+    def let_children_go(self) -> None:
+        """Nothing will be started any more: keep no child process for it."""
+        if self._processes is not None:
+            self._processes.let_go()
 
     def start(self, claim: Claim) -> None:
         """
@@ -277,6 +283,8 @@ class Executor:
 
     async def _run(self, attempt: _Attempt) -> None:
         attempt.entered = True
+        process = begin_process(attempt.claim)
+        outcome: Outcome | None = None
         try:
             outcome = _stopped(attempt, attempt.stop) if attempt.stop is not None else await self._guarded(attempt)
         finally:
@@ -287,10 +295,13 @@ class Executor:
             if self._attempts.get(attempt.claim.job_id) is attempt:
                 del self._attempts[attempt.claim.job_id]
             self._superseded.discard(attempt)
+            if process is not None:
+                process.end(None if attempt.stop is Stop.LOST else outcome)
             if not len(self):
                 self._idle.set()
             self._on_end()
         if attempt.stop is not Stop.LOST:
+            assert outcome is not None, "whatever else happens is raised"
             self._on_outcome(outcome)
 
     async def _guarded(self, attempt: _Attempt) -> Outcome:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import timedelta
+from functools import lru_cache
 from typing import TypeAlias
 
 import msgspec
@@ -73,7 +74,9 @@ def check_new_job(job: NewJob) -> None:
         Invalid: with one `FieldError` per bad field.
         PayloadTooLarge: the payload's JSON is over `MAX_PAYLOAD_BYTES`.
     """
-    errors = [*_name_errors("/taskType", job.kind), *_name_errors("/queue", job.queue)]
+    errors = []
+    if not (_is_name(job.kind) and _is_name(job.queue)):
+        errors += [*_name_errors("/taskType", job.kind), *_name_errors("/queue", job.queue)]
     if not 0 <= job.priority <= MAX_PRIORITY:
         errors.append(FieldError("/priority", "out_of_range", f"must be from 0 to {MAX_PRIORITY}, got {job.priority}"))
     if not 0 <= job.retries <= MAX_RETRIES:
@@ -81,21 +84,36 @@ def check_new_job(job: NewJob) -> None:
     if not MIN_TIMEOUT_S <= job.timeout_s <= MAX_TIMEOUT_S:
         limits = f"must be from {MIN_TIMEOUT_S * 1000:g} to {MAX_TIMEOUT_S * 1000:.0f} ms"
         errors.append(FieldError("/timeout", "out_of_range", f"{limits}, got {job.timeout_s * 1000:g}"))
-    errors += [*_time_errors(job), *_expiry_errors(job), *_unique_errors(job)]
+    if not is_plain(job):
+        errors += [*_time_errors(job), *_expiry_errors(job), *_unique_errors(job)]
+        if job.callback_url is not None:
+            errors += _callback_errors(job.callback_url)
     if len(job.tags) > MAX_TAGS:
         errors.append(FieldError("/tags", "too_many", f"at most {MAX_TAGS} tags, got {len(job.tags)}"))
     for index, tag in enumerate(job.tags):
         if not 1 <= len(tag) <= MAX_NAME_LENGTH or not tag.isprintable():
             detail = f"must be 1 to {MAX_NAME_LENGTH} printable characters"
             errors.append(FieldError(f"/tags/{index}", "invalid_tag", detail))
-    if job.callback_url is not None:
-        errors += _callback_errors(job.callback_url)
     for pointer, value in (("/payload", job.payload), ("/headers", job.headers)):
         if found := find_unstorable(value):
             errors.append(FieldError(f"{pointer}{found[0]}", "unstorable", found[1]))
     if errors:
         raise Invalid("the job has invalid fields", errors=errors)
     encode_payload(job.payload)
+
+
+def is_plain(job: NewJob) -> bool:
+    """Say whether *job* has no time, no expiry, no unique key and no callback, as nearly all have none."""
+    return (
+        job.run_at is None
+        and job.run_after is None
+        and job.expires_at is None
+        and job.expires_after is None
+        and job.unique_key is None
+        and job.unique_scope is None
+        and job.unique_window is None
+        and job.callback_url is None
+    )
 
 
 def encode_payload(payload: JSONObject) -> str:
@@ -248,8 +266,13 @@ def _result_fault(text: bytes) -> str | None:
     return None
 
 
+@lru_cache(maxsize=1024)  # the same few names come again and again
+def _is_name(name: str) -> bool:
+    return _NAME.fullmatch(name) is not None
+
+
 def _name_errors(pointer: str, name: str) -> list[FieldError]:
-    if _NAME.fullmatch(name):
+    if _is_name(name):
         return []
     detail = f"must be 1 to {MAX_NAME_LENGTH} characters of A-Z a-z 0-9 _ . : / - and begin with a letter or digit"
     return [FieldError(pointer, "invalid_name", detail)]

@@ -11,6 +11,7 @@ A schedule that cannot fire (its kind is gone, its payload no longer fits) says 
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TypeAlias
@@ -31,9 +32,11 @@ from taskflow.engine.schedule import (
 )
 from taskflow.engine.store import Store
 from taskflow.engine.submission import Submission, describe
+from taskflow.engine.trace import Send
 from taskflow.kernel.errors import Conflict, Invalid, PayloadTooLarge, Unavailable
 from taskflow.telemetry.log import get_logger
 from taskflow.telemetry.metrics import SCHEDULE_TICKS
+from taskflow.telemetry.tracing import active
 
 DUTY = Duty.SCHEDULE
 PAUSE_CAP_S = 1.0  # how late a schedule may fire that was made due sooner than what was seen at the last look
@@ -163,8 +166,13 @@ class Scheduler:
                 busy = plan.overlap is Overlap.SKIP
         # Not all or none: a queue that drains refuses its own jobs, and holds up no other schedule.
         plain = [item for item in wanted if item[2].unique_key is None]
-        jobs = [job for _, _, job in plain]
-        stored = await self._store.store(connection, jobs, atomic=False) if plain else []
+        spans = active()
+        with ExitStack() as stack:  # a trace for each: they have nothing to do with each other
+            sends = [stack.enter_context(Send([job], spans)) for _, _, job in plain]
+            jobs = [job for send in sends for job in send.jobs]
+            stored = await self._store.store(connection, jobs, atomic=False) if plain else []
+            for send, enqueued in zip(sends, stored, strict=True):
+                send.stored([enqueued])
         for (fate, at, job), enqueued in zip(plain, stored, strict=True):
             fate.ticks.append(_drains(fate, at, job) if enqueued is None else tick_of(fate.schedule.id, at, enqueued))
         await self._submit_unique(connection, [item for item in wanted if item[2].unique_key is not None])
@@ -186,7 +194,9 @@ class Scheduler:
             if fate.is_postponed:
                 continue
             try:
-                [enqueued] = await self._store.enqueue(connection, [job])
+                with Send([job], active()) as send:
+                    [enqueued] = await self._store.enqueue(connection, send.jobs)
+                    send.stored([enqueued])
             except (Conflict, Unavailable) as error:
                 if error.code == "queue_draining":
                     fate.ticks.append(_drains(fate, at, job))

@@ -28,8 +28,10 @@ from taskflow.engine.schedule import (
 from taskflow.engine.store import Store
 from taskflow.engine.store.reading import MAX_ID
 from taskflow.engine.submission import Submission
+from taskflow.engine.trace import Send
 from taskflow.kernel.cron import upcoming
 from taskflow.kernel.errors import Conflict, FieldError, Invalid, NotFound
+from taskflow.telemetry.tracing import active
 
 PREVIEW = 5
 _LATER_S = 1.0
@@ -178,7 +180,9 @@ class Schedules:
         submission = Submission(self._store)
         await submission.learn(connection, [schedule.plan.kind])
         job = submission.job_of(schedule.plan, schedule.id, at)
-        [enqueued] = await self._store.enqueue(connection, [job])
+        with Send([job], active()) as send:
+            [enqueued] = await self._store.enqueue(connection, send.jobs)
+            send.stored([enqueued])
         tick = replace(tick_of(schedule.id, at, enqueued), manual=True)
         await self._store.insert_ticks(connection, [(namespace, tick)])
         own = replace(tick, job_id=None) if enqueued.duplicate else tick

@@ -338,6 +338,7 @@ class Worker:
         """Stop claiming, let attempts end, stop the rest, and write everything down; each step is bounded."""
         _log.info("taskflow.worker.drain", running=len(executor), grace_s=self._grace_s)
         await self._settle_claim(producing)
+        executor.let_children_go()
         await self._wait_idle_or_now(executor)
         executor.hand_back_all()
         with suppress(TimeoutError):

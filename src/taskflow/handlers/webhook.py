@@ -27,6 +27,7 @@ from taskflow.engine.registry import JobContext, Registry
 from taskflow.http.secret import RootSecret
 from taskflow.kernel.errors import ExternalError, NotFound, Permanent
 from taskflow.webhooks import message, repository
+from taskflow.webhooks.call import begin_call
 from taskflow.webhooks.repository import Delivery
 from taskflow.webhooks.signature import sign, signing_secret
 
@@ -120,13 +121,16 @@ class Deliverer:
         headers = {"Content-Type": "application/json", **sign(secret, delivery.id, int(time.time()), body)}
         began_s = time.monotonic()
         answer: Fetched | None = None
-        fault: str | None = None
+        fault = fault_type = None
+        call = begin_call("POST", url, ctx.claim)
+        headers |= call.headers
         try:
             answer = await self._fetcher.fetch("POST", url, limits=self._limits, headers=headers, content=body)
         except ExternalError as error:
-            fault = str(error)
+            fault, fault_type = str(error), type(error).__name__
             raise
         finally:
+            call.end(None if answer is None else answer.status, fault_type)
             if answer is not None or fault is not None:
                 # What the receiver has taken is not sent again because we cannot write about it now.
                 with suppress(*DATABASE_ERRORS):

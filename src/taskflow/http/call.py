@@ -1,8 +1,11 @@
 """What is known about the request being answered; it rides in the ASGI scope."""
 
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
+
+from taskflow.engine.trace import headers_with
+from taskflow.telemetry.tracing import TraceContext
 
 SCOPE_KEY = "taskflow.call"
 MAX_BODY_BYTES = 1024 * 1024  # a payload at its limit fits, however its JSON is written
@@ -23,6 +26,7 @@ class Call:
         headers: the request's, names in lower case; of one sent twice, the last.
         body_limit: how long the body may be, in bytes; a route that takes more than others says so before it reads.
         is_head: the answer's body will not be sent, so nobody need make it.
+        trace: where in a trace the request is, by its own header or by the span that this process made for it.
     """
 
     request_id: str
@@ -34,6 +38,12 @@ class Call:
     streams: bool = False
     limit: str = "read"
     rate_headers: tuple[tuple[bytes, bytes], ...] = ()
+    trace: TraceContext | None = None
+
+    @property
+    def job_headers(self) -> Mapping[str, str]:
+        """What rides along with a job that the request submits."""
+        return headers_with({"request_id": self.request_id}, self.trace)
 
     @staticmethod
     def of(scope: MutableMapping[str, Any]) -> "Call":

@@ -17,6 +17,7 @@ from prometheus_client import Counter, Histogram
 
 from taskflow.http.call import SCOPE_KEY, Call
 from taskflow.http.problem import as_domain_error, problem_response
+from taskflow.http.visit import begin_visit
 from taskflow.kernel.errors import TooLarge
 from taskflow.telemetry.log import bind, get_logger, unbind
 from taskflow.telemetry.metrics import HTTP_REQUEST_DURATION_SECONDS, HTTP_REQUESTS
@@ -60,7 +61,11 @@ class Edge:
             return
         exchange = _Exchange(scope, receive, send)
         call = exchange.call
-        tokens = bind(request_id=call.request_id)
+        visit = begin_visit(exchange.scope, call)
+        if call.trace is None:
+            tokens = bind(request_id=call.request_id)
+        else:
+            tokens = bind(request_id=call.request_id, trace_id=call.trace.trace_id)
         try:
             await self.app(exchange.scope, exchange.receive, exchange.send)
         except Exception as error:  # noqa: BLE001 -- the edge of a request
@@ -71,6 +76,8 @@ class Edge:
         finally:
             self._account(exchange)
             unbind(tokens)
+            if visit is not None:
+                visit.end(exchange.method if exchange.method in _METHODS else None, call, exchange.status)
 
     def _account(self, exchange: "_Exchange") -> None:
         call = exchange.call

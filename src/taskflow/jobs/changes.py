@@ -40,7 +40,7 @@ class ChangeEndpoints:
         key = read_key(call.headers)
         body = await read_body(request)
         data = parse_json(body)
-        headers = {"request_id": call.request_id}
+        headers = call.job_headers
         if key is None:
             jobs = await self._jobs.prepare_batch(principal, data, headers)
             return (await self._store(principal, jobs, None)).response()

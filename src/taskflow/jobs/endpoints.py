@@ -63,7 +63,7 @@ class JobEndpoints:
         key = idempotency.read_key(call.headers)
         body = await read_body(request)
         data = parse_json(body)
-        headers = {"request_id": call.request_id}
+        headers = call.job_headers
         if key is None:
             job = await self._jobs.prepare(principal, data, headers)
             return (await self._store(principal, job)).response()

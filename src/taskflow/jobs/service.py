@@ -30,12 +30,14 @@ from taskflow.engine.job import (
     NewJob,
 )
 from taskflow.engine.policy import check_new_job
+from taskflow.engine.trace import Send
 from taskflow.http.validation import field_errors
 from taskflow.identity.access import Principal
 from taskflow.jobs.catalogue import Catalogue, Kind
 from taskflow.jobs.schemas import ChangeJob, SubmitJob
 from taskflow.kernel.errors import FieldError, Invalid, NotFound, PayloadTooLarge
 from taskflow.kernel.json import JSONValue
+from taskflow.telemetry.tracing import active
 
 MAX_ERRORS = 100  # of a batch
 MAX_KINDS_NAMED = 50  # in the answer to an unknown one
@@ -140,11 +142,17 @@ class Jobs:
 
     async def submit_batch(self, jobs: Sequence[NewJob], *, connection: Connection | None = None) -> list[Enqueued]:
         """Store prepared jobs, all or none; with *connection*, call `wake` after the commit."""
-        return await self._engine.enqueue_many(jobs, connection=connection)
+        with Send(jobs, active()) as send:
+            stored = await self._engine.enqueue_many(send.jobs, connection=connection)
+            send.stored(stored)
+        return stored
 
     async def submit(self, job: NewJob, *, connection: Connection | None = None) -> Enqueued:
         """Store a prepared job; with *connection*, in its transaction, and then call `wake` after the commit."""
-        return await self._engine.enqueue(job, connection=connection)
+        with Send([job], active()) as send:
+            enqueued = await self._engine.enqueue(send.jobs[0], connection=connection)
+            send.stored([enqueued])
+        return enqueued
 
     async def submit_many(self, jobs: Sequence[NewJob], *, connection: Connection) -> list[Enqueued]:
         """
@@ -152,7 +160,10 @@ class Jobs:
 
         Call `wake` after the commit.
         """
-        return await self._engine.enqueue_many(jobs, connection=connection, checked=True)
+        with Send(jobs, active()) as send:
+            stored = await self._engine.enqueue_many(send.jobs, connection=connection, checked=True)
+            send.stored(stored)
+        return stored
 
     async def make_partitions(self) -> None:
         """Make today's partitions where nobody did (a deployment that slept)."""

@@ -74,9 +74,7 @@ class StreamEndpoints:
         query = read_query(request, StreamJobs)
         if self._drain.has_begun:
             raise Unavailable("the service is shutting down", retry_after_s=1.0)
-        stream = await self._streams.open(
-            principal, key=key, first_line=query.fromLine, headers={"request_id": call.request_id}
-        )
+        stream = await self._streams.open(principal, key=key, first_line=query.fromLine, headers=call.job_headers)
         self._places.check(principal.namespace, MAX_STREAMS)
         call.streams = True
 

@@ -24,12 +24,14 @@ def _is_plainly_storable(value: JSONValue, depth: int) -> bool:
     """Say so quickly of what decoded JSON is made of; False means that somebody has to look closely."""
     kind = type(value)
     if kind is str:
-        return _find_in_text(value, "") is None  # type: ignore[arg-type]
+        return _is_plain_text(value) or _find_in_text(value, "") is None  # type: ignore[arg-type]
     if kind is dict:
         if depth >= MAX_DEPTH:
             return False
         for key, item in value.items():  # type: ignore[union-attr]
-            if type(key) is not str or _find_in_text(key, "") or not _is_plainly_storable(item, depth + 1):
+            if type(key) is not str or not (_is_plain_text(key) or _find_in_text(key, "") is None):
+                return False
+            if not (type(item) is str and _is_plain_text(item)) and not _is_plainly_storable(item, depth + 1):
                 return False
         return True
     if kind is list:
@@ -39,6 +41,10 @@ def _is_plainly_storable(value: JSONValue, depth: int) -> bool:
     if kind is float:
         return math.isfinite(value)  # type: ignore[arg-type]
     return value is None or kind is bool
+
+
+def _is_plain_text(text: str) -> bool:
+    return text.isascii() and "\x00" not in text
 
 
 def _find_unstorable(value: JSONValue, pointer: str, depth: int) -> tuple[str, str] | None:

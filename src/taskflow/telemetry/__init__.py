@@ -1,1 +1,1 @@
-"""What the product says about itself: event names, log lines, metrics."""
+"""What the product says about itself: event names, log lines, metrics, traces."""

@@ -137,6 +137,17 @@ EVENTS: Mapping[str, Event] = {
         "Old streams of submits could not be forgotten; the next round comes.", ("error",)
     ),
     "taskflow.submit.refused": Event("The database does not take a line of a stream; it is told so.", ("error",)),
+    "taskflow.trace.exception": Event("The provider of spans that the application has set failed.", ("error",)),
+    "taskflow.trace.lost": Event(
+        "The collector does not take spans; `spans` got lost since the last such line. Said once a minute at most.",
+        ("spans", "error"),
+    ),
+    "taskflow.trace.start": Event(
+        "This process traces; without an endpoint, as its application has set it up.", ("endpoint", "sampler")
+    ),
+    "taskflow.trace.unavailable": Event(
+        "A collector is named, but OpenTelemetry is not installed: install `taskflow-server[otel]`.", ("error",)
+    ),
     "taskflow.worker.drain": Event(
         "The worker takes no more jobs and waits for those it runs.", ("running", "grace_s")
     ),

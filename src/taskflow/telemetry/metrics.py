@@ -124,6 +124,13 @@ HTTP_REQUEST_DURATION_SECONDS = Histogram(
     registry=REGISTRY,
 )
 
+TRACE_SPANS = Counter(
+    "taskflow_trace_spans_total",
+    "Spans that ended in this process: exported, lost (the collector did not take them), or dropped (too many waited).",
+    ["outcome"],
+    registry=REGISTRY,
+)
+
 ProcessCollector(registry=REGISTRY)
 GCCollector(registry=REGISTRY)
 

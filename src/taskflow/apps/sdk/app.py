@@ -37,8 +37,10 @@ from taskflow.engine.job import (
 from taskflow.engine.notifier import CANCEL_CHANNEL, WAKE_CHANNEL, send
 from taskflow.engine.policy import Backoff, check_new_job, default_backoff
 from taskflow.engine.registry import Isolation, Registry
+from taskflow.engine.trace import Send
 from taskflow.kernel.errors import FieldError, Invalid, SetupError, Unavailable
 from taskflow.telemetry.log import get_logger
+from taskflow.telemetry.tracing import active_here
 
 if TYPE_CHECKING:
     import asyncpg
@@ -305,27 +307,33 @@ class TaskFlow:
     async def submit(self, jobs: Sequence[NewJob], connection: object) -> list[tuple[UUID, bool | None]]:
         """Store jobs, all or none, and return their ids and if known whether they are duplicates; for `enqueue`."""
         jobs = self._checked(jobs)
-        if connection is not None:
-            if carrier.announces(connection):
-                with suppress(SetupError):  # who only ever submits in transactions of their own needs no URL
-                    await self.database.here()
-            stored = _of_ids(jobs, await carrier.submit(connection, jobs, self._wake_here))
-            self._collect(connection, jobs)
-        else:
-            engine = (await self.database.here()).engine
-            stored = [(job.id, job.duplicate) for job in await _store(engine, self.database, jobs)]
-        self._after(jobs, [job_id for job_id, _ in stored], connection)
+        with Send(jobs, active_here()) as send:
+            if connection is not None:
+                if carrier.announces(connection):
+                    with suppress(SetupError):  # who only ever submits in transactions of their own needs no URL
+                        await self.database.here()
+                stored = _of_ids(jobs, await carrier.submit(connection, send.jobs, self._wake_here))
+                self._collect(connection, jobs)
+            else:
+                engine = (await self.database.here()).engine
+                stored = [(job.id, job.duplicate) for job in await _store(engine, self.database, send.jobs)]
+            ids = [job_id for job_id, _ in stored]
+            send.stored_as(ids)
+        self._after(jobs, ids, connection)
         return stored
 
     def submit_sync(self, jobs: Sequence[NewJob], connection: object) -> list[tuple[UUID, bool | None]]:
         jobs = self._checked(jobs)
-        if connection is not None:
-            stored = _of_ids(jobs, carrier.submit_sync(connection, jobs, self._wake_after))
-            self._collect(connection, jobs)
-        else:
-            stored = [(job.id, job.duplicate) for job in self.database.submit_sync(jobs)]
-            self._wake_after(jobs)
-        self._after(jobs, [job_id for job_id, _ in stored], connection)
+        with Send(jobs, active_here()) as send:
+            if connection is not None:
+                stored = _of_ids(jobs, carrier.submit_sync(connection, send.jobs, self._wake_after))
+                self._collect(connection, jobs)
+            else:
+                stored = [(job.id, job.duplicate) for job in self.database.submit_sync(send.jobs)]
+                self._wake_after(jobs)
+            ids = [job_id for job_id, _ in stored]
+            send.stored_as(ids)
+        self._after(jobs, ids, connection)
         return stored
 
     # Inside ---------------------------------------------------------------------------------------------------------

@@ -75,7 +75,7 @@ class JobContext:
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """What the submitter sent along: request id, trace context."""
+        """What the submitter sent along, and the request's id."""
         return self._inner.headers
 
     @property

@@ -22,9 +22,10 @@ LENGTH = struct.Struct(">I")
 
 
 class Run(msgspec.Struct, frozen=True, gc=False):
-    """Run this attempt."""
+    """Run this attempt. *trace* is its place in a trace, if there is one: traceparent and tracestate."""
 
     claim: Claim
+    trace: tuple[str, str] | None = None
 
 
 class Ready(msgspec.Struct, frozen=True, tag="ready", gc=False):

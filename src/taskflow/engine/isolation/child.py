@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
+from contextvars import copy_context
 from types import FrameType
 from typing import Any
 
@@ -31,6 +32,7 @@ from taskflow.engine.isolation.channel import (
     Line,
     Progress,
     Ready,
+    Run,
     Said,
     decode_run,
     frame,
@@ -40,6 +42,7 @@ from taskflow.engine.isolation.ending import Ending, bad_payload, raised, return
 from taskflow.engine.isolation.limits import limited
 from taskflow.engine.job import Claim, NewLogLine, NewProgress
 from taskflow.engine.registry import Kind, Registry
+from taskflow.telemetry.tracing import inside
 
 LEAVE_S = 5.0  # how long the process may live on once the channel has ended
 EXIT_ORPHANED = 75
@@ -93,8 +96,9 @@ class ChildProcess:
         with asyncio.Runner() as runner:
             closing = runner.run(self._open())
             self._say(Ready())
-            while (claim := runner.run(self._next())) is not None:
-                self._attempt(runner, claim)
+            while (run := runner.run(self._next())) is not None:
+                with inside(run.trace):
+                    self._attempt(runner, run.claim)
             runner.run(closing())
 
     async def _open(self) -> Callable[[], Any]:
@@ -119,7 +123,7 @@ class ChildProcess:
 
         return closing
 
-    async def _next(self) -> Claim | None:
+    async def _next(self) -> Run | None:
         """Wait for an attempt, with the event loop running; None when there will be none."""
         loop = asyncio.get_running_loop()
         due: asyncio.Future[bool] = loop.create_future()
@@ -136,7 +140,7 @@ class ChildProcess:
         finally:
             loop.remove_reader(self._socket)
         try:
-            return decode_run(self._receive(length_of(self._receive(LENGTH.size)))).claim
+            return decode_run(self._receive(length_of(self._receive(LENGTH.size))))
         except (EOFError, OSError):
             return None
 
@@ -164,7 +168,7 @@ class ChildProcess:
         try:
             with limited(kind.memory_limit_mb, kind.cpu_limit_s):
                 if kind.is_async:
-                    result = runner.run(self._work(kind, context, payload))
+                    result = runner.run(self._work(kind, context, payload), context=copy_context())
                 else:
                     result = self._work_sync(kind, context, payload)
         except BaseException as caught:  # noqa: BLE001 -- the edge of an attempt

@@ -44,7 +44,9 @@ from taskflow.engine.isolation.channel import (
 )
 from taskflow.engine.isolation.ending import CpuSpent, Crashed, Ending, Interrupted, NotStarted, Returned
 from taskflow.engine.job import JobError, NewLogLine, NewProgress
+from taskflow.engine.trace import context_of_job
 from taskflow.telemetry.log import get_logger
+from taskflow.telemetry.tracing import current_context
 
 MAX_JOBS = 1000  # per child; then it makes room for a fresh one
 MAX_IDLE = 2  # that are kept for
@@ -52,6 +54,8 @@ IDLE_S = 60.0
 SURPLUS_S = 2.0  # others, between a job and the next one
 MAX_BOOTING = max(2, os.cpu_count() or 1)
 BOOT_S = 30.0
+FIRST_SPARE_WAIT_S = 0.5
+_TIMER_EARLY_S = 0.01  # a loop's clock stands still while it works, so that its timers may be a little early by ours
 SPARE_WAIT_S, MAX_SPARE_WAIT_S = 1.0, 60.0  # before the next spare, if the last one took no call
 TRIES = 3  # children that may die before they begin
 LEAVE_S = 5.0  # how long a child may take to leave; a little more than it gives itself
@@ -99,6 +103,7 @@ class ProcessIsolator:
         self._busy: dict[Call, _Child] = {}
         self._tasks: set[asyncio.Task[None]] = set()  # boots and lives; a loop holds its tasks weakly
         self._closed = False
+        self._leaving = False
         self._spares = 0
         self._spare_wait_s = 0.0
         self._spare_due_s = 0.0  # monotonic; none is started before
@@ -114,9 +119,24 @@ class ProcessIsolator:
         }
 
     def keep_spare(self) -> None:
-        """Start a child now, in the background, and from now on have one whatever happens."""
-        self._spares = 1
-        self._boot_more()
+        """From `FIRST_SPARE_WAIT_S` on, when what starts beside us has started, have a child whatever happens."""
+
+        def begin() -> None:
+            if not self._leaving:
+                self._spares = 1
+                self._boot_more()
+
+        asyncio.get_running_loop().call_later(FIRST_SPARE_WAIT_S, begin)
+
+    def let_go(self) -> None:
+        """No call will come any more: let idle children leave, and end those that boot for nobody."""
+        self._spares, self._leaving = 0, True
+        for child in list(self._idle):
+            self._drop(child)
+        if not self._waiting:
+            for child in self._children - set(self._busy.values()):
+                if not child.is_leaving:
+                    child.kill()
 
     async def call(self, call: Call) -> Ending:
         for _ in range(TRIES):
@@ -225,7 +245,7 @@ class ProcessIsolator:
         if self._waiting or any(not child.is_leaving for child in self._children):
             return 0
         now_s = time.monotonic()
-        if self._spares and now_s < self._spare_due_s:
+        if self._spares and now_s < self._spare_due_s - _TIMER_EARLY_S:
             return 0  # a timer runs
         if self._spares and not self._booting:
             self._spare_wait_s = min(MAX_SPARE_WAIT_S, max(SPARE_WAIT_S, self._spare_wait_s * 2))
@@ -243,7 +263,7 @@ class ProcessIsolator:
             if child is not None:
                 child.kill()
             says = str(error) or f"it was not ready within {BOOT_S:g} s"
-            if not self._closed:
+            if not self._closed and not self._leaving:
                 _log.error("taskflow.child.refused", error=says)
             if (place := self._next_place()) is not None:
                 place.set_exception(
@@ -276,7 +296,7 @@ class ProcessIsolator:
         ours.setblocking(False)
         reader, writer = await asyncio.open_unix_connection(sock=ours)
         child = _Child(process, reader, writer, self.sink)
-        if self._closed:
+        if self._closed or (self._leaving and not self._waiting):
             child.kill()
         self._children.add(child)
         self._keep(self._live(child), "taskflow-child")
@@ -341,7 +361,7 @@ class _Child:
         self.ending, self._begun = loop.create_future(), loop.create_future()
         if self.is_gone:
             return False
-        self._writer.write(frame(Run(call.claim)))
+        self._writer.write(frame(Run(call.claim, current_context() or context_of_job(call.claim.headers))))
         return await self._begun
 
     async def live(self) -> None:

@@ -10,9 +10,10 @@ import msgspec
 
 from taskflow.db.query import Connection, Query
 from taskflow.engine.job import Enqueued, JobId, NewJob, State
-from taskflow.engine.policy import encode_payload, scope_of
+from taskflow.engine.policy import encode_payload, is_plain, scope_of
 from taskflow.engine.record import JobBody
 from taskflow.engine.store.base import QUERIES, StoreBase
+from taskflow.engine.store.copying import MIN_ROWS, copy_jobs
 
 T = TypeVar("T")
 
@@ -32,10 +33,15 @@ class JobStatements(StoreBase):
             atomic: all or none; either way None stands for a job whose queue drains.
             ids: of jobs whose unique keys were claimed before.
         """
-        if len(jobs) == 1 and not ids and _is_plain(jobs[0]):
+        are_plain = not ids and all(map(is_plain, jobs))
+        if len(jobs) == 1 and are_plain:
             stored = await self._store_one(connection, jobs[0])
             if stored is not None:
                 return [stored]
+        if are_plain and len(jobs) >= MIN_ROWS:
+            at = await QUERIES["open_submit"].fetchval(connection, now=self._now())
+            if at is not None:
+                return [*await copy_jobs(connection, jobs, at)]
         usual = {
             "now": self._now(),
             "namespaces": [job.namespace for job in jobs],
@@ -48,7 +54,7 @@ class JobStatements(StoreBase):
             "tags": [_array_literal(job.tags) for job in jobs],
             "headers": [_encode(job.headers).decode() if job.headers else "{}" for job in jobs],
         }
-        if not ids and all(map(_is_plain, jobs)):
+        if are_plain:
             rows = await QUERIES["enqueue_now"].fetch(connection, **usual)
             if rows:
                 rows.sort(key=itemgetter(0))  # ids ascend in the order of input
@@ -203,18 +209,6 @@ class JobStatements(StoreBase):
             priority=body.priority,
         )
         return queue is not None
-
-
-def _is_plain(job: NewJob) -> bool:
-    """Say whether `enqueue_now` can store it."""
-    return (
-        job.run_at is None
-        and job.run_after is None
-        and job.unique_key is None
-        and job.expires_at is None
-        and job.expires_after is None
-        and job.callback_url is None
-    )
 
 
 def _sparse(values: list[T | None]) -> list[T | None]:

@@ -22,6 +22,7 @@ from taskflow.engine.job import (
 )
 from taskflow.engine.record import Activity, EndedJob, JobBody, LogNews, LogPosition, QueueDepth, Written
 from taskflow.engine.store.base import LEASE_S, QUERIES, StoreBase, decode_error
+from taskflow.engine.trace import given_headers
 
 SCAN_ROWS = 10_000  # rows that one page of a filtered list looks at
 DEPTH_ROWS = 10_000  # ready rows that are counted for queue depths
@@ -183,7 +184,7 @@ def _job(row: asyncpg.Record) -> Job:
         retries=row["retries"],
         timeout_s=row["timeout_ms"] / 1000,
         tags=row["tags"],
-        headers=_decode_json(row["headers"]),
+        headers=given_headers(_decode_json(row["headers"])),
         attempt=row["attempt"],
         failures=row["failures"],
         created_at=row["created_at"],

@@ -241,7 +241,10 @@ class ClaimedJob(msgspec.Struct, frozen=True, rename="camel"):
     failures: Annotated[int, Meta(description="Attempts that failed so far.")]
     retries: int
     timeout: Annotated[int, Meta(description="Milliseconds from now; the server ends what takes longer.")]
-    headers: Annotated[Mapping[str, str], Meta(description="What rides along with the job, such as `request_id`.")]
+    headers: Annotated[
+        Mapping[str, str],
+        Meta(description="What rides along with the job: `request_id`, and its trace as `traceparent`."),
+    ]
     token: Annotated[str, Meta(description="Say it with everything about this attempt.")]
 
 

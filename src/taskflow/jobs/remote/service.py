@@ -39,6 +39,7 @@ from taskflow.engine.payload import PayloadSchema
 from taskflow.engine.record import RemoteWorker
 from taskflow.engine.remote import HEARTBEAT_S, RemoteWorkers
 from taskflow.engine.store import LEASE_S
+from taskflow.engine.trace import portable_headers
 from taskflow.http.places import Places
 from taskflow.identity.access import Principal
 from taskflow.jobs.catalogue import Catalogue
@@ -220,7 +221,7 @@ class RemoteWork:
             failures=claim.failures,
             retries=claim.retries,
             timeout=round(claim.timeout_s * 1000),
-            headers=claim.headers,
+            headers=portable_headers(claim.headers),
             token=self._tokens.seal(claim),
         )
 

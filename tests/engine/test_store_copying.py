@@ -1,0 +1,97 @@
+"""Bulk submits by COPY store what the statement stores, all or none, in the same order."""
+
+from datetime import UTC, datetime
+from uuid import RFC_4122
+
+import asyncpg
+import pytest
+from tests.engine.worksite import Worksite, new_job
+
+from taskflow.engine.job import State
+from taskflow.engine.store.copying import MIN_ROWS, make_ids
+from taskflow.kernel.errors import Conflict
+
+NOTABLE = new_job(
+    payload={"text": "añ ☃ 𝄞 \" \\ ' \t", "n": [1, 2.5, -0.25, None, True, {"": {}}], "big": 10**30},
+    priority=9,
+    retries=10,
+    timeout_s=0.001,
+    tags=("nightly", 'a "quote", a comma, a \\ and {braces}', "NULL", " ", "ü"),
+    headers={"request_id": "r-1", "": "ü"},
+    queue="images",
+    kind="a/b.c:d-e_f",
+)
+
+
+async def count(site: Worksite, table: str) -> int:
+    value: int = await site.connection.fetchval(f"SELECT count(*) FROM taskflow.{table}")
+    return value
+
+
+async def test_what_is_copied_is_read_back_as_what_is_inserted(site: Worksite) -> None:
+    (inserted,) = await site.store.enqueue(site.connection, [NOTABLE])
+    copied = await site.store.enqueue(site.connection, [new_job(), NOTABLE, *[new_job()] * MIN_ROWS])
+    for answer, number in ((inserted, 1), (copied[1], 2)):
+        job = await site.job(answer.id)
+        assert (job.payload, job.tags, job.headers) == (NOTABLE.payload, list(NOTABLE.tags), NOTABLE.headers)
+        assert (job.kind, job.queue, job.namespace) == (NOTABLE.kind, NOTABLE.queue, NOTABLE.namespace)
+        assert (job.priority, job.retries, job.timeout_s, job.state) == (9, 10, 0.001, State.PENDING)
+        assert answer.created_at == answer.run_at == job.created_at == job.run_at
+        assert (answer.created_at - site.clock.now).microseconds == number
+    rows = [
+        await site.connection.fetchrow(
+            "SELECT j.*, r.*, j.id = $1 AS mine FROM taskflow.job j JOIN taskflow.ready r ON r.job_id = j.id"
+            " WHERE j.id = $1",
+            answer.id,
+        )
+        for answer in (inserted, copied[1])
+    ]
+    own = {"id", "job_id", "created_at", "run_at"}
+    first, second = ({k: v for k, v in dict(row or {}).items() if k not in own} for row in rows)
+    assert first == second
+
+
+async def test_the_order_of_a_bulk_is_that_of_its_ids_and_claims(site: Worksite) -> None:
+    answers = await site.store.enqueue(site.connection, [new_job(payload={"n": n}) for n in range(MIN_ROWS)])
+    ids = [answer.id for answer in answers]
+    assert ids == sorted(ids)
+    claims = await site.claim(limit=MIN_ROWS)
+    assert [claim.job_id for claim in claims] == ids
+
+
+async def test_a_bulk_is_stored_whole_or_not_at_all(site: Worksite) -> None:
+    bad = new_job(headers={"request_id": "a NUL \x00 that jsonb cannot hold"})
+    with pytest.raises(asyncpg.PostgresError):
+        await site.store.enqueue(site.connection, [*[new_job()] * MIN_ROWS, bad])
+    assert (await count(site, "job"), await count(site, "ready")) == (0, 0)
+
+
+async def test_a_bulk_goes_with_the_callers_transaction(site: Worksite) -> None:
+    transaction = site.connection.transaction()
+    await transaction.start()
+    await site.store.enqueue(site.connection, [new_job()] * MIN_ROWS)
+    assert await count(site, "ready") == MIN_ROWS
+    await transaction.rollback()
+    assert (await count(site, "job"), await count(site, "ready")) == (0, 0)
+
+
+async def test_a_bulk_for_a_queue_that_drains_is_refused(site: Worksite) -> None:
+    await site.store.set_queue(site.connection, "images", draining=True)
+    with pytest.raises(Conflict, match="'images' drains"):
+        await site.store.enqueue(site.connection, [*[new_job()] * MIN_ROWS, new_job(queue="images")])
+    assert await count(site, "job") == 0
+    assert len(await site.store.enqueue(site.connection, [new_job(queue="other")] * MIN_ROWS)) == MIN_ROWS
+
+
+async def test_ids_made_here_are_as_those_made_by_the_database(site: Worksite) -> None:
+    at = datetime(2026, 11, 23, 23, 59, 59, 998_999, tzinfo=UTC)
+    made = make_ids(at, 2002)
+    assert made == sorted(made)
+    assert len(set(made)) == 2002
+    assert {(one.version, one.variant) for one in made} == {(7, RFC_4122)}
+    theirs = await site.connection.fetch(
+        "SELECT taskflow.uuid_v7($1::timestamptz + n * interval '1 microsecond') AS id"
+        " FROM generate_series(1, 2002) AS n ORDER BY n",
+        at,
+    )
+    assert [one.int >> 64 for one in made] == [row["id"].int >> 64 for row in theirs]
