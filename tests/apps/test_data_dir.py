@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from taskflow.apps.data_dir import DataDirectory, complete
-from taskflow.apps.settings import Settings
+from taskflow.apps.data_dir import DataDirectory, complete, read_settings
+from taskflow.apps.settings import Environment, Settings
 from taskflow.kernel.errors import SetupError
 
 OWN = {"TASKFLOW_DATABASE_URL": "postgresql://u:p@db/x"}
@@ -67,3 +67,32 @@ def test_credentials_are_replaced_whole_and_private(tmp_path: Path) -> None:
 def test_damaged_credentials_read_as_none(tmp_path: Path, text: str) -> None:
     (tmp_path / "credentials.json").write_text(text)
     assert DataDirectory(tmp_path).read_credentials() == {}
+
+
+@pytest.mark.parametrize(
+    ("left", "environ", "found"),
+    [
+        (Environment.DEVELOPMENT, {}, Environment.DEVELOPMENT),
+        (Environment.PRODUCTION, {}, Environment.PRODUCTION),
+        (Environment.DEVELOPMENT, {"TASKFLOW_ENV": "production"}, Environment.PRODUCTION),
+        (Environment.DEVELOPMENT, {"TASKFLOW_DATABASE_URL": "postgresql://h/d"}, Environment.PRODUCTION),
+        (None, {}, Environment.PRODUCTION),
+    ],
+    ids=["development", "production", "the environment says", "another database", "nothing ran here"],
+)
+def test_who_joins_a_running_up_is_for_what_that_is_for(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    left: Environment | None,
+    environ: dict[str, str],
+    found: Environment,
+) -> None:
+    for name in ("TASKFLOW_ENV", "TASKFLOW_DATABASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    if left is not None:
+        DataDirectory(tmp_path).write_environment(left)
+    monkeypatch.setenv("TASKFLOW_DATA_DIR", str(tmp_path))
+    settings = read_settings(worker_concurrency=3)
+    assert (settings.environment, settings.worker_concurrency) == (found, 3)

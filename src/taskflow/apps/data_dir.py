@@ -4,6 +4,7 @@ The data directory of `taskflow up`, and how other commands on the same machine 
     lock               held (flock) by the running `up`; names its process while it runs
     secret.key         the root secret, 0600, where none is configured
     credentials.json   {"url": …, "apiKey": …}, 0600, rewritten whole at each start
+    environment        development or production, as the last `up` ran
     postgres…          the embedded server, see `taskflow.db.embedded`
     mail/              mails as files, where no mail server is configured
 """
@@ -15,8 +16,9 @@ import os
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from taskflow.apps.settings import Settings
+from taskflow.apps.settings import Environment, Settings
 from taskflow.db.embedded import find_running
 from taskflow.kernel.errors import SetupError
 from taskflow.kernel.files import write_private
@@ -104,6 +106,17 @@ class DataDirectory:
         found = {"url": url, **({"apiKey": api_key} if api_key else {})}
         write_private(self.credentials, json.dumps(found, indent=2) + "\n")
 
+    def write_environment(self, environment: Environment) -> None:
+        """Say what runs here, for workers that join it."""
+        write_private(self.path / "environment", f"{environment.value}\n")
+
+    def read_environment(self) -> Environment | None:
+        """Return as what the last `up` ran; None if that is not known."""
+        try:
+            return Environment((self.path / "environment").read_text().strip())
+        except (OSError, ValueError):
+            return None
+
     def get_database_url(self) -> str:
         """Return the URL of the embedded database that a running `up` has here. Raises SetupError if there is none."""
         url = find_running(self.postgres)
@@ -113,6 +126,21 @@ class DataDirectory:
                 "--data-dir or TASKFLOW_DATA_DIR), or set TASKFLOW_DATABASE_URL"
             )
         return url
+
+
+def read_settings(**options: Any) -> Settings:
+    """
+    Read the settings of a process that may join a running `up`.
+
+    Where TASKFLOW_ENV says nothing it is for what that `up` is for: a worker with other rules would end callbacks for
+    good that the API had let through. *options* as for `Settings.from_env`, which see for what it raises.
+    """
+    settings = Settings.from_env(None, **options)
+    if settings.database_url is None and not settings.inherited.get("TASKFLOW_ENV"):
+        beside = DataDirectory(settings.data_dir).read_environment()
+        if beside is not None:
+            return Settings.from_env(None, environment=beside.value, **options)
+    return settings
 
 
 def complete(settings: Settings) -> Settings:

@@ -73,6 +73,7 @@ def run_up(settings: Settings, say: Callable[[str], None]) -> None:
     directory = DataDirectory(settings.data_dir)
     abandoned = directory.acquire()
     try:
+        directory.write_environment(settings.environment)
         with closing(
             _listen(settings.host, settings.port, patience_s=ABANDONED_PORT_S if abandoned else 0)
         ) as listener:

@@ -5,8 +5,6 @@ from typing import Annotated
 
 import typer
 
-from taskflow.apps.settings import Settings
-
 
 def register(app: typer.Typer) -> None:
     app.command()(api)
@@ -32,8 +30,9 @@ def api(
 
         taskflow api --port 3001
     """
-    settings = Settings.from_env(host=host, port=port, data_dir=data_dir)
-    from taskflow.apps.data_dir import complete
+    from taskflow.apps.data_dir import complete, read_settings
+
+    settings = read_settings(host=host, port=port, data_dir=data_dir)
     from taskflow.apps.http import run_api
 
     run_api(complete(settings), fd=fd, control_fd=control_fd)

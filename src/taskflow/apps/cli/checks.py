@@ -227,7 +227,8 @@ def check_kinds(engine: Engine) -> Finding:
         return Finding("kinds", "ok", "every job that is ready has a live worker that runs its kind")
     named = ", ".join(f"{clean(depth.kind)} in queue {clean(depth.queue)} ({depth.pending:,})" for depth in lonely[:5])
     more = f" and {len(lonely) - 5} more" if len(lonely) > 5 else ""
-    advice = "start a worker that has the kind and serves the queue (`taskflow worker --queues …`), or cancel the jobs"
+    start = "start a worker that has the kind and serves the queue"
+    advice = f"{start} (`taskflow worker --app …` for jobs of your own, `--queues …`), or cancel the jobs"
     return Finding("kinds", "warn", f"ready, and no live worker runs it: {named}{more}", advice)
 
 

@@ -6,8 +6,6 @@ from uuid import UUID
 
 import typer
 
-from taskflow.apps.settings import Settings
-
 
 def register(app: typer.Typer) -> None:
     app.command()(worker)
@@ -61,7 +59,9 @@ def worker(
         from taskflow.engine.isolation.limits import die_with_parent
 
         die_with_parent()
-    settings = Settings.from_env(
+    from taskflow.apps.data_dir import read_settings
+
+    settings = read_settings(
         app=app,
         queues=queues,
         worker_concurrency=concurrency,
