@@ -42,11 +42,9 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
         place = docs / name
         nav.append({title: name if place.is_file() else list(pages_of(docs, place))})
     nav.append({"The project": ["contributing.md", "security.md"]})
-    known = {name for _, name in ORDER}
-    for place in docs.iterdir():
-        if (place.is_dir() and any(place.glob("*.md"))) or place.suffix == ".md":
-            if place.name not in known:
-                raise PluginError(f"docs/{place.name} has no place in the navigation: name it in .ci/site.py")
+    top = {path.relative_to(docs).parts[0] for path in docs.glob("**/*.md")}
+    for name in sorted(top - {name for _, name in ORDER}):
+        raise PluginError(f"docs/{name} has no place in the navigation: name it in .ci/site.py")
     config.nav = nav
     return config
 
