@@ -7,7 +7,7 @@ LOCK := UV_PYTHON_DOWNLOADS=never $(BIN)/uv pip compile --quiet --universal --py
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help up learn test test-product test-learn test-faults lint docs acceptance bench bench-peers lock clean
+.PHONY: help up learn test test-product test-learn test-faults test-fuzz test-ha lint docs acceptance bench bench-peers lock clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,9 +29,17 @@ test-learn:
 	@.ci/environment dev
 	@PYTHONPATH=learn/src $(BIN)/pytest -n 2 learn/tests
 
+test-fuzz: ## fuzz the API with its OpenAPI document, for minutes; ARGS="--fuzz-examples=1000 --fuzz-seed=7"
+	@.ci/environment dev
+	@$(BIN)/pytest -n 2 tests/contracts/test_fuzz.py --fuzz-examples=200 --fuzz-seed=random -rP $(ARGS)
+
 test-faults: ## break everything under load, then judge (three minutes of it); ARGS="--seed 7 --seconds 60"
 	@.ci/environment dev
 	@$(BIN)/python -m tests.faults $(ARGS)
+
+test-ha: ## kill the primary of a replicated pair under load, and its standby (two minutes or three)
+	@.ci/environment dev
+	@$(BIN)/pytest -n 0 -s tests/ha $(ARGS)
 
 lint: ## check style, types, layers, locks and the repository itself
 	@.ci/environment dev

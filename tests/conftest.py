@@ -63,6 +63,12 @@ class _Template:
 _template = _Template()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options of `make test-fuzz`."""
+    parser.addoption("--fuzz-examples", default="3", help="requests to each operation of the API")
+    parser.addoption("--fuzz-seed", default="1", help="a number, or `random`")
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let no long test be among the last, whatever their order: test processes that are done would wait for it."""

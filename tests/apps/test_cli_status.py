@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,25 @@ def test_the_document_has_everything_that_is_shown(operator: Operator) -> None:
     assert document["deadLetters"] == 0
     assert document["limits"] == {"pending": 10_000, "deadLetters": 10_000}
     assert document["warnings"] == []
+
+
+def test_how_long_ended_jobs_are_kept_is_said_with_the_oldest_day(operator: Operator) -> None:
+    today = operator.do(lambda connection: operator.store.read_retention(connection)).oldest
+    words = re.compile(r"^retention +(.*)$", re.MULTILINE)
+
+    def shown() -> tuple[list[str], dict[str, Any]]:
+        return words.findall(operator.taskflow("status").out), operator.taskflow("status", "--json").json["retention"]
+
+    assert shown() == (
+        [f"nobody has looked after it yet; the oldest day is {today}"],
+        {"known": False, "days": None, "oldestDay": str(today)},
+    )
+    for kept_days, said in ((14, "14 days are kept"), (None, "everything is kept")):
+        operator.do(partial(operator.store.look_at_clock, kept_days=kept_days))
+        assert shown() == (
+            [f"{said}; the oldest day is {today}"],
+            {"known": True, "days": kept_days, "oldestDay": str(today)},
+        )
 
 
 def test_a_deployment_without_workers_is_warned_of(operator: Operator) -> None:

@@ -67,7 +67,7 @@ def names_described(text: str) -> set[str]:
 
 
 def test_the_statuses_in_the_errors_page_are_those_that_routes_answer_with() -> None:
-    """405 comes from routing, so no route of the document names it."""
+    """405 comes from routing and 431 from the server below it, so no route of the document names them."""
     text = (REFERENCE / "errors.md").read_text()
     statuses = {int(status) for status in re.findall(r"^- `\w+` \((\d{3})\)", text, re.MULTILINE)}
     known = {
@@ -77,7 +77,7 @@ def test_the_statuses_in_the_errors_page_are_those_that_routes_answer_with() -> 
         for status in operation["responses"]
         if int(status) >= 400
     }
-    assert statuses == known | {405}
+    assert statuses == known | {405, 431}
 
 
 @pytest.mark.parametrize("path", tracked("*.md"), ids=name_of)
@@ -162,17 +162,3 @@ def test_settings_and_metrics_named_in_prose_exist(path: Path) -> None:
 
 def test_every_setting_has_a_name_of_ours_first() -> None:
     assert [setting.names for setting in SETTINGS if not setting.names[0].startswith("TASKFLOW_")] == []
-
-
-def test_each_promise_names_a_test_and_each_test_that_a_page_names_exists() -> None:
-    named = re.compile(r"\[`(test_\w+)`\]\(([^()\s]+\.py)\)")
-    missing = [
-        f"{name_of(path)}: {name}"
-        for path in ours()
-        for name, file in named.findall(path.read_text())
-        if not re.search(rf"^ *(async )?def {name}\(", (path.parent / file).read_text(), re.MULTILINE)
-    ]
-    assert missing == []
-    _, *promises = (ROOT / "docs/concepts/guarantees.md").read_text().split("\n## ")
-    assert len(promises) > 5
-    assert [promise.partition("\n")[0] for promise in promises if not named.search(promise)] == []

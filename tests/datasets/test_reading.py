@@ -32,6 +32,10 @@ END:VCALENDAR\r
 NO_UID = b"BEGIN:VCALENDAR\r\nBEGIN:VEVENT\r\nSUMMARY:x\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n"
 
 
+def event(lines: bytes) -> bytes:
+    return b"BEGIN:VCALENDAR\r\nBEGIN:VEVENT\r\nUID:1\r\n" + lines + b"\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n"
+
+
 def rows(body: bytes, format_: Format = "json", **options: Any) -> dict[str, Any]:
     return {row.key: json.loads(row.text) for row in read_rows(body, format_, **{"key": "id", **options})}
 
@@ -93,6 +97,10 @@ def test_the_order_of_fields_is_no_change() -> None:
         (b"id\n\xff", "csv", "not UTF-8: byte 3"),
         (b"hello", "ical", "not an iCalendar"),
         (NO_UID, "ical", "event 1 has no UID"),
+        (event(b"RECURRENCE-ID:00000000"), "ical", "event 1 is broken: .*RECURRENCE-ID"),
+        (event(b"SEQUENCE:many"), "ical", "event 1 is broken: .*many"),
+        (event(b"SEQUENCE:1\r\nSEQUENCE:2"), "ical", "event 1 is broken"),
+        (event(b"BEGIN:VTIMEZONE\r\nTZID:Nowhere/X\r\nEND:VTIMEZONE"), "ical", "event 1 is broken|not an iCalendar"),
         (b"x" * 3_000_000, "ical", "the limit is 2097152"),
     ],
 )  # fmt: skip

@@ -13,9 +13,11 @@ import pytest
 from tests.datasets.syncing import command, registry_of
 from tests.support.api import Api, check_problem, pointers
 from tests.support.receiver import Behaviour, answering, receiving, saying
+from tests.support.waiting import eventually
 from tests.support.workers import reaches, working
 
-from taskflow.datasets import service
+from taskflow.datasets import repository, service
+from taskflow.datasets.repository import NewRow
 from taskflow.datasets.service import Datasets
 from taskflow.db.pool import Database
 from taskflow.engine.client import Engine
@@ -41,8 +43,9 @@ class Keeper:
             yield
 
     async def sync(self, url: str, **fields: Any) -> Job:
+        retries = fields.pop("retries", 0)
         payload = {"url": url, "dataset": "stock", "format": "json", **fields}
-        job = await self.engine.enqueue(NewJob("sync", payload, queue="builtin", retries=0))
+        job = await self.engine.enqueue(NewJob("sync", payload, queue="builtin", retries=retries))
         return await reaches(self.engine, job, within_s=20)
 
     async def rows(self, name: str = "stock") -> dict[str, Any]:
@@ -134,6 +137,56 @@ async def test_two_syncs_of_one_dataset_take_turns(keeper: Keeper) -> None:
     assert await keeper.rows() == {"2": COFFEE}
 
 
+@pytest.mark.parametrize("then", ["nothing", "made anew"])
+async def test_a_sync_whose_dataset_is_deleted_meanwhile_fails_for_good(keeper: Keeper, then: str) -> None:
+    """Neither the old rows nor those that it has read come back, and a dataset made since is not taken for the old."""
+    arrived, go = asyncio.Event(), asyncio.Event()
+
+    async def slow(received: Any, writer: asyncio.StreamWriter) -> None:
+        arrived.set()
+        await go.wait()
+        await giving(TEA, MILK)(received, writer)
+
+    async with receiving(slow) as server, keeper.open():
+        running = asyncio.ensure_future(keeper.sync(server.url, retries=3))
+        await arrived.wait()
+        await keeper.datasets.delete(DEFAULT_NAMESPACE, "stock")
+        if then == "made anew":
+            assert (await keeper.datasets.open(DEFAULT_NAMESPACE, "stock")).version == 0, "as the deleted one was"
+        go.set()
+        failed = await running
+        assert len(server.requests) == 1
+    assert failed.error is not None
+    assert failed.state is State.FAILED
+    assert "the dataset 'stock' was deleted while this job ran" in failed.error.message
+    async with keeper.database.acquire() as connection:
+        assert await connection.fetchval("SELECT count(*) FROM taskflow.dataset_row") == 0
+
+
+async def test_a_delete_waits_for_a_sync_that_writes_and_takes_its_rows_too(keeper: Keeper) -> None:
+    """And of two deletes at once, one finds nothing."""
+    await keeper.datasets.open(DEFAULT_NAMESPACE, "stock")
+    async with keeper.database.transaction() as writing:
+        await repository.lock(writing, DEFAULT_NAMESPACE, "stock")
+        await repository.switch(writing, DEFAULT_NAMESPACE, "stock", [NewRow("1", "{}", bytes(16))])
+        deletes = [asyncio.ensure_future(keeper.datasets.delete(DEFAULT_NAMESPACE, "stock")) for _ in range(2)]
+
+        async def both_wait() -> bool:
+            async with keeper.database.acquire() as connection:
+                waiting = await connection.fetchval(
+                    "SELECT count(*) FROM pg_stat_activity"
+                    " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+                )
+                return bool(waiting == 2)
+
+        await eventually("two that wait", both_wait)
+    said = await asyncio.gather(*deletes, return_exceptions=True)
+    assert sorted(type(one).__name__ for one in said) == ["NoneType", "NotFound"]
+    async with keeper.database.acquire() as connection:
+        assert await connection.fetchval("SELECT count(*) FROM taskflow.dataset_row") == 0
+        assert await connection.fetchval("SELECT count(*) FROM taskflow.dataset") == 0
+
+
 @pytest.mark.parametrize(
     ("behaviour", "words"),
     [
@@ -202,6 +255,21 @@ async def test_rows_are_read_page_by_page(api: Api, client: httpx.AsyncClient) -
     async with api.client(await api.key("owner", namespace=UUID(int=7))) as stranger:
         assert (await stranger.get("/api/v1/datasets")).json()["items"] == []
         check_problem(await stranger.get("/api/v1/datasets/stock/rows"), 404, "not_found")
+
+
+async def test_a_dataset_is_deleted_with_its_rows_and_no_other(api: Api, client: httpx.AsyncClient) -> None:
+    await filled(api, "stock", 5)
+    await filled(api, "other", 2)
+    async with api.client(await api.key("owner", namespace=UUID(int=7))) as stranger:
+        check_problem(await stranger.delete("/api/v1/datasets/stock"), 404, "not_found")
+    deleted = await client.delete("/api/v1/datasets/stock")
+    assert (deleted.status_code, deleted.content) == (204, b"")
+    check_problem(await client.delete("/api/v1/datasets/stock"), 404, "not_found")
+    check_problem(await client.get("/api/v1/datasets/stock/rows"), 404, "not_found")
+    await filled(api, "stock", 1)
+    page = (await client.get("/api/v1/datasets/stock/rows")).json()
+    assert [row["key"] for row in page["items"]] == ["k000"], "nothing of the old one"
+    assert len((await client.get("/api/v1/datasets/other/rows")).json()["items"]) == 2
 
 
 async def test_a_cursor_holds_the_longest_key(api: Api, client: httpx.AsyncClient) -> None:

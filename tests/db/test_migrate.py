@@ -8,6 +8,7 @@ import psycopg
 import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from tests.support.up import free_port
 
 from taskflow.db import migrate as module
 from taskflow.db.embedded import EmbeddedPostgres
@@ -47,6 +48,14 @@ async def current(url: str) -> bool:
 def relations(url: str) -> list[str]:
     with psycopg.connect(url) as connection:
         return [name for (name,) in connection.execute(RELATIONS).fetchall()]
+
+
+def test_a_url_with_several_hosts_migrates_the_one_that_takes_writes(empty_url: str) -> None:
+    user, _, rest = empty_url.partition("@")
+    port = free_port()  # nobody is there
+    url = f"{user}@127.0.0.1:{port},{rest}?target_session_attrs=read-write"
+    assert migrate(url) == chain()
+    assert migrate(url) == []
 
 
 def test_the_head_that_the_code_expects_is_the_last_on_disk() -> None:

@@ -20,7 +20,7 @@ import asyncpg
 import psycopg
 import pytest
 from tests.conftest import TEMPLATE
-from tests.db import schedule_plans
+from tests.db import dataset_plans, schedule_plans
 from tests.engine.worksite import failed, new_job, succeeded
 from tests.support.clock import FakeClock
 
@@ -105,7 +105,7 @@ FILL = f"""
         at, at
     FROM fill WHERE n > {READY + ACTIVE + DEFERRED};
 """
-FILL += schedule_plans.FILL
+FILL += schedule_plans.FILL + dataset_plans.FILL
 TABLES = (
     "job",
     "ready",
@@ -119,6 +119,7 @@ TABLES = (
     "unique_claim",
     "webhook_delivery",
     *schedule_plans.TABLES,
+    *dataset_plans.TABLES,
 )
 LEAVES = "SELECT relname FROM pg_class WHERE relnamespace = 'taskflow'::regnamespace AND relkind = 'r'"
 INDEXES = """
@@ -588,7 +589,7 @@ CASES: Mapping[str, Case] = {
     ),
     **{
         name: Case(work, indexes, rows=rows, buffers=30_000 if name == "count_live" else 2000, scans=scans)
-        for name, (work, indexes, rows, scans) in schedule_plans.CASES.items()
+        for name, (work, indexes, rows, scans) in {**schedule_plans.CASES, **dataset_plans.CASES}.items()
     },
 }
 

@@ -47,6 +47,15 @@ async def test_a_second_submit_gets_the_job_that_holds_the_key(site: Worksite, s
     assert (job.unique_key, job.unique_scope) == ("k", said["unique_scope"])
 
 
+async def test_a_duplicate_is_answered_after_a_commit_of_its_own(site: Worksite) -> None:
+    """The first may be seen while its commit was never confirmed by a standby; only a later commit's wait covers it."""
+    next_xid = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
+    await submit(site, unique_key="k")
+    before = await site.connection.fetchval(next_xid)
+    assert (await submit(site, unique_key="k")).duplicate
+    assert await site.connection.fetchval(next_xid) > before
+
+
 async def test_a_key_without_a_scope_is_held_until_the_end(site: Worksite) -> None:
     first = await submit(site, unique_key="k")
     await site.claim_one()

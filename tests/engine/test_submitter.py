@@ -17,6 +17,7 @@ from taskflow.engine.client import Engine
 from taskflow.engine.job import Enqueued, NewJob
 from taskflow.kernel.errors import Unavailable
 
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 REFUSED_BY_POSTGRES = NewJob("mail", {}, headers={"request_id": "a NUL \x00 that jsonb cannot hold"})
 REFUSED_BY_ENCODER = NewJob("mail", {}, headers={"request_id": "half a pair \ud800"})
 
@@ -228,3 +229,29 @@ async def test_nobody_waits_for_ever_when_the_service_stops_on_its_way(
     await engine.start()
     await engine.enqueue(NewJob("mail", {}))
     assert await count(connection) == 1
+
+
+async def test_a_database_that_does_not_commit_is_waited_for_once_and_its_sessions_end(
+    database_url: str, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As while a synchronous standby is dead: who stands in line is not made to wait for one timeout after another."""
+    monkeypatch.setattr(submitter, "MAX_WAIT_S", 0.1)
+    database = Database(database_url, command_timeout_s=0.5)
+    async with Engine(database) as engine:
+        await engine.enqueue(NewJob("mail", {}))
+        async with connection.transaction():
+            await connection.execute("LOCK TABLE taskflow.job IN EXCLUSIVE MODE")
+            first, *others = await submit(engine, 4)
+            assert "may have happened" in str(first)
+            assert {str(other) for other in others} == {submitter.TOO_LATE}
+            waiting = (
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            )
+            await eventually("nobody to wait", lambda: _is_zero(connection, waiting))
+        assert await count(connection) == 1
+        await engine.enqueue(NewJob("mail", {}))
+    await database.stop()
+
+
+async def _is_zero(connection: Connection, query: str) -> bool:
+    return bool(await connection.fetchval(query) == 0)

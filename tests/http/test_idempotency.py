@@ -183,6 +183,17 @@ async def test_a_replay_neither_waits_for_nor_writes_anything(
             assert (await once.once(request(), note))[1] is True
 
 
+async def test_a_replay_is_answered_after_a_commit_of_its_own(
+    once: Idempotency, database: Database, connection: Connection
+) -> None:
+    """The first may be seen while its commit was never confirmed by a standby; only a later commit's wait covers it."""
+    next_xid = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
+    await once.once(request(), note)
+    before = await connection.fetchval(next_xid)
+    assert (await once.once(request(), note))[1] is True
+    assert await connection.fetchval(next_xid) > before
+
+
 async def test_pruning_goes_by_the_index(connection: Connection) -> None:
     await connection.execute("SET enable_seqscan = off")
     sql = idempotency.QUERIES["prune_idempotency_keys"].sql

@@ -36,6 +36,7 @@ from taskflow.http import idempotency, paging, problem
 from taskflow.http.body import BODY_TIMEOUT_S, MAX_QUERY_FIELDS
 from taskflow.http.call import MAX_BODY_BYTES
 from taskflow.http.edge import MAX_REQUEST_ID_LENGTH, Edge
+from taskflow.http.wire import HEAD_TIMEOUT_S, MAX_HEAD_BYTES
 from taskflow.jobs.endpoints import MAX_PAGE_BYTES
 from taskflow.kernel import json
 from taskflow.telemetry import metrics
@@ -261,6 +262,8 @@ def _limits_of_all() -> str:
     page = f"{paging.MIN_LIMIT} to {paging.MAX_LIMIT} items, by default {paging.DEFAULT_LIMIT}"
     kept_h = idempotency.KEPT.total_seconds() / 3600
     rows = [
+        ("request line and headers", f"{MAX_HEAD_BYTES // 1024} KiB"),
+        ("time for a request's line and headers to arrive", f"{HEAD_TIMEOUT_S:g} s"),
         ("request body", f"{MAX_BODY_BYTES // 1024} KiB"),
         ("payload of a job, as JSON", f"{job.MAX_PAYLOAD_BYTES // 1024} KiB"),
         ("result of a job, as JSON", f"{job.MAX_RESULT_BYTES // 1024} KiB"),

@@ -29,6 +29,7 @@ class Up:
         ready: what it prints once it is ready.
         prefix: words before the command, to run it as somebody else.
         environ: on top of a clean environment.
+        at_url: it works on the TASKFLOW_DATABASE_URL of *environ*; *data* then only names its log.
     """
 
     def __init__(
@@ -39,11 +40,12 @@ class Up:
         ready: str = READY,
         prefix: Sequence[str] = (),
         environ: Mapping[str, str] | None = None,
+        at_url: bool = False,
     ) -> None:
         self.data = data
         self.log = data.with_name(f"{data.name}.{time.monotonic_ns()}.log")
         self._ready = ready
-        words = [sys.executable, "-m", "taskflow", command, "--data-dir", str(data)]
+        words = [sys.executable, "-m", "taskflow", command, *(() if at_url else ("--data-dir", str(data)))]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [*prefix, *words, *(options or (["--port", "0"] if command == "up" else []))],

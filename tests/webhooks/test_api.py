@@ -151,8 +151,8 @@ async def test_a_delivery_is_looked_at_and_made_again(api: Api, client: httpx.As
     shown = (await client.get(path)).json()
     assert (shown["url"], shown["attempts"], shown["status"]) == (URL, [], "pending")
     assert shown["nextAttemptAt"] is not None
-    problem = check_problem(await client.post(f"{path}/replay"), 409, "not_failed")
-    assert problem["status"] == 409
+    problem = check_problem(await client.post(f"{path}/replay"), 409, "delivery_pending")
+    assert "still tried" in problem["detail"]
 
     assert api._worker is not None
     async with api.database.acquire() as connection:

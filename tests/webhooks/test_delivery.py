@@ -208,12 +208,46 @@ async def test_gone_ends_a_delivery_for_good_and_a_person_can_make_it_again(shop
         replayed = await shop.deliveries.replay(OWNER, delivery.delivery_id)
         assert (replayed.delivery.status, replayed.delivery.settled_at) == (DeliveryStatus.PENDING, None)
         again = await shop.settled(job)
-        with pytest.raises(Conflict) as refusal:
-            await shop.deliveries.replay(OWNER, delivery.delivery_id)
-    assert refusal.value.facts == {"status": "delivered"}
     assert again.status is DeliveryStatus.DELIVERED
     assert [attempt.response.status for attempt in again.attempts or [] if attempt.response] == [410, 200]
     assert len({request.headers["webhook-id"] for request in receiver.requests}) == 1
+
+
+@pytest.mark.covers("X-9")
+async def test_what_was_taken_is_made_again_once_with_the_same_id_and_a_new_attempt(shop: Shop) -> None:
+    async with receiving(answering(200)) as receiver:
+        async with shop.open():
+            job = await shop.submit(receiver.url)
+            delivery = await shop.settled(job)
+        said = await asyncio.gather(
+            *(shop.deliveries.replay(OWNER, delivery.delivery_id) for _ in range(2)), return_exceptions=True
+        )
+        [refusal] = [one for one in said if isinstance(one, Conflict)]
+        assert (refusal.code, refusal.facts) == ("delivery_pending", {"status": "pending"})
+        waiting = await shop.delivery_of(job)
+        assert (waiting.status, waiting.settled_at) == (DeliveryStatus.PENDING, None)
+        async with shop.open():
+            again = await shop.settled(job)
+    assert again.status is DeliveryStatus.DELIVERED
+    assert [(attempt.attempt, attempt.outcome) for attempt in again.attempts or []] == [
+        (1, OutcomeKind.COMPLETED),
+        (2, OutcomeKind.COMPLETED),
+    ]
+    first, second = receiver.requests
+    assert (first.headers["webhook-id"], first.body) == (second.headers["webhook-id"], second.body)
+    assert verified(second)["type"] == "job.completed"
+
+
+async def test_a_delivery_whose_job_is_gone_stays_as_it_is(shop: Shop) -> None:
+    async with receiving(answering(200)) as receiver, shop.open():
+        job = await shop.submit(receiver.url)
+        delivery = await shop.settled(job)
+        async with shop.database.acquire() as connection:
+            await connection.execute("DELETE FROM taskflow.job WHERE id = $1", job.id)
+        with pytest.raises(Conflict) as refusal:
+            await shop.deliveries.replay(OWNER, delivery.delivery_id)
+    assert refusal.value.code == "job_gone"
+    assert (await shop.deliveries.get(OWNER, delivery.delivery_id)).delivery.status is DeliveryStatus.DELIVERED
 
 
 @pytest.mark.covers("S2-36", "X-9")

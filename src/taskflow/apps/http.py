@@ -240,6 +240,7 @@ def run_api(settings: Settings, *, fd: int | None = None, control_fd: int | None
 
     from taskflow.apps.control import ControlChannel
     from taskflow.apps.tracing import traced
+    from taskflow.http.wire import BoundedProtocol
     from taskflow.telemetry import log
 
     if settings.database_url is None:
@@ -288,7 +289,7 @@ def run_api(settings: Settings, *, fd: int | None = None, control_fd: int | None
         uvicorn.Config(
             app,
             loop="uvloop",
-            http="httptools",
+            http=BoundedProtocol,
             ws="none",
             lifespan="on",
             access_log=False,

@@ -1,4 +1,4 @@
-"""The routes of datasets: they only look; the kind `sync` writes."""
+"""The routes of datasets: they look and delete; the kind `sync` writes."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -57,6 +57,12 @@ class DatasetEndpoints:
         dataset = await self._datasets.get(principal.namespace, request.path_params["name"])
         return Answer(200, _encode(view_of_dataset(dataset))).response()
 
+    async def delete(self, request: Request) -> Response:
+        principal = await self._guard.admit(request, Permission.WRITE_FILES)
+        read_query(request, NoQuery)
+        await self._datasets.delete(principal.namespace, request.path_params["name"])
+        return Response(status_code=204)
+
     async def list_rows(self, request: Request) -> Response:
         principal = await self._guard.admit(request, Permission.READ_FILES)
         query = read_query(request, ListDatasets)
@@ -101,10 +107,11 @@ _HEADERS = {"Link": 'The next page, `rel="next"`.'}
 def operations(endpoints: DatasetEndpoints) -> Iterator[Operation]:
     """Yield the routes."""
 
-    def route(path: str, handler: Any, **said: Any) -> Operation:
-        return Operation("GET", PREFIX + path, handler, tag="datasets", scope="files:read", **said)
+    def route(method: str, path: str, handler: Any, *, scope: str = "files:read", **said: Any) -> Operation:
+        return Operation(method, PREFIX + path, handler, tag="datasets", scope=scope, **said)
 
     yield route(
+        "GET",
         "/datasets",
         endpoints.list_datasets,
         name="listDatasets",
@@ -116,6 +123,7 @@ def operations(endpoints: DatasetEndpoints) -> Iterator[Operation]:
         },
     )
     yield route(
+        "GET",
         "/datasets/{name}",
         endpoints.get_dataset,
         name="getDataset",
@@ -126,6 +134,7 @@ def operations(endpoints: DatasetEndpoints) -> Iterator[Operation]:
         problems={404: _NO_DATASET},
     )
     yield route(
+        "GET",
         "/datasets/{name}/rows",
         endpoints.list_rows,
         name="listDatasetRows",
@@ -135,4 +144,18 @@ def operations(endpoints: DatasetEndpoints) -> Iterator[Operation]:
         path_parameters=_NAME,
         answers={200: operation.Answer("A page.", RowPageView, headers=_HEADERS)},
         problems={404: _NO_DATASET},
+    )
+    yield route(
+        "DELETE",
+        "/datasets/{name}",
+        endpoints.delete,
+        name="deleteDataset",
+        summary="Delete a dataset",
+        description="With its rows, at once and for good. A job of the kind `sync` that runs for it meanwhile fails; "
+        "one that starts afterwards makes the dataset anew.",
+        query=NoQuery,
+        path_parameters=_NAME,
+        answers={204: operation.Answer("Deleted.", None, media_type="")},
+        problems={404: _NO_DATASET},
+        scope="files:write",
     )

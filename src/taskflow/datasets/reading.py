@@ -31,6 +31,9 @@ FORMATS: dict[str, Format] = {
 }
 ENDINGS: dict[str, Format] = {"json": "json", "ndjson": "ndjson", "jsonl": "ndjson", "csv": "csv", "ics": "ical"}
 
+# What icalendar raises over a calendar that is none: when it parses, and of a property when it is read.
+_BROKEN = (ValueError, LookupError, TypeError, AttributeError)
+
 
 class Unreadable(Permanent):
     """What the URL gives cannot be read as rows; reading it again would not help."""
@@ -149,9 +152,13 @@ def _calendar(body: bytes) -> Iterator[tuple[str, Any]]:
     try:
         calendar = icalendar.Calendar.from_ical(_text(body))
         events: Sequence[Any] = calendar.walk("VEVENT")
-    except (ValueError, LookupError, TypeError) as error:
+    except _BROKEN as error:
         raise Unreadable(f"it is not an iCalendar: {error}") from None
-    return ((f"event {number}", _event(number, event)) for number, event in enumerate(events, 1))
+    for number, event in enumerate(events, 1):
+        try:
+            yield f"event {number}", _event(number, event)
+        except _BROKEN as error:
+            raise Unreadable(f"event {number} is broken: {error}") from None
 
 
 def _event(number: int, event: Any) -> dict[str, Any]:

@@ -78,10 +78,16 @@ async def make(connection: Connection, namespace: UUID, name: str) -> None:
     await QUERIES["make_dataset"].execute(connection, namespace=namespace, name=name)
 
 
-async def lock(connection: Connection, namespace: UUID, name: str) -> int:
-    """Take the turn to change a dataset that there is; return its version."""
-    version: int = await QUERIES["lock_dataset"].fetchval(connection, namespace=namespace, name=name)
-    return version
+async def lock(connection: Connection, namespace: UUID, name: str) -> tuple[int, datetime] | None:
+    """Take the turn to change a dataset; return its version and when it was made, None if there is none."""
+    row = await QUERIES["lock_dataset"].fetchrow(connection, namespace=namespace, name=name)
+    return None if row is None else (row["version"], row["created_at"])
+
+
+async def delete(connection: Connection, namespace: UUID, name: str) -> None:
+    """Delete a dataset with its rows; the caller has its lock."""
+    await QUERIES["delete_rows"].execute(connection, namespace=namespace, dataset=name)
+    await QUERIES["delete_dataset"].execute(connection, namespace=namespace, name=name)
 
 
 async def switch(connection: Connection, namespace: UUID, name: str, rows: Sequence[NewRow]) -> tuple[int, int, int]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 
 import asyncpg
 
+from taskflow.db import hosts
 from taskflow.db.pool import CONNECT_TIMEOUT_S, DATABASE_ERRORS, session_settings
 from taskflow.kernel.backoff import reconnect_waits_s
 from taskflow.telemetry.log import get_logger
@@ -33,7 +34,7 @@ class Listener:
         waits_s = reconnect_waits_s()
         while True:
             try:
-                connection = await asyncpg.connect(
+                connection = await hosts.connect(
                     self._url,
                     timeout=CONNECT_TIMEOUT_S,
                     command_timeout=PROBE_TIMEOUT_S,  # LISTEN itself may meet a half-open connection

@@ -5,7 +5,7 @@ Migrations: Alembic keeps the chain and the version; every revision runs one pla
 """
 
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from taskflow.db.query import Connection
 from taskflow.kernel.errors import SetupError
@@ -27,16 +27,23 @@ def migrate(url: str) -> list[str]:
         SetupError: the server is older than PostgreSQL 15, or the schema is from a newer TaskFlow.
     """
     # Imported here: a process that never migrates need not load SQLAlchemy and Alembic (30 MB, 0.3 s).
+    import psycopg
     from alembic import command
     from alembic.config import Config
     from alembic.runtime.migration import MigrationContext
     from alembic.script import ScriptDirectory
     from sqlalchemy import create_engine, pool, text
 
+    _check_scheme(url)
     config = Config()
     config.set_main_option("script_location", str(HERE))
     script = ScriptDirectory.from_config(config)
-    engine = create_engine(_sqlalchemy_url(url), poolclass=pool.NullPool, isolation_level="AUTOCOMMIT")
+    engine = create_engine(
+        "postgresql+psycopg://",
+        creator=lambda: psycopg.connect(url),  # SQLAlchemy's own URLs know one host only
+        poolclass=pool.NullPool,
+        isolation_level="AUTOCOMMIT",
+    )
     with engine.connect() as connection:
         version = connection.dialect.server_version_info or (0,)
         if int(version[0]) < MIN_SERVER_MAJOR:
@@ -81,9 +88,7 @@ async def is_current(connection: Connection) -> bool:
     return bool(await connection.fetchval("SELECT version_num = $1 FROM taskflow.alembic_version", HEAD))
 
 
-def _sqlalchemy_url(url: str) -> str:
-    """Name the driver; everything else of a libpq URL is kept."""
-    parts = urlsplit(url)
-    if parts.scheme not in {"postgresql", "postgres"}:
-        raise SetupError(f"the database URL must start with postgresql://, got {parts.scheme!r}")
-    return urlunsplit(parts._replace(scheme="postgresql+psycopg"))
+def _check_scheme(url: str) -> None:
+    scheme = urlsplit(url).scheme
+    if scheme not in {"postgresql", "postgres"}:
+        raise SetupError(f"the database URL must start with postgresql://, got {scheme!r}")

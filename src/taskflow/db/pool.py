@@ -15,6 +15,7 @@ from typing import Any, TypeAlias, TypeVar
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
+from taskflow.db import hosts
 from taskflow.db.query import Connection
 from taskflow.kernel.backoff import reconnect_waits_s
 from taskflow.kernel.errors import Unavailable
@@ -64,7 +65,7 @@ class Database:
     A pool of connections to one PostgreSQL (or one cluster, by a multi-host URL).
 
     Args:
-        url: `postgresql://…`; several hosts with `target_session_attrs=read-write` follow a failover.
+        url: `postgresql://…`; several hosts with `target_session_attrs=read-write` follow a failover (see `hosts`).
         patience_s: how long `acquire` waits for a server that is away before it raises `Unavailable`.
         command_timeout_s: how long a statement may take; None for `COMMAND_TIMEOUT_S`.
         for_guests: connections are lent to code that is not ours: statements are planned as usual, take as long as
@@ -150,8 +151,9 @@ class Database:
     async def _open(self) -> "asyncpg.Pool[asyncpg.Record]":
         async with self._opening:
             if self._pool is None:
-                self._pool = await asyncpg.create_pool(
+                self._pool = await asyncpg.create_pool(  # type: ignore[call-overload]  # the stubs' `connect` is narrower
                     self.url,
+                    connect=hosts.connect,
                     connection_class=asyncpg.Connection if self._for_guests else _Session,
                     min_size=self._min_size,
                     max_size=self._max_size,
@@ -178,7 +180,7 @@ class Database:
 
     async def _connect(self) -> "asyncpg.Connection[asyncpg.Record]":
         async def connect() -> "asyncpg.Connection[asyncpg.Record]":
-            return await asyncpg.connect(
+            return await hosts.connect(
                 self.url,
                 timeout=CONNECT_TIMEOUT_S,
                 command_timeout=self._command_timeout_s or COMMAND_TIMEOUT_S,
@@ -232,11 +234,26 @@ class OwnConnection:
             yield self._connection
         except asyncpg.PostgresError:
             raise
+        except TimeoutError:
+            await self._cancel()
+            raise
         except BaseException:
             self.close()
             raise
         finally:
             self._used_at = time.monotonic()
+
+    async def _cancel(self) -> None:
+        """
+        Close it so that the server ends the statement as well, if it hears of it.
+
+        A commit that waits for a standby does not notice that its client has gone: left alone, such sessions would
+        gather until there is room for no other.
+        """
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(*DATABASE_ERRORS):
+                await connection.close(timeout=ROLLBACK_PATIENCE_S)
 
     def close(self) -> None:
         """Close it at once; a statement on its way fails, and may have happened."""

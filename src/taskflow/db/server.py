@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from taskflow.db.query import Connection
+from taskflow.db.query import Connection, Query
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,21 @@ async def read_revision(connection: Connection) -> str | None:
         return None
     revision: str | None = await connection.fetchval("SELECT version_num FROM taskflow.alembic_version")
     return revision
+
+
+# A COMMIT waits for the disk and for a synchronous standby if its transaction has written to the WAL (a transaction
+# number alone does not count), and then for everything committed before it. This writes a record that means nothing.
+_WRITE_TO_WAL = Query("write_to_wal", "SELECT pg_logical_emit_message(true, 'taskflow', '')::text")
+
+
+async def confirm_what_is_seen(connection: Connection) -> None:
+    """
+    Let the commit of this transaction say that what it has read is as durable as a write.
+
+    A reader may see a commit that its writer was never told of, because it still waited for the standby when it was
+    cut off: a failover could lose it. Whoever answers "that is stored already" calls this before.
+    """
+    await _WRITE_TO_WAL.fetchval(connection)
 
 
 async def read_now(connection: Connection) -> datetime:

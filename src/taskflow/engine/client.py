@@ -45,6 +45,7 @@ from taskflow.engine.record import (
     LogNews,
     LogPosition,
     QueueDepth,
+    Retention,
     Upkeep,
 )
 from taskflow.engine.store import Store, day_floor
@@ -282,6 +283,11 @@ class Engine:
         async with self._database.acquire() as connection:
             return await self._store.read_activity(connection)
 
+    async def read_retention(self) -> Retention:
+        """Return how long ended jobs are kept, and the oldest day there is."""
+        async with self._database.acquire() as connection:
+            return await self._store.read_retention(connection)
+
     async def read_upkeep(self) -> Upkeep:
         """Return how well the storage is looked after."""
         async with self._database.acquire() as connection:
@@ -325,30 +331,35 @@ class Engine:
         self._notifier.cancel(job_id)
 
     async def replay(
-        self, job_id: JobId, *, namespace: UUID | None = None, connection: Connection | None = None
+        self,
+        job_id: JobId,
+        *,
+        namespace: UUID | None = None,
+        connection: Connection | None = None,
+        state: State = State.FAILED,
     ) -> Job:
         """
-        Run a failed job again: its history is kept, its failures are forgiven.
+        Run a job again that has failed, or ended in another *state*: its history is kept, its failures are forgiven.
 
         With *connection*, call `wake` after the commit.
 
         Raises:
             NotFound: no such job in *namespace*.
-            Conflict: it has not failed; `facts["state"]` says what it is.
+            Conflict: it is not in *state*; `facts["state"]` says what it is.
         """
         if connection is None:
             async with self._database.transaction() as own:
-                job = await self.replay(job_id, namespace=namespace, connection=own)
+                job = await self.replay(job_id, namespace=namespace, connection=own, state=state)
             self.wake([job.queue])
             return job
         body = await self._body(connection, job_id, namespace)
         async with connection.transaction():  # a savepoint: in a caller's transaction that goes on, nothing of it stays
-            replayed = await self._store.replay(connection, body)
+            replayed = await self._store.replay(connection, body, state=state)
             if replayed and body.settles and await self._store.is_key_held(connection, body):
                 raise Conflict("another job holds this job's unique key by now", code="unique_key_held")
         job = await self.get_job(job_id, namespace=namespace, connection=connection)
         if not replayed:
-            detail = f"only a failed job can be retried, this one is {job.state}"
+            detail = f"only a {state} job can be retried, this one is {job.state}"
             raise Conflict(detail, code="not_failed", facts={"state": str(job.state)})
         return job
 

@@ -7,6 +7,7 @@ row fails alone: when a shared INSERT is refused, its jobs are tried one by one.
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -24,6 +25,8 @@ from taskflow.kernel.errors import Unavailable
 MAX_ROWS = 500
 T = TypeVar("T")
 
+MAX_WAIT_S = 10.0  # in memory: with a statement's own timeout, callers are answered within 40 s
+TOO_LATE = "the database takes too long over earlier submits; this one has not happened"
 MAX_WAITING = 20_000  # submits in memory; past it, callers are refused and can come back
 
 
@@ -31,6 +34,7 @@ MAX_WAITING = 20_000  # submits in memory; past it, callers are refused and can 
 class _Submit:
     job: NewJob
     answer: "asyncio.Future[Enqueued]"
+    until_s: float  # monotonic; not sent after that
 
 
 class Submitter:
@@ -57,7 +61,7 @@ class Submitter:
         if len(self._waiting) >= MAX_WAITING:
             raise Unavailable(f"{MAX_WAITING} submits are waiting for the database", retry_after_s=1.0)
         answer: asyncio.Future[Enqueued] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Submit(job, answer))
+        self._waiting.append(_Submit(job, answer, time.monotonic() + MAX_WAIT_S))
         self._arrived.set()
         return await answer
 
@@ -93,6 +97,10 @@ class Submitter:
 
     async def _flush(self, submits: Sequence[_Submit]) -> None:
         """Store what is still waited for, in one commit, and answer; nothing that a row can do ends the service."""
+        now_s = time.monotonic()
+        for submit in submits:
+            if submit.until_s < now_s:  # those before it took a timeout each: the database answers, but does not commit
+                _refuse(submit, Unavailable(TOO_LATE, retry_after_s=1.0))
         batch = [submit for submit in submits if not submit.answer.done()]
         if not batch:
             return

@@ -32,8 +32,8 @@ def register(registry: Registry, datasets: Datasets, fetcher: Fetcher, *, retrie
     async def sync(ctx: JobContext, payload: Sync) -> Synced:
         if payload.force_fail:
             raise ForcedFailure
+        dataset = await datasets.open(ctx.namespace, payload.dataset)
         for _ in range(TRIES):
-            dataset = await datasets.open(ctx.namespace, payload.dataset)
             answer = await _fetch(fetcher, ctx, payload, dataset)
             switched = await _write(datasets, ctx, payload, dataset, answer)
             if switched is not None:
@@ -52,6 +52,7 @@ def register(registry: Registry, datasets: Datasets, fetcher: Fetcher, *, retrie
                     last_modified=last_modified,
                 )
             ctx.log("another sync changed the dataset meanwhile: reading again")
+            dataset = await datasets.look_again(ctx.namespace, dataset)
         raise Retry(1.0, "other syncs of this dataset were always faster")
 
     registry.job(

@@ -107,6 +107,8 @@ def read_query(request: Request, model: type[_Model]) -> _Model:
     for name, value in pairs:
         if name in values:
             errors.append(FieldError(name, "given_twice", "is given more than once"))
+        elif "\0" in value:  # PostgreSQL holds no such text
+            errors.append(FieldError(name, "unstorable", "holds the character U+0000"))
         values[name] = value
     try:
         parsed = model.model_validate(values)

@@ -28,6 +28,7 @@ from starlette.responses import Response
 
 from taskflow.db.pool import CONNECTION_ERRORS, Database
 from taskflow.db.query import Connection, load_queries
+from taskflow.db.server import confirm_what_is_seen
 from taskflow.http.problem import BadHeader
 from taskflow.kernel.errors import Conflict, FieldError, Invalid, Unavailable
 from taskflow.telemetry.log import get_logger
@@ -122,6 +123,7 @@ class Idempotency:
         async with self._database.transaction() as connection:
             known = await self._claim(connection, request, names)
             if known is not None:
+                await confirm_what_is_seen(connection)
                 return known, True
             answer = await write(connection)
             await QUERIES["keep_idempotent_answer"].execute(

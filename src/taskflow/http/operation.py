@@ -23,6 +23,7 @@ from taskflow.http.call import Call
 from taskflow.http.idempotency import HEADER, MAX_KEY_LENGTH, REPLAYED_HEADER
 from taskflow.http.limits import LimitName
 from taskflow.http.problem import MEDIA_TYPE, Problem
+from taskflow.kernel.errors import Invalid
 
 _REF = "#/components/schemas/{name}"
 
@@ -194,6 +195,8 @@ class Operation(APIRoute):
         call = Call.of(scope)
         call.route = self._template
         call.limit = self._limit
+        if "\0" in scope["path"]:  # PostgreSQL holds no such text, so nothing has such a name
+            raise Invalid("the path holds the character U+0000", code="bad_path")
         response = await self._call(Request(scope, receive))
         await response(scope, receive, send)
 

@@ -188,13 +188,16 @@ def operations(endpoints: DeliveryEndpoints) -> Iterator[Operation]:
         "/webhooks/deliveries/{deliveryId}/replay",
         endpoints.replay,
         name="replayDelivery",
-        summary="Make a failed delivery again",
-        description="The same delivery: its `webhook-id` stays, so a receiver that has seen it will know; its attempts "
-        "begin anew.",
+        summary="Make a delivery again",
+        description="One that has failed, or that was taken and is wanted again. The same delivery: its `webhook-id` "
+        "stays, so a receiver that has seen it will know; its attempts begin anew.",
         query=NoQuery,
         path_parameters=_DELIVERY_ID,
         answers={200: operation.Answer("Pending again.", DeliveryView, _EXAMPLE_ALONE)},
-        problems={404: _NO_DELIVERY, 409: "The delivery has not failed; `status` says what it is."},
+        problems={
+            404: _NO_DELIVERY,
+            409: "The delivery is still tried (`delivery_pending`), or its job is no longer kept (`job_gone`).",
+        },
         scope="jobs:write",
         once=True,
     )

@@ -91,13 +91,14 @@ class Deliveries:
         self, principal: Principal, delivery_id: UUID, *, connection: Connection | None = None
     ) -> Followed:
         """
-        Make a failed delivery again, with the same id and all its attempts anew.
+        Make a delivery again that has failed or was taken, with the same id and all its attempts anew.
 
         With *connection*, call `wake` after the commit.
 
         Raises:
             NotFound: no such delivery in the caller's namespace.
-            Conflict: it has not failed; `facts["status"]` says what it is.
+            Conflict: it is still tried (`delivery_pending`), or the job that it tells of is not kept any more, so that
+                there is nothing to tell (`job_gone`).
         """
         if connection is None:
             async with self._database.transaction() as own:
@@ -105,16 +106,17 @@ class Deliveries:
             self.wake()
             return followed
         delivery = await self._get(connection, principal, delivery_id)
+        if delivery.status is DeliveryStatus.PENDING:
+            raise _still_pending()
         try:
-            await self._engine.replay(delivery.id, namespace=SYSTEM_NAMESPACE, connection=connection)
-        except Conflict:
-            # Read again: of two replays at once, one waited for the other and finds it done.
-            delivery = await self._get(connection, principal, delivery_id)
-            raise Conflict(
-                f"only a failed delivery can be made again, this one is {delivery.status}",
-                code="not_failed",
-                facts={"status": str(delivery.status)},
-            ) from None
+            await self._engine.get_job(delivery.job_id, namespace=delivery.namespace, connection=connection)
+        except NotFound:
+            raise Conflict("the job that has ended is no longer kept", code="job_gone") from None
+        state = State.COMPLETED if delivery.status is DeliveryStatus.DELIVERED else State.FAILED
+        try:
+            await self._engine.replay(delivery.id, namespace=SYSTEM_NAMESPACE, connection=connection, state=state)
+        except Conflict:  # of two replays at once, one waited for the other and finds it done
+            raise _still_pending() from None
         await repository.reopen(connection, delivery.id)
         return await self.get(principal, delivery_id, connection=connection)
 
@@ -127,6 +129,14 @@ class Deliveries:
         if delivery is None:
             raise NotFound(f"there is no delivery {str(delivery_id)!r}")
         return delivery
+
+
+def _still_pending() -> Conflict:
+    return Conflict(
+        "this delivery is pending: it is still tried, and can be made again when it is delivered or has failed",
+        code="delivery_pending",
+        facts={"status": str(DeliveryStatus.PENDING)},
+    )
 
 
 def delivery_id_of(text: str) -> UUID:

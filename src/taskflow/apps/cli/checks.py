@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from taskflow.apps.cli.output import clean, plural, size, span
+from taskflow.apps.cli.overview import kept
 from taskflow.db.migrate import HEAD, MIN_SERVER_MAJOR
 from taskflow.db.vitals import Vitals
 from taskflow.engine.job import WorkerInfo
@@ -248,13 +249,8 @@ def check_partitions(engine: Engine) -> Finding:
 
 def check_retention(engine: Engine) -> Finding:
     retention = engine.upkeep.retention
-    oldest = f"the oldest day is {retention.oldest}" if retention.oldest else "there is no day yet"
-    if not retention.is_looked_after:
-        return Finding("retention", "ok", f"nobody has looked after it yet; {oldest}")
-    if retention.kept_days is None:
-        return Finding("retention", "ok", f"everything is kept; {oldest}")
-    found = f"{plural(retention.kept_days, 'day')} are kept; {oldest}"
-    if retention.behind_days <= RETENTION_OK_DAYS:
+    found = kept(retention)
+    if not retention.is_looked_after or retention.behind_days <= RETENTION_OK_DAYS:
         return Finding("retention", "ok", found)
     found += f", {plural(retention.behind_days, 'day')} behind"
     if retention.waits_s > 0:

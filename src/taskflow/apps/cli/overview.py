@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from uuid import UUID
 
 import msgspec
@@ -20,7 +20,7 @@ from taskflow.db.server import Server, read_server
 from taskflow.engine.client import Engine
 from taskflow.engine.job import DEFAULT_NAMESPACE, WorkerInfo
 from taskflow.engine.leader import NAME
-from taskflow.engine.record import Leadership, QueueDepth
+from taskflow.engine.record import Leadership, QueueDepth, Retention
 from taskflow.engine.store import DEAD_LETTER_ROWS, DEPTH_ROWS
 from taskflow.kernel.errors import SetupError, Unavailable
 
@@ -94,6 +94,21 @@ class QueueView(msgspec.Struct, frozen=True, rename="camel"):
     has_worker: bool
 
 
+class RetentionView(msgspec.Struct, frozen=True, rename="camel"):
+    """
+    How long ended jobs are kept.
+
+    Args:
+        known: whether a leader has ever looked after it; before, *days* is null and says nothing.
+        days: as the last leader was told; null keeps everything.
+        oldest_day: the first day (UTC) of which ended jobs are kept; null when there is none.
+    """
+
+    known: bool
+    days: int | None
+    oldest_day: date | None
+
+
 class Overview(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     """
     Everything. What could not be read is left out.
@@ -109,6 +124,7 @@ class Overview(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     workers: list[WorkerView] | msgspec.UnsetType = msgspec.UNSET
     queues: list[QueueView] | msgspec.UnsetType = msgspec.UNSET
     dead_letters: int | msgspec.UnsetType = msgspec.UNSET
+    retention: RetentionView | msgspec.UnsetType = msgspec.UNSET
     limits: dict[str, int] | msgspec.UnsetType = msgspec.UNSET
     warnings: list[str] | msgspec.UnsetType = msgspec.UNSET
 
@@ -121,6 +137,7 @@ class _Found:
     workers: Sequence[WorkerInfo]
     depths: Sequence[QueueDepth]
     dead_letters: int
+    retention: Retention
 
 
 async def show_overview(place: Place, *, as_json: bool) -> None:
@@ -163,6 +180,7 @@ async def _read(engine: Engine) -> _Found:
         workers=await engine.list_workers(),
         depths=await engine.queue_depths(),
         dead_letters=await engine.count_dead_letters(DEFAULT_NAMESPACE),
+        retention=await engine.read_retention(),
     )
 
 
@@ -218,6 +236,7 @@ def _view(place: Place, server: Server, found: _Found | None) -> Overview:
             for depth in found.depths
         ],
         dead_letters=found.dead_letters,
+        retention=RetentionView(found.retention.is_looked_after, found.retention.kept_days, found.retention.oldest),
         limits={"pending": DEPTH_ROWS, "deadLetters": DEAD_LETTER_ROWS},
         warnings=list(_warnings(found)),
     )
@@ -237,6 +256,7 @@ def _print(out: Output, place: Place, server: Server, found: _Found) -> None:
             ("leader", leading, "yellow" if leader is None else ""),
             ("workers", f"{alive} alive" if alive else "none alive", "" if alive else "yellow"),
             ("dead letters", dead_letters, ""),
+            ("retention", kept(found.retention), ""),
         ]
     )
     if found.workers:
@@ -252,6 +272,16 @@ def _print(out: Output, place: Place, server: Server, found: _Found) -> None:
         out.line()
     for warning in warnings:
         out.line(f"warning: {warning}", "yellow")
+
+
+def kept(retention: Retention) -> str:
+    """Say how long ended jobs are kept, and which day is the oldest."""
+    oldest = f"the oldest day is {retention.oldest}" if retention.oldest else "there is no day yet"
+    if not retention.is_looked_after:
+        return f"nobody has looked after it yet; {oldest}"
+    if retention.kept_days is None:
+        return f"everything is kept; {oldest}"
+    return f"{plural(retention.kept_days, 'day')} are kept; {oldest}"
 
 
 def _server_facts(place: Place, server: Server) -> list[tuple[str, str, str]]:

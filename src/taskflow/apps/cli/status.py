@@ -13,8 +13,9 @@ def status(as_json: AsJson = False, data_dir: DataDir = None, database_url: Data
     """
     Show whether everything is there: database, schema, leader, workers, queues.
 
-    It looks at the database itself, whether the API runs or not. Counts stop at a limit, shown as `10,000+`. What
-    needs a person is a warning, such as jobs of a kind that no live worker runs.
+    It looks at the database itself, whether the API runs or not. Counts stop at a limit, shown as `10,000+`.
+    It says how long ended jobs are kept, as the last leader was told, and the oldest day there is. What needs a person
+    is a warning, such as jobs of a kind that no live worker runs.
 
     Exit codes: 0 the database is there and its schema fits, 1 it is not or does not, 2 asked wrongly.
 

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 LIST_NAMES = {"jobId": "--job", "status": "--status", "limit": "--limit", "cursor": "--cursor"}
 
 group = Commands(
-    help=f"Look at callbacks and what became of them, and make failed ones again.\n\n{WHERE}\n\n{EXITS}",
-    short_help="Look at callbacks, make failed ones again.",
+    help=f"Look at callbacks and what became of them, and make them again.\n\n{WHERE}\n\n{EXITS}",
+    short_help="Look at callbacks, make them again.",
 )
 
 DeliveryId = Annotated[str, typer.Argument(metavar="ID", help="The whole id of a delivery.", show_default=False)]
@@ -154,7 +154,10 @@ def replay(
     delivery_id: DeliveryId, as_json: AsJson = False, data_dir: DataDir = None, database_url: DatabaseUrl = None
 ) -> None:
     """
-    Make a failed delivery again, with the same webhook-id; its attempts begin anew.
+    Make a delivery again that has failed, or was delivered, with the same webhook-id; its attempts begin anew.
+
+    One that is pending is still tried, and is refused. A receiver that remembers ids takes a delivered one for a
+    repetition, and may do nothing with it.
 
     Example:
 

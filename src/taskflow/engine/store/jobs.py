@@ -198,12 +198,13 @@ class JobStatements(StoreBase):
         )
         return None if row is None else bool(row["is_ready"])
 
-    async def replay(self, connection: Connection, body: JobBody) -> bool:
-        """Make a failed job ready again; False if it has not failed."""
+    async def replay(self, connection: Connection, body: JobBody, *, state: State = State.FAILED) -> bool:
+        """Make a job ready again that ended in *state*; False if it did not."""
         queue = await QUERIES["replay"].fetchval(
             connection,
             now=self._now(),
             namespace=body.namespace,
+            state=state,
             job_id=body.id,
             created_at=body.created_at,
             priority=body.priority,

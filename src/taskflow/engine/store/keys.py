@@ -12,6 +12,7 @@ from uuid import UUID
 import msgspec
 
 from taskflow.db.query import Connection
+from taskflow.db.server import confirm_what_is_seen
 from taskflow.engine.job import Enqueued, JobId, NewJob
 from taskflow.engine.policy import scope_of
 from taskflow.engine.record import JobBody
@@ -64,6 +65,8 @@ class KeyStatements(JobStatements, ReadStatements, QueueStatements):
         before = await QUERIES["limit_lock_wait"].fetchval(connection, limit_s=KEY_WAIT_S)
         ids, holders = await self._share_keys(connection, jobs)
         await QUERIES["reset_lock_wait"].fetchval(connection, before=before)
+        if holders:
+            await confirm_what_is_seen(connection)
         places = sorted(ids)
         chosen = [jobs[place] for place in places]
         stored = await self.store(connection, chosen, atomic=True, ids=[ids[place] for place in places])
