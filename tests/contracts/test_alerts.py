@@ -1,4 +1,4 @@
-"""Alerts are over metrics that exist and lead to what to do; promtool, where it is, reads rules and metrics as we do."""
+"""Alerts are over metrics that exist and lead to what to do; promtool, where it is, judges rules and metrics."""
 
 import os
 import re
