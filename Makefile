@@ -7,7 +7,7 @@ LOCK := UV_PYTHON_DOWNLOADS=never $(BIN)/uv pip compile --quiet --universal --py
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help up learn test test-product test-learn test-faults test-fuzz test-ha lint acceptance bench bench-peers lock clean
+.PHONY: help up learn test test-product test-learn test-faults test-fuzz test-ha lint docs acceptance bench bench-peers lock clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,10 @@ lint: ## check style, types, layers, locks and the repository itself
 	@status=0; for check in "ruff check" "ruff format --check" mypy "mypy learn/src" lint-imports "python .ci/check.py"; do \
 		echo "$$check"; $(BIN)/$$check || status=1; \
 	done; exit $$status
+
+docs: ## build the documentation into build/docs/; ARGS=serve shows it on http://127.0.0.1:8000
+	@.ci/environment dev
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs $(or $(ARGS),build --quiet)
 
 acceptance: ## print which behaviours of docs/acceptance.md tests prove; ARGS=--missing names the others
 	@.ci/environment dev

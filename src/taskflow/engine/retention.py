@@ -36,7 +36,7 @@ from taskflow.engine.leader import Duty, Leader
 from taskflow.engine.record import OldPartition
 from taskflow.engine.store import Store
 from taskflow.telemetry.log import get_logger
-from taskflow.telemetry.metrics import DROPPED_PARTITIONS, PRUNED_ROWS, RETENTION_BEHIND_DAYS
+from taskflow.telemetry.metrics import DROPPED_PARTITIONS, PRUNED_ROWS, RETENTION_BEHIND_SECONDS
 
 DUTY = Duty.RETAIN
 IDLE_PAUSE_S = 2.0
@@ -199,4 +199,4 @@ class Retention:
 
 def _show_behind(left: Sequence[OldPartition], before: date) -> None:
     behind = [(before - part.day).days for part in left if part.table != "job"]
-    RETENTION_BEHIND_DAYS.set(max(0, *behind) if behind else 0)
+    RETENTION_BEHIND_SECONDS.set(max(0, *behind) * 86_400 if behind else 0)

@@ -94,9 +94,9 @@ DROPPED_PARTITIONS = Counter(
 PRUNED_ROWS = Counter(
     "taskflow_retention_rows_total", "Old rows deleted from tables without partitions.", ["table"], registry=REGISTRY
 )
-RETENTION_BEHIND_DAYS = Gauge(
-    "taskflow_retention_behind_days",
-    "Days that are kept although they are due to be dropped, as this process saw when it last looked as the leader.",
+RETENTION_BEHIND_SECONDS = Gauge(
+    "taskflow_retention_behind_seconds",
+    "How far dropping is behind, in whole days, as this process saw when it last looked as the leader.",
     registry=REGISTRY,
 )
 LEADER = Gauge("taskflow_leader", "1 while this process leads.", registry=REGISTRY)
