@@ -183,7 +183,7 @@ SETTINGS: tuple[Setting, ...] = (
         ("TASKFLOW_ENV",),
         "",  # development when `up` binds loopback, else production
         lambda text: Environment(_one_of("development", "production")(text)) if text else None,
-        "`development` or `production`; by default development for an `up` on loopback and what joins it, else production",
+        "`development` or `production`; development for an `up` on loopback and what joins it, else production",
     ),
     Setting(
         "data_dir",

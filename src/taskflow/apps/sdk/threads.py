@@ -10,13 +10,14 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, TypeVar, cast
 
 import asyncpg
 import psycopg
+from psycopg import sql
 from psycopg.adapt import Loader
 from psycopg.rows import RowMaker
 from psycopg.types.string import TextLoader
@@ -236,6 +237,16 @@ class Statements:
 
     async def execute(self, sql: str, *args: Any) -> str:
         return self._run(sql, args).statusmessage or ""
+
+    async def copy_records_to_table(
+        self, table: str, *, schema_name: str, columns: Sequence[str], records: Iterable[Sequence[Any]]
+    ) -> None:
+        target = sql.SQL("COPY {} ({}) FROM STDIN").format(
+            sql.Identifier(schema_name, table), sql.SQL(", ").join(map(sql.Identifier, columns))
+        )
+        with self._connection.cursor() as cursor, cursor.copy(target) as copy:
+            for record in records:
+                copy.write_row([_plain(value) for value in record])
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[None]:
