@@ -184,16 +184,15 @@ class Retention:
             if not await self._store.try_session_lock(connection, DUTY, lock_wait_s=LOCK_WAIT_S):
                 yield None
                 return
+            is_free = False
             try:
                 yield connection
-            finally:
-                is_free = False
-                try:
-                    with suppress(*DATABASE_ERRORS):
-                        await self._store.free_session_lock(connection, DUTY)
-                        is_free = True
-                finally:
-                    if not is_free:
+                with suppress(*DATABASE_ERRORS):
+                    await self._store.free_session_lock(connection, DUTY)
+                    is_free = True
+            finally:  # who is cancelled may be so because nobody answers: it does not ask once more
+                if not is_free:
+                    with suppress(asyncpg.InterfaceError):  # it had died, and the pool has taken it back
                         connection.terminate()  # the lock goes with it
 
 
