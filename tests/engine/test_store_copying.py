@@ -5,22 +5,11 @@ from uuid import RFC_4122
 
 import asyncpg
 import pytest
-from tests.engine.worksite import Worksite, new_job
+from tests.engine.worksite import NOTABLE, Worksite, new_job
 
 from taskflow.engine.job import State
 from taskflow.engine.store.copying import MIN_ROWS, make_ids
 from taskflow.kernel.errors import Conflict
-
-NOTABLE = new_job(
-    payload={"text": "añ ☃ 𝄞 \" \\ ' \t", "n": [1, 2.5, -0.25, None, True, {"": {}}], "big": 10**30},
-    priority=9,
-    retries=10,
-    timeout_s=0.001,
-    tags=("nightly", 'a "quote", a comma, a \\ and {braces}', "NULL", " ", "ü"),
-    headers={"request_id": "r-1", "": "ü"},
-    queue="images",
-    kind="a/b.c:d-e_f",
-)
 
 
 async def count(site: Worksite, table: str) -> int:

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from tests.engine.worksite import Worksite, new_job
+from tests.engine.worksite import NOTABLE, Worksite, new_job
 
 from taskflow.engine.job import MAX_PAYLOAD_BYTES, State
 from taskflow.engine.store import id_floor
@@ -21,16 +21,7 @@ async def test_a_submitted_job_is_pending_and_due_at_once(site: Worksite) -> Non
 
 @pytest.mark.covers("S2-8")
 async def test_a_job_is_read_back_as_it_was_submitted(site: Worksite) -> None:
-    new = new_job(
-        payload={"text": "añ ☃ 𝄞 \" \\ '", "n": [1, 2.5, -0.25, None, True, {"": {}}], "big": 10**30},
-        priority=9,
-        retries=10,
-        timeout_s=0.001,
-        tags=("nightly", 'a "quote", a comma, a \\ and {braces}', "NULL", " ", "ü"),
-        headers={"request_id": "r-1", "": "ü"},
-        queue="images",
-        kind="a/b.c:d-e_f",
-    )
+    new = NOTABLE
     (answer,) = await site.store.enqueue(site.connection, [new])
     job = await site.job(answer.id)
     assert (job.payload, job.tags, job.headers) == (new.payload, list(new.tags), new.headers)

@@ -93,6 +93,19 @@ def new_job(**fields: Any) -> NewJob:
     return NewJob(**({"kind": KIND, "payload": {}, "queue": QUEUE} | fields))
 
 
+# A job whose every field is something that could be lost or mangled on its way.
+NOTABLE = new_job(
+    payload={"text": "añ ☃ 𝄞 \" \\ ' \t", "n": [1, 2.5, -0.25, None, True, {"": {}}], "big": 10**30},
+    priority=9,
+    retries=10,
+    timeout_s=0.001,
+    tags=("nightly", 'a "quote", a comma, a \\ and {braces}', "NULL", " ", "ü"),
+    headers={"request_id": "r-1", "": "ü"},
+    queue="images",
+    kind="a/b.c:d-e_f",
+)
+
+
 def failed(claim: Claim, kind: OutcomeKind = OutcomeKind.ERROR, duration_s: float = 0.5, **options: Any) -> Outcome:
     return policy.failed(claim, kind, OOPS, duration_s, **options)
 
