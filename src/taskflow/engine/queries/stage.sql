@@ -6,7 +6,7 @@ WITH due AS (
         SELECT d.ctid
         FROM taskflow.deferred d
         WHERE d.run_at <= coalesce(:now::timestamptz, now())
-        ORDER BY d.run_at, d.job_id
+        ORDER BY d.run_at
         LIMIT :limit
         FOR UPDATE SKIP LOCKED
     ))
