@@ -506,7 +506,7 @@ async def test_a_spare_that_boots_when_its_worker_drains_is_ended_at_once() -> N
     [pid] = await eventually("a child to boot", lambda: isolator.pids["other"])
     isolator.let_go()
     await eventually("its end", lambda: not is_alive(pid), within_s=2)
-    assert isolator.pids == {"busy": [], "idle": [], "other": []}
+    await eventually("word of it", lambda: isolator.pids == {"busy": [], "idle": [], "other": []})
     await isolator.close()
 
 
