@@ -29,7 +29,13 @@ async def start(script: str, *arguments: str, **environment: str) -> asyncio.sub
         sys.executable,
         str(SCRIPTS / script),
         *arguments,
-        env={"PATH": os.environ["PATH"], "ADMIN_TOKEN": ADMIN, "USER_TOKEN": USER, **environment},
+        env={
+            "PATH": os.environ["PATH"],
+            "PYTHONFAULTHANDLER": "1",
+            "ADMIN_TOKEN": ADMIN,
+            "USER_TOKEN": USER,
+            **environment,
+        },
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -113,17 +119,22 @@ async def test_the_terminal_client_talks_and_listens(server: Server, admin: http
             assert line, heard
             heard += line.decode()
 
-    async with asyncio.timeout(LIMIT_S):
-        await until("connection.ready")
-        process.stdin.write(b"ping\nsubscribe alpha\n{oops\n")
-        await until("not sent, because it is not JSON")
-        await until('"alpha"')
-        assert "pong" in heard
-        await admin.post("/tasks", json={"title": "seen in the terminal"})
-        await until("seen in the terminal")
-        process.stdin.close()
-        process.send_signal(signal.SIGINT)
-        _, errors = await process.communicate()
+    try:
+        async with asyncio.timeout(LIMIT_S):
+            await until("connection.ready")
+            process.stdin.write(b"ping\nsubscribe alpha\n{oops\n")
+            await until("not sent, because it is not JSON")
+            await until('"alpha"')
+            assert "pong" in heard
+            await admin.post("/tasks", json={"title": "seen in the terminal"})
+            await until("seen in the terminal")
+            process.stdin.close()
+            process.send_signal(signal.SIGINT)
+            _, errors = await process.communicate()
+    except TimeoutError:
+        process.send_signal(signal.SIGABRT)  # with faulthandler it says where it stands
+        output, errors = await process.communicate()
+        pytest.fail(f"after {LIMIT_S} s it had said: {heard}{output.decode()}\n{errors.decode()}")
     assert (process.returncode, errors) == (0, b"")
 
 
