@@ -9,6 +9,7 @@ A line that you type is sent as a message: `ping`, `subscribe alpha beta`, `unsu
 
 import asyncio
 import json
+import signal
 import sys
 from contextlib import suppress
 from typing import Any
@@ -53,6 +54,10 @@ async def listen(socket: Socket) -> None:
 
 
 async def main(url: str) -> None:
+    this = asyncio.current_task()
+    assert this is not None
+    # Without this, a Ctrl+C at the moment at which the loop begins to wait is noticed only when it is done waiting.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, this.cancel)
     try:
         async with open_socket(url) as socket:
             say(f"Connected to {url}. Press Ctrl+C to stop.")
@@ -69,5 +74,5 @@ async def main(url: str) -> None:
 
 
 if __name__ == "__main__":
-    with suppress(KeyboardInterrupt):
+    with suppress(asyncio.CancelledError):
         asyncio.run(main(sys.argv[1] if len(sys.argv) > 1 else DEFAULT_URL))
