@@ -12,6 +12,7 @@ import itertools
 import os
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import asyncpg
@@ -64,9 +65,12 @@ _template = _Template()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Options of `make test-fuzz`."""
+    """Options of `make test-fuzz` and `make test-interleavings`."""
     parser.addoption("--fuzz-examples", default="3", help="requests to each operation of the API")
     parser.addoption("--fuzz-seed", default="1", help="a number, or `random`")
+    parser.addoption("--orders", default="8", help="orders in which three operations of the engine are interleaved")
+    parser.addoption("--every-crash", action="store_true", help="also at places that look like the one before")
+    parser.addoption("--order", help="one order of statements, as a failed test gave it")
 
 
 @pytest.hookimpl(trylast=True)
@@ -105,7 +109,13 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostg
 @pytest.fixture
 def database_url(postgres: EmbeddedPostgres, request: pytest.FixtureRequest) -> Iterator[str]:
     """A migrated, empty database of this test's own."""
-    new = "spoilt_schema" in request.fixturenames
+    with borrowed_database(postgres, new="spoilt_schema" in request.fixturenames) as url:
+        yield url
+
+
+@contextmanager
+def borrowed_database(postgres: EmbeddedPostgres, *, new: bool = False) -> Iterator[str]:
+    """Lend a migrated, empty database; one that is *new* is thrown away afterwards."""
     name = _clone(postgres) if new or not _spare else _spare.pop()
     url = _url_of(postgres, name)
     yield url
