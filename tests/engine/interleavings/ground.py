@@ -124,18 +124,22 @@ class Ground:
     async def end_everything(self) -> State:
         """Let time pass, the leader do its duties and a worker run what there is, until nothing is left."""
         services = self.serve(self.observer)
-        for queue in QUEUES:
-            await self.store.set_queue(self.observer, queue, paused=False)
         state = await self.look()
+        for queue in state.paused or ():
+            await self.store.set_queue(self.observer, queue, paused=False)
         for _ in range(ROUNDS):
-            if all(place.is_end for place in state.places or ()) and not state.leases:
+            live = {place.place for place in state.places or () if not place.is_end}
+            if not live and not state.leases:
                 break
             self.clock.advance(seconds=ROUND_S)
+            if live & {"scheduled", "retrying"}:
+                await services.stager.stage()
+            if state.leases:
+                await services.reaper.reap()
             worker_id = await self.site.start_worker()
-            await services.stager.stage()
-            await services.expirer.expire()
-            await services.reaper.reap()
             claims = await self.site.claim(100, worker_id=worker_id, queues=QUEUES, kinds=KINDS)
+            if not claims:
+                await services.expirer.expire()
             await self.store.complete(self.observer, [succeeded(claim) for claim in claims])
             state = await self.look()
         return state

@@ -8,8 +8,8 @@ from tests.engine.interleavings import failpoints
 from tests.engine.interleavings.crashes import Crashed
 from tests.engine.interleavings.failpoints import AFTER_COMMIT, Crash
 from tests.engine.interleavings.ground import Ground, Operation
-from tests.engine.interleavings.orders import DUTY_LOCK, PRIVATE, Order, Stage
-from tests.engine.interleavings.scenarios import NO_DUTY_LOCK, Played, Scenario
+from tests.engine.interleavings.orders import PRIVATE, Order, Stage
+from tests.engine.interleavings.scenarios import Played, Scenario
 from tests.engine.interleavings.state import State, faults, final_faults
 
 from taskflow.db.pool import OUTAGE_ERRORS
@@ -34,13 +34,11 @@ async def play(ground: Ground, scenario: Scenario, order: Order) -> tuple[Played
         (operation.name, hand, operation.run(ground.serve(hand)))
         for operation, hand in zip(operations, ground.hands, strict=False)
     ]
-    names = [operation.name for operation in operations]
-    has_rivals = len(set(names)) < len(names) and NO_DUTY_LOCK not in scenario.patches
     stage = Stage(
         works,
         ground.observer,
         on_commit=look if scenario.is_open else look_away,
-        private=PRIVATE if has_rivals else PRIVATE | {DUTY_LOCK},
+        private=PRIVATE - scenario.shared,
     )
     answers = await stage.run(order)
     if not scenario.is_open:

@@ -52,6 +52,7 @@ class Scenario:
 
     Args:
         patches: of statements that are another text here: the name, what is replaced, and by what.
+        shared: statements that elsewhere are no turns, and that make a difference here.
         is_open: whether one can look at the tables in the middle of it; not while one of them is locked.
     """
 
@@ -59,6 +60,7 @@ class Scenario:
     arrange: Arrange
     judge: Judge = nothing_more
     patches: Sequence[tuple[str, str, str]] = ()
+    shared: frozenset[str] = frozenset()
     is_open: bool = True
 
 
@@ -413,9 +415,9 @@ PAIRS = [
     Scenario("unique submit, unique submit", unique_submits, each_key_once),
     Scenario("unique submit, unique submit: several", unique_submits_of_several, each_key_once),
     Scenario("replay, replay", two_replays, counted_each_time),
-    Scenario("replay, delete", replay_and_delete, counted_each_time),
+    Scenario("replay, delete", replay_and_delete, counted_each_time, shared=frozenset({"find_job_body"})),
     Scenario("replay, unique submit", replay_and_unique_submit, counted_each_time),
-    Scenario("fire, fire", two_leaders_fire, fired_once),
+    Scenario("fire, fire", two_leaders_fire, fired_once, shared=frozenset({"try_duty_lock"})),
     Scenario("fire, fire: no duty lock", two_leaders_fire, fired_once, [NO_DUTY_LOCK]),
 ]
 TRIPLES = [

@@ -57,6 +57,7 @@ SELECT json_build_object(
         FROM taskflow.schedule_tick),
     'schedules', (SELECT json_agg(json_build_object('id', id, 'next_at', next_at, 'last_job_id', last_job_id))
         FROM taskflow.schedule),
+    'paused', (SELECT json_agg(name) FROM taskflow.queue WHERE paused_at IS NOT NULL),
     'limits', (SELECT json_object_agg(name, concurrency) FROM taskflow.queue WHERE concurrency IS NOT NULL)
 )::text
 """
@@ -147,6 +148,7 @@ class State(msgspec.Struct, frozen=True):
     deliveries: Sequence[Delivery] | None
     ticks: Sequence[Ticked] | None
     schedules: Sequence[Planned] | None
+    paused: Sequence[str] | None
     limits: Mapping[str, int] | None
 
     def of(self, job_id: UUID) -> list[Place]:

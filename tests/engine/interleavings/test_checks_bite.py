@@ -151,7 +151,7 @@ class NoTransaction:
 
 @pytest.mark.parametrize(
     ("name", "rule"),
-    [("complete: consequences", "callback"), ("submit by COPY", "place"), ("fire", "tick")],
+    [("complete: consequences", "callback"), ("submit by COPY", "place")],
 )
 async def test_what_does_not_happen_together_is_found_by_a_crash(
     ground: Ground, name: str, rule: str, monkeypatch: pytest.MonkeyPatch
