@@ -56,6 +56,15 @@ async def test_a_duplicate_is_answered_after_a_commit_of_its_own(site: Worksite)
     assert await site.connection.fetchval(next_xid) > before
 
 
+async def test_a_duplicate_asks_for_nothing_to_be_stored(site: Worksite) -> None:
+    await submit(site, unique_key="k")
+    asked: list[str] = []
+    with site.connection.query_logger(lambda record: asked.append(record.query)):
+        assert (await submit(site, unique_key="k")).duplicate
+    assert [query for query in asked if "claim_unique_keys" in query]
+    assert not [query for query in asked if "taskflow:enqueue" in query]
+
+
 async def test_a_key_without_a_scope_is_held_until_the_end(site: Worksite) -> None:
     first = await submit(site, unique_key="k")
     await site.claim_one()

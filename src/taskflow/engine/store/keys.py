@@ -69,7 +69,9 @@ class KeyStatements(JobStatements, ReadStatements, QueueStatements):
             await confirm_what_is_seen(connection)
         places = sorted(ids)
         chosen = [jobs[place] for place in places]
-        stored = await self.store(connection, chosen, atomic=True, ids=[ids[place] for place in places])
+        stored: Sequence[Enqueued | None] = ()
+        if chosen:
+            stored = await self.store(connection, chosen, atomic=True, ids=[ids[place] for place in places])
         answers = dict(zip(places, await self._all_of(connection, chosen, stored), strict=True))
         given = {answer.id: answer for answer in answers.values()}
         for place, holder in holders.items():
