@@ -7,10 +7,10 @@ LOCK := UV_PYTHON_DOWNLOADS=never $(BIN)/uv pip compile --quiet --universal --py
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help up learn test test-product test-learn test-faults test-fuzz test-ha lint docs acceptance bench bench-peers lock clean
+.PHONY: help up learn test test-product test-learn test-faults test-fuzz test-ha test-interleavings lint docs acceptance bench bench-peers lock clean
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 up: ## run everything on this machine; options by ARGS="--port 3100"
 	@.ci/environment runtime
@@ -32,6 +32,10 @@ test-learn:
 test-fuzz: ## fuzz the API with its OpenAPI document, for minutes; ARGS="--fuzz-examples=1000 --fuzz-seed=7"
 	@.ci/environment dev
 	@$(BIN)/pytest -n 2 tests/contracts/test_fuzz.py --fuzz-examples=200 --fuzz-seed=random -rP $(ARGS)
+
+test-interleavings: ## play more orders of the engine's statements, cut off at each; ARGS="--orders=5000"
+	@.ci/environment dev
+	@$(BIN)/pytest -n 2 tests/engine/interleavings --every-crash --orders=300 $(ARGS)
 
 test-faults: ## break everything under load, then judge (three minutes of it); ARGS="--seed 7 --seconds 60"
 	@.ci/environment dev
