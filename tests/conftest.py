@@ -65,7 +65,7 @@ _template = _Template()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Options of `make test-fuzz`."""
-    parser.addoption("--fuzz-examples", default="3", help="requests to each operation of the API")
+    parser.addoption("--fuzz-examples", default="2", help="requests to each operation of the API")
     parser.addoption("--fuzz-seed", default="1", help="a number, or `random`")
 
 
