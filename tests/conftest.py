@@ -2,7 +2,7 @@
 Real PostgreSQL for every test: one server per test process, a template migrated once, clones of it for tests.
 
 A clone takes a fifth of a second, emptying one a few milliseconds: a test that leaves the schema as it was hands its
-database on.
+database on, and with it the session that empties it, which has planned that before.
 
 `TASKFLOW_TEST_POSTGRES=/usr/lib/postgresql/15/bin` runs the suite on an installed server's binaries instead of the
 embedded ones.
@@ -50,7 +50,7 @@ WHERE datname = current_database() AND backend_type = 'client backend' AND pid <
 """
 LEAVING_S = 0.5  # a server process outlives its client's goodbye by a moment
 
-_spare: list[str] = []  # emptied databases of this process
+_spare: list["_Keeper"] = []  # with emptied databases of this process
 _numbers = itertools.count(1)
 
 
@@ -66,11 +66,43 @@ _template = _Template()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Options of `make test-fuzz` and `make test-interleavings`."""
-    parser.addoption("--fuzz-examples", default="3", help="requests to each operation of the API")
+    parser.addoption("--fuzz-examples", default="2", help="requests to each operation of the API")
     parser.addoption("--fuzz-seed", default="1", help="a number, or `random`")
     parser.addoption("--orders", default="8", help="orders in which three operations of the engine are interleaved")
     parser.addoption("--every-crash", action="store_true", help="also at places that look like the one before")
     parser.addoption("--order", help="one order of statements, as a failed test gave it")
+
+
+class _Keeper:
+    """A clone, and the session beside its tests' that empties it."""
+
+    def __init__(self, server: EmbeddedPostgres) -> None:
+        self._server = server
+        self.name = f"test_{os.getpid()}_{next(_numbers)}"
+        self.url = _url_of(server, self.name)
+        with psycopg.connect(server.url, autocommit=True) as admin:
+            admin.execute(f"CREATE DATABASE {self.name} TEMPLATE {TEMPLATE}")
+        self._session: psycopg.Connection | None = None
+
+    def empty(self) -> bool:
+        """Empty it; False if somebody still uses it, or its schema is not what it was."""
+        for _ in range(2):
+            session = self._session = self._session or psycopg.connect(self.url, autocommit=True)
+            try:
+                return _emptied(session)
+            except psycopg.OperationalError:  # cut by a test that cuts connections
+                self.close()
+        return False
+
+    def close(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            session.close()
+
+    def drop(self) -> None:
+        self.close()
+        with psycopg.connect(self._server.url, autocommit=True) as admin:
+            admin.execute(f"DROP DATABASE {self.name} WITH (FORCE)")
 
 
 @pytest.hookimpl(trylast=True)
@@ -103,6 +135,8 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostg
             _template.schema = _schema(template)
         yield server
     finally:
+        for keeper in _spare:
+            keeper.close()
         server.stop()
 
 
@@ -116,14 +150,12 @@ def database_url(postgres: EmbeddedPostgres, request: pytest.FixtureRequest) -> 
 @contextmanager
 def borrowed_database(postgres: EmbeddedPostgres, *, new: bool = False) -> Iterator[str]:
     """Lend a migrated, empty database; one that is *new* is thrown away afterwards."""
-    name = _clone(postgres) if new or not _spare else _spare.pop()
-    url = _url_of(postgres, name)
-    yield url
-    if not new and _emptied(url):
-        _spare.append(name)
+    keeper = _Keeper(postgres) if new or not _spare else _spare.pop()
+    yield keeper.url
+    if not new and keeper.empty():
+        _spare.append(keeper)
     else:
-        with psycopg.connect(postgres.url, autocommit=True) as admin:
-            admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        keeper.drop()
 
 
 @pytest.fixture
@@ -171,24 +203,15 @@ def _url_of(server: EmbeddedPostgres, name: str) -> str:
     return server.url.rsplit("/", 1)[0] + f"/{name}"
 
 
-def _clone(postgres: EmbeddedPostgres) -> str:
-    name = f"test_{os.getpid()}_{next(_numbers)}"
-    with psycopg.connect(postgres.url, autocommit=True) as admin:
-        admin.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
-    return name
-
-
-def _emptied(url: str) -> bool:
-    """Empty a database; False if somebody still uses it, or its schema is not what it was."""
-    with psycopg.connect(url, autocommit=True) as connection:
-        deadline = time.monotonic() + LEAVING_S
-        while connection.execute(STRANGERS).fetchone() != (0,):
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(0.002)
-        if _schema(connection) != _template.schema:
+def _emptied(session: psycopg.Connection) -> bool:
+    deadline = time.monotonic() + LEAVING_S
+    while session.execute(STRANGERS).fetchone() != (0,):
+        if time.monotonic() > deadline:
             return False
-        connection.execute(_template.empty.encode())
+        time.sleep(0.002)
+    if _schema(session) != _template.schema:
+        return False
+    session.execute(_template.empty.encode())
     return True
 
 

@@ -96,3 +96,11 @@ def test_who_joins_a_running_up_is_for_what_that_is_for(
     monkeypatch.setenv("TASKFLOW_DATA_DIR", str(tmp_path))
     settings = read_settings(worker_concurrency=3)
     assert (settings.environment, settings.worker_concurrency) == (found, 3)
+
+
+def test_what_cannot_be_written_is_named_and_leaves_nothing_half_written(tmp_path: Path) -> None:
+    directory = DataDirectory(tmp_path)
+    (tmp_path / "environment").mkdir()  # cannot be replaced by a file, as nothing can on a full disk
+    with pytest.raises(SetupError, match=r"cannot write .*/environment \(Is a directory\)"):
+        directory.write_environment(Environment.DEVELOPMENT)
+    assert [path.name for path in tmp_path.iterdir()] == ["environment"]

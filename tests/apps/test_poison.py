@@ -136,6 +136,7 @@ async def test_a_job_that_kills_its_worker_out_of_its_child_reaches_the_crash_li
     database_url: str, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who killed the worker cannot be seen, so the first time nobody is charged, and then whoever ran as a suspect."""
+    monkeypatch.setattr(supervisor_module, "MAX_BACKOFF_S", 0.1)
     async with fleet(database_url, tmp_path, monkeypatch, concurrency=2) as child:
         killer, neighbour = await submit(engine, ["kill_worker", "stay_alone"])
         dead = await reaches(engine, killer, within_s=50)

@@ -1,7 +1,8 @@
 """What `test_plans` fills in of datasets, and what their statements may cost."""
 
 from collections.abc import Mapping
-from typing import Any
+
+from tests.db.planning import Case
 
 from taskflow.datasets import repository
 from taskflow.datasets.repository import NewRow
@@ -24,33 +25,24 @@ TABLES = ("dataset", "dataset_row")
 ONE = (DEFAULT_NAMESPACE, "d7")
 GIVEN = [NewRow(f"k{n}", "{}", bytes(16)) for n in range(5)]
 
-# statement → how it is run, the indexes it uses, the rows it may read, the tables it reads from end to end
-CASES: Mapping[str, tuple[Any, set[str], int, set[str]]] = {
-    "find_dataset": (lambda _store, connection, _: repository.find(connection, *ONE), {"dataset_pkey"}, 1, set()),
-    "list_datasets": (
+CASES: Mapping[str, Case] = {
+    "find_dataset": Case(lambda _store, connection, _: repository.find(connection, *ONE), {"dataset_pkey"}, rows=1),
+    "list_datasets": Case(
         lambda _store, connection, _: repository.list_page(connection, DEFAULT_NAMESPACE, after="d2", limit=10),
         {"dataset_pkey"},
-        10,
-        set(),
+        rows=10,
     ),
-    "list_rows": (
+    "list_rows": Case(
         lambda _store, connection, _: repository.list_rows(connection, *ONE, after="k1", limit=10),
         {"dataset_row_pkey"},
-        10,
-        set(),
+        rows=10,
     ),
-    "lock_dataset": (lambda _store, connection, _: repository.lock(connection, *ONE), {"dataset_pkey"}, 1, set()),
-    "switch_rows": (
-        lambda _store, connection, _: repository.switch(connection, *ONE, GIVEN),
-        {"dataset_row_pkey"},
-        ROWS,
-        set(),
+    "lock_dataset": Case(lambda _store, connection, _: repository.lock(connection, *ONE), {"dataset_pkey"}, rows=1),
+    "switch_rows": Case(
+        lambda _store, connection, _: repository.switch(connection, *ONE, GIVEN), {"dataset_row_pkey"}, rows=ROWS
     ),
-    "delete_rows": (
-        lambda _store, connection, _: repository.delete(connection, *ONE),
-        {"dataset_row_pkey"},
-        ROWS,
-        set(),
+    "delete_rows": Case(
+        lambda _store, connection, _: repository.delete(connection, *ONE), {"dataset_row_pkey"}, rows=ROWS
     ),
-    "delete_dataset": (lambda _store, connection, _: repository.delete(connection, *ONE), {"dataset_pkey"}, 1, set()),
+    "delete_dataset": Case(lambda _store, connection, _: repository.delete(connection, *ONE), {"dataset_pkey"}, rows=1),
 }

@@ -7,6 +7,8 @@ from hashlib import md5
 from typing import Any
 from uuid import UUID
 
+from tests.db.planning import Case
+
 from taskflow.db.query import Connection
 from taskflow.engine.job import DEFAULT_NAMESPACE
 from taskflow.engine.schedule import Schedule, ScheduleId, SchedulePlan, Tick, TickOutcome
@@ -65,139 +67,117 @@ async def _update(store: Store, connection: Connection, _: Any) -> None:
     await store.update_schedule(connection, seen or SEEN, now=minute(0))
 
 
-# statement → how it is run, the indexes it uses, the rows it may read, the tables it reads from end to end
-CASES: Mapping[str, tuple[Any, set[str], int, set[str]]] = {
-    "find_schedule": (
+CASES: Mapping[str, Case] = {
+    "find_schedule": Case(
         lambda store, connection, _: store.find_schedule(connection, SEEN.id, DEFAULT_NAMESPACE),
         {"schedule_list"},
-        1,
-        set(),
+        rows=1,
     ),
-    "lock_schedule": (
+    "lock_schedule": Case(
         lambda store, connection, _: store.find_schedule(connection, SEEN.id, DEFAULT_NAMESPACE, lock=True),
         {"schedule_list"},
-        1,
-        set(),
+        rows=1,
     ),
-    "find_schedule_by_name": (
+    "find_schedule_by_name": Case(
         lambda store, connection, _: store.find_schedule_by_name(connection, "number 7", DEFAULT_NAMESPACE),
         {"schedule_name"},
-        1,
-        set(),
+        rows=1,
     ),
-    "list_schedules": (
+    "list_schedules": Case(
         lambda store, connection, _: store.list_schedules(connection, DEFAULT_NAMESPACE, before=MAX_ID, limit=30),
         {"schedule_list"},
-        31,
-        set(),
+        rows=31,
     ),
-    "count_schedules": (
+    "count_schedules": Case(
         lambda store, connection, _: store.count_schedules(connection, DEFAULT_NAMESPACE, limit=1000),
         {"schedule_list"},
-        SCHEDULES,
-        set(),
+        rows=SCHEDULES,
+        buffers=2000,
     ),
-    "insert_schedule": (
+    "insert_schedule": Case(
         lambda store, connection, _: store.insert_schedule(
             connection, replace(PLAN, name="new"), now=minute(0), next_at=minute(0)
         ),
         set(),
-        0,
-        set(),
+        rows=0,
     ),
-    "update_schedule": (_update, {"schedule_list"}, 1, set()),
-    "delete_schedule": (
+    "update_schedule": Case(_update, {"schedule_list"}, rows=1),
+    "delete_schedule": Case(
         lambda store, connection, _: store.delete_schedule(connection, SEEN.id, DEFAULT_NAMESPACE),
         {"schedule_list"},
-        1,
-        set(),
+        rows=1,
     ),
-    "take_due_schedules": (
-        lambda store, connection, _: store.take_due_schedules(connection, limit=10),
-        {"schedule_due"},
-        12,
-        set(),
+    "take_due_schedules": Case(
+        lambda store, connection, _: store.take_due_schedules(connection, limit=10), {"schedule_due"}, rows=12
     ),
-    "next_schedule_s": (
-        lambda store, connection, _: store.next_schedule_s(connection),
-        {"schedule_due"},
-        1,
-        set(),
-    ),
-    "advance_schedules": (
+    "next_schedule_s": Case(lambda store, connection, _: store.next_schedule_s(connection), {"schedule_due"}, rows=1),
+    "advance_schedules": Case(
         lambda store, connection, _: store.advance_schedules(
             connection, [(schedule_id(number), minute(0), TICK) for number in range(1, 11)]
         ),
         {"schedule_pkey"},
-        10,
-        set(),
+        rows=10,
     ),
-    "find_ticks": (
+    "find_ticks": Case(
         lambda store, connection, _: store.find_ticks(
             connection, [(schedule_id(number), minute(5)) for number in range(1, 11)]
         ),
         {"schedule_tick_pkey"},
-        10,
-        set(),
+        rows=10,
     ),
-    "insert_ticks": (
-        lambda store, connection, _: store.insert_ticks(connection, [(DEFAULT_NAMESPACE, TICK)]),
-        set(),
-        1,
-        set(),
+    "insert_ticks": Case(
+        lambda store, connection, _: store.insert_ticks(connection, [(DEFAULT_NAMESPACE, TICK)]), set(), rows=1
     ),
-    "list_ticks": (
+    "list_ticks": Case(
         lambda store, connection, _: store.list_ticks(connection, schedule_id(7), before=minute(-5), limit=10),
         {"schedule_tick_pkey"},
-        11,
-        set(),
+        rows=11,
     ),
-    "prune_ticks": (
+    "prune_ticks": Case(
         lambda store, connection, _: store.prune_ticks(connection, kept_days=0, limit=10),
         {"schedule_tick_age"},
-        21,
-        set(),
+        rows=21,
     ),
-    "find_kinds": (
-        lambda store, connection, _: store.find_kinds(connection, ["kind 1", "kind 2"]),
-        {"kind_pkey"},
-        10,
-        set(),
+    "find_kinds": Case(
+        lambda store, connection, _: store.find_kinds(connection, ["kind 1", "kind 2"]), {"kind_pkey"}, rows=10
     ),
-    "find_live_jobs": (
+    "find_live_jobs": Case(
         lambda store, connection, sample: store.find_live_jobs(connection, [sample.ready.id, sample.failed.id]),
         {"ready_pkey", "deferred_pkey"},
-        40,
-        {"lease"},
+        rows=40,
+        scans={"lease"},
     ),
-    "fold_stats": (
+    "fold_stats": Case(
         lambda store, connection, _: store.fold_stats(connection, limit=1000),
         set(),
-        3 * DELTAS,
-        {"stat_delta"},
+        rows=3 * DELTAS,
+        buffers=2000,
+        scans={"stat_delta"},
     ),
-    "prune_stats": (
+    "prune_stats": Case(
         lambda store, connection, _: store.prune_stats(connection, kept_days=1, limit=10),
         {"stat_hour_pkey"},
-        20 * HOURS + 10,
-        set(),
+        rows=20 * HOURS + 10,
     ),
-    "read_stats": (
+    "read_stats": Case(
         lambda store, connection, _: store.read_stats(connection, DEFAULT_NAMESPACE, **DAY),
         {"stat_hour_pkey"},
-        24 * 10 + 30 + DELTAS,
-        {"stat_delta"},
+        rows=24 * 10 + 30 + DELTAS,
+        buffers=2000,
+        scans={"stat_delta"},
     ),
-    "read_stat_series": (
+    "read_stat_series": Case(
         lambda store, connection, _: store.read_stat_series(connection, DEFAULT_NAMESPACE, period="hour", **DAY),
         {"stat_hour_pkey"},
-        24 * 10 + 30 + DELTAS,
-        {"stat_delta"},
+        rows=24 * 10 + 30 + DELTAS,
+        buffers=2000,
+        scans={"stat_delta"},
     ),
-    "count_live": (
+    "count_live": Case(
         lambda store, connection, _: store.count_live(connection, DEFAULT_NAMESPACE),
         {"job_pkey"},
-        10_000 + 4_000 + 2 * 2_000 + 100,
-        {"ready", "deferred", "lease"},
+        rows=10_000 + 4_000 + 2 * 2_000 + 100,
+        scans={"ready", "deferred", "lease"},
+        buffers=30_000,
     ),
 }

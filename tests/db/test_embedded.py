@@ -250,6 +250,13 @@ def test_a_place_that_cannot_be_written_is_refused_in_one_line(data: Path, serve
         server(data / "file" / "postgres").initialise()
 
 
+def test_a_file_that_cannot_be_had_is_refused_in_one_line_and_lets_go(data: Path, server: Make) -> None:
+    data.joinpath("postgres.password").mkdir()
+    for _ in range(2):
+        with pytest.raises(SetupError, match=r"cannot make .* ready \(Is a directory\)"):
+            server().initialise()
+
+
 @pytest.mark.usefixtures("made")
 def test_two_at_once_on_one_directory_is_refused_and_harms_nothing(server: Make) -> None:
     first = server()
@@ -305,6 +312,7 @@ def test_a_server_left_over_from_a_killed_supervisor_is_stopped_and_replaced(dat
 
 
 @needs_linux
+@pytest.mark.usefixtures("made")
 def test_the_server_ends_when_its_supervisor_is_killed(data: Path) -> None:
     program = (
         "import sys; from pathlib import Path; from taskflow.db.embedded import EmbeddedPostgres\n"

@@ -52,8 +52,9 @@ async def test_a_job_in_a_child_process_completes_and_its_lines_are_kept(worker:
 
 @pytest.mark.covers("S2-46", "X-8")
 async def test_a_cancel_of_a_job_that_ignores_it_kills_its_process(
-    worker: Worker, engine: Engine, tmp_path: Path
+    worker: Worker, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("taskflow.engine.worker.RECONCILE_S", 0.05)
     job = await begin(engine, "stubborn", tmp_path / "begun")
     await engine.cancel(job.id)
     assert (await reaches(engine, job)).state is State.CANCELLED

@@ -28,7 +28,7 @@ RETRY_PAUSE_S = 0.4
 TIMEOUT_S = 12.0
 KINDS = ("note", "note", "note", "threaded", "crunch", "book", "book", "book_sync", "narrow", "narrow", "single",
          "single", "flaky", "doomed")  # fmt: skip
-LONG = ("note", "book", "narrow")  # kinds that may be told to take longer, to be caught in the middle
+LONG = ("note", "book")  # kinds that may be told to take longer, to be caught in the middle
 OK = (200, 201, 202)
 MAYBE_STORED = 500  # and above; also 409 (a twin is at work) and 429
 

@@ -1,5 +1,5 @@
 """Fixtures of the API."""
 
-from tests.support.api import api, client
+from tests.support.api import api, brief_keys, client
 
-__all__ = ["api", "client"]
+__all__ = ["api", "brief_keys", "client"]

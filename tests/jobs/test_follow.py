@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.support.api import Api, check_problem, pointers
+from tests.support.api import BRIEF_KEY_S, Api, check_problem, pointers
 from tests.support.streaming import Stream, streaming
 from tests.support.waiting import eventually
 
@@ -126,10 +126,12 @@ async def test_silence_is_broken_by_comments(
         assert await stream.part(b"\n\n") == b": nothing new"
 
 
+@pytest.mark.usefixtures("brief_keys")
 async def test_a_key_that_is_revoked_follows_no_further(
-    api: Api, client: httpx.AsyncClient, connection: Connection
+    api: Api, client: httpx.AsyncClient, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where lines come so often that there is never a silence."""
+    monkeypatch.setattr(log_events, "ADMIT_S", BRIEF_KEY_S)
     claim = await running_job(api, client)
     async with follow(api, await api.key("jobs:read"), claim) as stream:
         await log(api, claim, "one")

@@ -330,6 +330,7 @@ async def test_a_drain_ends_a_stream_and_says_where_to_go_on(api: Api) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("brief_keys")
 async def test_a_key_revoked_meanwhile_ends_the_stream(api: Api, connection: Connection) -> None:
     async with opened(api, await api.key()) as stream:
         await stream.send(body(ORDERS[:3]))

@@ -21,10 +21,12 @@ from taskflow.engine.store import Store
 from taskflow.handlers import email
 from taskflow.http.drain import Drain
 from taskflow.http.edge import ASGIApp
+from taskflow.identity.apikeys import service
 from taskflow.identity.apikeys.service import ApiKeys
 
 SECRET = b"a root secret of a test, 32 bytes long at least"
 ORIGIN = "http://testserver"
+BRIEF_KEY_S = 0.1  # see `brief_keys`
 MAIL: dict[str, Any] = {
     "taskType": "send_email",
     "payload": {"to": "ada@example.com", "subject": "Hi", "body": "Hello."},
@@ -123,6 +125,12 @@ class Api:
         )
         async with self.database.acquire() as connection:
             assert await self.store.finish(connection, [outcome]) == []
+
+
+@pytest.fixture
+def brief_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no process go on for long with a key that was revoked."""
+    monkeypatch.setattr(service, "CACHE_S", BRIEF_KEY_S)
 
 
 @asynccontextmanager

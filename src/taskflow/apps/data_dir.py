@@ -60,10 +60,14 @@ class DataDirectory:
                 f"TaskFlow is already running on {self.path}{f' (process {holder})' if holder else ''}: "
                 "use that one, or choose another directory with --data-dir"
             ) from None
-        abandoned = bool(os.read(lock, 100).strip())
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
         self._lock = lock
+        abandoned = bool(os.read(lock, 100).strip())
+        try:
+            os.ftruncate(lock, 0)
+            os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+        except OSError as error:
+            self.release()
+            raise SetupError(f"cannot write {self.path / 'lock'} ({error.strerror})") from error
         return abandoned
 
     def release(self) -> None:
@@ -90,7 +94,7 @@ class DataDirectory:
         path = self.path / "secret.key"
         if not path.exists():
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            write_private(path, f"{secrets.token_urlsafe(48)}\n")
+            self._write(path, f"{secrets.token_urlsafe(48)}\n")
         return path.read_text().strip()
 
     def read_credentials(self) -> Mapping[str, str]:
@@ -104,11 +108,11 @@ class DataDirectory:
     def write_credentials(self, url: str, api_key: str | None) -> None:
         """Replace the credentials as a whole."""
         found = {"url": url, **({"apiKey": api_key} if api_key else {})}
-        write_private(self.credentials, json.dumps(found, indent=2) + "\n")
+        self._write(self.credentials, json.dumps(found, indent=2) + "\n")
 
     def write_environment(self, environment: Environment) -> None:
         """Say what runs here, for workers that join it."""
-        write_private(self.path / "environment", f"{environment.value}\n")
+        self._write(self.path / "environment", f"{environment.value}\n")
 
     def read_environment(self) -> Environment | None:
         """Return as what the last `up` ran; None if that is not known."""
@@ -126,6 +130,12 @@ class DataDirectory:
                 "--data-dir or TASKFLOW_DATA_DIR), or set TASKFLOW_DATABASE_URL"
             )
         return url
+
+    def _write(self, path: Path, text: str) -> None:
+        try:
+            write_private(path, text)
+        except OSError as error:
+            raise SetupError(f"cannot write {path} ({error.strerror})") from error
 
 
 def read_settings(**options: Any) -> Settings:

@@ -158,6 +158,9 @@ class EmbeddedPostgres:
             raise SetupError(f"cannot write to {parent} ({error.strerror}): choose another --data-dir") from error
         try:
             self._initialise()
+        except OSError as error:
+            self._drop_lock()
+            raise SetupError(f"cannot make {self.directory} ready ({error.strerror})") from error
         except BaseException:
             self._drop_lock()
             raise

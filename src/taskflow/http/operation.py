@@ -8,6 +8,7 @@ it: Pydantic models for what comes in, msgspec structs for what goes out.
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -323,11 +324,7 @@ def _parameters(
         for name, text in (path_parameters or {}).items()
     ]
     if query is not None:
-        for name, schema in query.model_json_schema(schema_generator=_Untitled)["properties"].items():
-            parameter = {"name": name, "in": "query", "required": False, "schema": schema}
-            if description := schema.pop("description", None):
-                parameter["description"] = description
-            parameters.append(parameter)
+        parameters += _query_parameters(query)
     if once:
         parameters.append(
             {
@@ -338,4 +335,15 @@ def _parameters(
                 "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY_LENGTH, "pattern": "^[!-~]+$"},
             }
         )
+    return parameters
+
+
+@cache
+def _query_parameters(query: type[BaseModel]) -> Sequence[dict[str, Any]]:
+    parameters = []
+    for name, schema in query.model_json_schema(schema_generator=_Untitled)["properties"].items():
+        parameter = {"name": name, "in": "query", "required": False, "schema": schema}
+        if description := schema.pop("description", None):
+            parameter["description"] = description
+        parameters.append(parameter)
     return parameters

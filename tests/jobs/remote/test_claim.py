@@ -308,6 +308,7 @@ async def test_one_namespace_leaves_half_of_the_places_to_others(
 
 
 @pytest.mark.usefixtures("only_rung")
+@pytest.mark.usefixtures("brief_keys")
 async def test_a_key_that_was_revoked_while_its_claim_waited_gets_no_jobs(api: Api, worker: RemoteTester) -> None:
     async with api.client(await api.key("worker")) as client:
         other = RemoteTester(api, client)

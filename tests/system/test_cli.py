@@ -1,34 +1,15 @@
 """The command line beside a running `taskflow up`: what a newcomer does after the first start."""
 
 import json
-import shutil
 import subprocess
-import sys
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from tests.support.operator import MAIL, Operator
 from tests.support.up import Up
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.system,
-    pytest.mark.skipif(sys.platform != "linux", reason="looks at processes through /proc"),
-]
-
 ELSEWHERE = "postgresql://nobody@127.0.0.1:1/elsewhere"
-
-
-@pytest.fixture
-def up() -> Iterator[Up]:
-    base = Path(tempfile.mkdtemp(prefix="tf-", dir="/tmp"))
-    base.chmod(0o755)
-    up = Up(base / "data")
-    yield up.wait_ready()
-    up.stop()
-    shutil.rmtree(base)
 
 
 def taskflow(*words: str) -> "subprocess.CompletedProcess[str]":
@@ -39,8 +20,11 @@ def taskflow(*words: str) -> "subprocess.CompletedProcess[str]":
 
 
 @pytest.mark.covers("S2-19")
-def test_a_data_directory_leads_to_its_database_and_a_job_is_followed_through_its_retry(up: Up) -> None:
-    here = ("--data-dir", str(up.data))
+def test_a_data_directory_leads_to_its_database_and_a_job_is_followed_through_its_retry(
+    made: Path, up: Callable[..., Up]
+) -> None:
+    up().wait_ready()
+    here = ("--data-dir", str(made))
     done = taskflow("jobs", "submit", "send_email", json.dumps(MAIL), "--wait", "--json", *here)
     assert done.returncode == 0, done.stderr
     job = json.loads(done.stdout)
