@@ -314,6 +314,9 @@ CASES: Mapping[str, Case] = {
         lambda store, connection, sample: store.prune_keys(connection, limit=10), {"unique_claim_window"}, rows=20
     ),
     "set_queue": Case(lambda store, connection, sample: store.set_queue(connection, "q1", paused=True), set(), rows=1),
+    "forget_queue": Case(
+        lambda store, connection, sample: store.set_queue(connection, "q1000", limits=True), {"queue_pkey"}, rows=1
+    ),
     "find_draining": Case(
         lambda store, connection, sample: store.find_draining(connection, ["q1", "default"]), {"queue_draining"}, rows=2
     ),

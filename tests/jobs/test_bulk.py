@@ -168,6 +168,22 @@ async def test_a_filter_chooses(api: Api, client: httpx.AsyncClient) -> None:
     assert await states(client) == {"cancelled": 1, "pending": 2}
 
 
+async def test_a_name_in_a_filter_that_nothing_has_is_told(api: Api, client: httpx.AsyncClient) -> None:
+    async def told(**chosen: Any) -> Any:
+        dry = await client.post("/api/v1/jobs/bulk/cancel", json={**chosen, "dryRun": True})
+        real = await client.post("/api/v1/jobs/bulk/cancel", json=chosen)
+        assert (dry.status_code, real.status_code) == (200, 202)
+        assert dry.json().get("unknown") == real.json().get("unknown")
+        assert "unknown" not in await look(client, real.json()["operationId"])
+        return dry.json().get("unknown")
+
+    assert await told(queue="ordres", taskType="odrer") == ["taskType", "queue"]
+    assert await told(queue="orders", taskType="order") is None
+    job = {"taskType": "order", "payload": {"number": 1}, "queue": "elsewhere", "delay": 60_000}
+    assert (await client.post("/api/v1/jobs", json=job)).status_code == 201
+    assert await told(queue="elsewhere") is None, "a job has it, though no list of queues does"
+
+
 async def test_failed_jobs_run_again(api: Api, client: httpx.AsyncClient) -> None:
     for _ in range(3):
         await submit(client, retries=0)

@@ -457,10 +457,10 @@ class Engine:
             await self._store.set_queue(
                 lent, name, paused=paused, draining=draining, limits=limits, concurrency=concurrency
             )
-            queue = await self.get_queue(name, connection=lent)
+            found = await self._store.read_queues(lent, name=name)
         if connection is None:
             self.wake([name])
-        return queue
+        return found[0] if found else QueueInfo(name)
 
     @asynccontextmanager
     async def _lend(self, connection: Connection | None) -> AsyncIterator[Connection]:

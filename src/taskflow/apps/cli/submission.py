@@ -15,6 +15,7 @@ import typer
 from taskflow.apps.cli.filing import check_readable, files_of, upload_one
 from taskflow.apps.cli.output import Output, clean, span
 from taskflow.apps.cli.session import MISUSED, REFUSED, Failure, Session, complain, describe
+from taskflow.apps.names import remarks_on_queues
 from taskflow.db.pool import OUTAGE_ERRORS
 from taskflow.engine.job import Enqueued, Job, JobId, NewJob, State
 from taskflow.jobs.schemas import JobView, view_of_job, view_of_new
@@ -44,7 +45,10 @@ async def submit(
         Failure: a file cannot be had, or the job was followed and did not complete.
     """
     async with session.engine:
+        remarks = await remarks_on_queues(session.engine, [data["queue"]] if "queue" in data else [])
         job, stored = await _store(session, data, files)
+        for remark in remarks:
+            complain(remark)
         out = Output(stored.created_at)
         if not as_json:
             out.line(str(stored.id))
