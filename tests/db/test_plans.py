@@ -317,6 +317,14 @@ CASES: Mapping[str, Case] = {
     "forget_queue": Case(
         lambda store, connection, sample: store.set_queue(connection, "q1000", limits=True), {"queue_pkey"}, rows=1
     ),
+    "find_hindrance": Case(
+        lambda store, connection, sample: store.find_hindrance(
+            connection, queue="q1", kind="k", namespace=DEFAULT_NAMESPACE
+        ),
+        {"queue_pkey"},
+        rows=10,
+        scans={"worker"},
+    ),
     "find_draining": Case(
         lambda store, connection, sample: store.find_draining(connection, ["q1", "default"]), {"queue_draining"}, rows=2
     ),
