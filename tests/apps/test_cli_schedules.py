@@ -94,8 +94,9 @@ def test_what_is_wrong_is_one_line_with_the_options_names_and_nothing_is_stored(
     assert (wrong.code, wrong.out) == (2, "")
     assert "--every-ms: must be from 1000 to 31622400000 ms" in wrong.err
     assert "--priority: must be high, normal, low" in wrong.err
+    assert "--cron: the minute cannot be '61'" in wrong.err
     for words, line in (
-        ((*MORNING[:-1], "61 * * * *"), "--cron: cannot be read: the field of the minute"),
+        ((*MORNING[:-1], "61 * * * *"), "--cron: the minute cannot be '61': it takes 0 to 59;"),
         (MORNING[:-2], "--cron: a schedule has cron or every; give one of them"),
         ((*MORNING[:-2], "--every", "90"), "--every: must be a time such as 90s, 15m or 1d12h, got '90'"),
         ((*MORNING[:-2], "--every", "5ms"), "--every: must be from 1000 to 31622400000 ms"),
