@@ -129,8 +129,15 @@ def test_stats_show_states_queues_and_a_bar_for_each_day(operator: Operator) -> 
     said = operator.taskflow("stats")
     assert (said.code, said.err) == (0, "")
     lines = said.out.splitlines()
-    assert any(line.split() == ["completed", "3"] for line in lines)
-    assert any(line.split() == ["failed", "1"] for line in lines)
+    ends = lines.index("ends of jobs in the window")
+    assert lines[ends + 1].split() == ["STATUS", "ENDS"]
+    assert [line.split() for line in lines[ends + 2 : ends + 5]] == [
+        ["completed", "3"],
+        ["failed", "1"],
+        ["cancelled", "0"],
+    ]
+    now = lines.index("jobs now")
+    assert [line.split() for line in lines[now + 1 : now + 3]] == [["STATUS", "JOBS"], ["pending", "1"]]
     assert any(line.startswith("success  75.0 %") for line in lines)
     assert lines[-1].split()[1:] == ["3", "1", "█" * BAR_CELLS]
     numbers = operator.taskflow("stats", "--days", "1", "--json").json
