@@ -1,8 +1,10 @@
 """`taskflow schedules` and `taskflow stats` on a real database, their output going into pipes."""
 
 import json
+import re
 from uuid import UUID
 
+import psycopg
 import pytest
 from tests.support.operator import MAIL, Operator
 
@@ -78,6 +80,17 @@ def test_pause_resume_and_run_now_say_what_came_of_it(operator: Operator) -> Non
     shown = operator.taskflow("schedules", "show", "morning mail").out
     assert "latest times" in shown
     assert shown.splitlines()[-1].split()[1:] == ["fired", job_id, "by", "hand"]
+
+
+def test_all_times_of_a_schedule_are_shown_by_the_clock_of_its_zone(operator: Operator) -> None:
+    operator.taskflow(*MORNING, "--timezone", "Asia/Kolkata")
+    operator.taskflow("schedules", "run-now", "morning mail")
+    with psycopg.connect(operator.url, autocommit=True) as connection:
+        connection.execute("UPDATE taskflow.schedule_tick SET missed_until = now(), outcome = 'missed'")
+    shown = operator.taskflow("schedules", "show", "morning mail").out
+    times = re.findall(r"\d{4}-\d\d-\d\dT\S+?(?=,?\s|$)", shown)
+    assert len(times) == 8, shown
+    assert [time for time in times if not re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+05:30", time)] == []
 
 
 def test_a_preview_shows_five_times_as_the_zone_has_them(operator: Operator) -> None:
