@@ -10,6 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 import asyncpg
+import msgspec
 import psycopg
 import pytest
 from tests.support.operator import Operator
@@ -21,12 +22,13 @@ from taskflow.db.embedded import EmbeddedPostgres
 from taskflow.db.migrate import HEAD
 from taskflow.db.query import Connection
 from taskflow.db.vitals import Vitals, read_vitals
-from taskflow.engine.job import WorkerId
+from taskflow.engine.job import DELIVERY_KIND, DELIVERY_QUEUE, Claim, WorkerId
 from taskflow.engine.leader import NAME
 
 CHECKS = [
     "database", "version", "schema", "clock", "durability", "standby", "transactions", "connections", "disk",
-    "workers", "kinds", "leader", "partitions", "retention", "dead rows", "dead letters", "secret key", "mail",
+    "workers", "kinds", "leader", "partitions", "retention", "dead rows", "dead letters", "callbacks",
+    "secret key", "mail",
 ]  # fmt: skip
 
 
@@ -88,7 +90,7 @@ def test_what_fails_is_told_with_what_to_do_and_ends_with_1(operator: Operator, 
     assert re.search(r"^ +set fsync = on and full_page_writes = on: a crash can destroy", said.out, re.MULTILINE)
     assert re.search(r"^fail  workers +none is alive", said.out, re.MULTILINE)
     assert re.search(r"^warn  secret key +TASKFLOW_SECRET_KEY is not set here", said.out, re.MULTILINE)
-    assert said.out.splitlines()[-1] == "14 ok, 1 warning, 3 failures"
+    assert said.out.splitlines()[-1] == "15 ok, 1 warning, 3 failures"
 
 
 def test_json_has_every_check(operator: Operator) -> None:
@@ -381,6 +383,31 @@ def test_dead_letters_are_a_warning(operator: Operator) -> None:
     operator.failed_job()
     found = finding(read_facts(operator.url), "dead letters")
     assert (found.level, found.found) == ("warn", "1 failed jobs")
+
+
+def test_callbacks_that_do_not_arrive_are_a_warning_with_how_to_list_and_replay_them(operator: Operator) -> None:
+    assert finding(read_facts(operator.url), "callbacks") == Finding("callbacks", "ok", "none has failed")
+
+    def deliver() -> Claim:
+        operator.taskflow("jobs", "cancel", str(operator.enqueue(callback_url="https://shop.example/done")))
+        return operator.claim(queues=[DELIVERY_QUEUE], kinds=[DELIVERY_KIND])[0]
+
+    operator.fail(deliver())
+    assert finding(read_facts(operator.url), "callbacks").level == "ok", "one failure may be a hiccup"
+    again = deliver()
+    operator.fail(msgspec.structs.replace(again, failures=again.failures + 1))
+    tried = finding(read_facts(operator.url), "callbacks")
+    assert (tried.level, tried.found) == ("warn", "1 tried again after 2 failures or more")
+    assert "`taskflow webhooks list --status pending`" in tried.advice
+
+    operator.fail(deliver(), for_good=True)
+    failed = finding(read_facts(operator.url), "callbacks")
+    assert re.fullmatch(
+        r"1 failed, the last of them [\d.]+m?s ago; 1 tried again after 2 failures or more", failed.found
+    ), failed
+    assert failed.level == "warn"
+    for command in ("webhooks list --status failed", "webhooks replay ID", "webhooks show ID"):
+        assert f"`taskflow {command}`" in failed.advice
 
 
 # The settings --------------------------------------------------------------------------------------------------------

@@ -96,9 +96,43 @@ def test_a_queue_that_nothing_names_is_taken_with_a_remark(operator: Operator) -
     assert (said.code, "paused since" in said.out) == (0, True)
     named = "no pending job, live worker, kind or setting names queue"
     assert said.err == f"taskflow: {named} 'ordres' yet; did you mean 'orders'?\n"
-    assert operator.taskflow("queues", "resume", "ordres").err == "", "its setting names it now"
+    assert operator.taskflow("queues", "limit", "ordres", "none").err == "", "its setting names it now"
+    table = operator.taskflow("queues", "list").out
+    assert re.search(r"^ordres +paused, unused ", table, re.MULTILINE)
+    assert re.search(r"^unused +no due or active job", operator.taskflow("queues", "show", "ordres").out, re.MULTILINE)
+    assert operator.taskflow("queues", "resume", "ordres").code == 0
+    assert "ordres" not in operator.taskflow("queues", "list").out
+    assert operator.taskflow("queues", "resume", "ordres").err == said.err, "it is gone again"
     assert operator.taskflow("queues", "limit", "xyz", "3").err == f"taskflow: {named} 'xyz' yet\n"
     assert operator.taskflow("queues", "pause", "orders").err == ""
+
+
+def test_a_submit_to_a_queue_that_nothing_names_is_taken_with_a_remark(operator: Operator) -> None:
+    said = operator.taskflow("jobs", "submit", "order", '{"number": 1}', "--queue", "ordres")
+    assert status(operator, said.id) == "pending"
+    assert "names queue 'ordres' yet; did you mean 'orders'?" in said.err
+    again = operator.taskflow("jobs", "submit", "order", '{"number": 1}', "--queue", "ordres")
+    assert (again.code, again.err) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("list",), ("list", "--json"), ("bulk", "cancel"), ("bulk", "delete", "--json"), ("bulk", "retry", "--dry-run")],
+)
+def test_a_filter_with_a_name_that_nothing_has_is_remarked_on(operator: Operator, words: tuple[str, ...]) -> None:
+    def remarks(*filter_: str) -> list[str]:
+        said = operator.taskflow("jobs", *words, *filter_)
+        assert said.code == 0
+        return [line for line in said.err.splitlines() if line.startswith("taskflow: ")]
+
+    assert remarks("--queue", "ordres", "--task-type", "odrer") == [
+        "taskflow: there is no kind 'odrer', and no job of it; did you mean 'order'?",
+        "taskflow: there is no queue 'ordres', and no job of it; did you mean 'orders'?",
+    ]
+    assert remarks("--queue", "zzz") == ["taskflow: there is no queue 'zzz', and no job of it"]
+    assert remarks("--queue", "orders", "--task-type", "order") == []
+    submit(operator, "--queue", "elsewhere", "--delay-ms", "60000")
+    assert remarks("--queue", "elsewhere", "--tag", "none") == []
 
 
 def test_a_dry_run_says_how_many_jobs_it_would_be_and_changes_none(

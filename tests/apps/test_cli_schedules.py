@@ -1,8 +1,10 @@
 """`taskflow schedules` and `taskflow stats` on a real database, their output going into pipes."""
 
 import json
+import re
 from uuid import UUID
 
+import psycopg
 import pytest
 from tests.support.operator import MAIL, Operator
 
@@ -80,6 +82,17 @@ def test_pause_resume_and_run_now_say_what_came_of_it(operator: Operator) -> Non
     assert shown.splitlines()[-1].split()[1:] == ["fired", job_id, "by", "hand"]
 
 
+def test_all_times_of_a_schedule_are_shown_by_the_clock_of_its_zone(operator: Operator) -> None:
+    operator.taskflow(*MORNING, "--timezone", "Asia/Kolkata")
+    operator.taskflow("schedules", "run-now", "morning mail")
+    with psycopg.connect(operator.url, autocommit=True) as connection:
+        connection.execute("UPDATE taskflow.schedule_tick SET missed_until = now(), outcome = 'missed'")
+    shown = operator.taskflow("schedules", "show", "morning mail").out
+    times = re.findall(r"\d{4}-\d\d-\d\dT\S+?(?=,?\s|$)", shown)
+    assert len(times) == 8, shown
+    assert [time for time in times if not re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+05:30", time)] == []
+
+
 def test_a_preview_shows_five_times_as_the_zone_has_them(operator: Operator) -> None:
     said = operator.taskflow("schedules", "preview", "--cron", "0 12 * * *", "--timezone", "Asia/Kolkata")
     assert said.code == 0
@@ -94,8 +107,9 @@ def test_what_is_wrong_is_one_line_with_the_options_names_and_nothing_is_stored(
     assert (wrong.code, wrong.out) == (2, "")
     assert "--every-ms: must be from 1000 to 31622400000 ms" in wrong.err
     assert "--priority: must be high, normal, low" in wrong.err
+    assert "--cron: the minute cannot be '61'" in wrong.err
     for words, line in (
-        ((*MORNING[:-1], "61 * * * *"), "--cron: cannot be read: the field of the minute"),
+        ((*MORNING[:-1], "61 * * * *"), "--cron: the minute cannot be '61': it takes 0 to 59;"),
         (MORNING[:-2], "--cron: a schedule has cron or every; give one of them"),
         ((*MORNING[:-2], "--every", "90"), "--every: must be a time such as 90s, 15m or 1d12h, got '90'"),
         ((*MORNING[:-2], "--every", "5ms"), "--every: must be from 1000 to 31622400000 ms"),
@@ -128,8 +142,15 @@ def test_stats_show_states_queues_and_a_bar_for_each_day(operator: Operator) -> 
     said = operator.taskflow("stats")
     assert (said.code, said.err) == (0, "")
     lines = said.out.splitlines()
-    assert any(line.split() == ["completed", "3"] for line in lines)
-    assert any(line.split() == ["failed", "1"] for line in lines)
+    ends = lines.index("ends of jobs in the window")
+    assert lines[ends + 1].split() == ["STATUS", "ENDS"]
+    assert [line.split() for line in lines[ends + 2 : ends + 5]] == [
+        ["completed", "3"],
+        ["failed", "1"],
+        ["cancelled", "0"],
+    ]
+    now = lines.index("jobs now")
+    assert [line.split() for line in lines[now + 1 : now + 3]] == [["STATUS", "JOBS"], ["pending", "1"]]
     assert any(line.startswith("success  75.0 %") for line in lines)
     assert lines[-1].split()[1:] == ["3", "1", "█" * BAR_CELLS]
     numbers = operator.taskflow("stats", "--days", "1", "--json").json

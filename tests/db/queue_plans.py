@@ -4,6 +4,8 @@ from collections.abc import Mapping
 
 from tests.db.planning import Case
 
+from taskflow.engine.job import DEFAULT_NAMESPACE
+
 FILL = """
     DELETE FROM taskflow.queue;
     INSERT INTO taskflow.queue
@@ -14,6 +16,17 @@ TABLES = ("queue",)
 
 CASES: Mapping[str, Case] = {
     "set_queue": Case(lambda store, connection, sample: store.set_queue(connection, "q1", paused=True), set(), rows=1),
+    "forget_queue": Case(
+        lambda store, connection, sample: store.set_queue(connection, "q1000", limits=True), {"queue_pkey"}, rows=1
+    ),
+    "find_hindrance": Case(
+        lambda store, connection, sample: store.find_hindrance(
+            connection, queue="q1", kind="k", namespace=DEFAULT_NAMESPACE
+        ),
+        {"queue_pkey"},
+        rows=10,
+        scans={"worker"},
+    ),
     "find_draining": Case(
         lambda store, connection, sample: store.find_draining(connection, ["q1", "default"]), {"queue_draining"}, rows=2
     ),

@@ -45,6 +45,12 @@ CASES: Mapping[str, Case] = {
     ),
     "list_deliveries": Case(deliveries(), {"webhook_delivery_list"}, rows=20),
     "list_deliveries_by_status": Case(deliveries(status=DeliveryStatus.FAILED), {"webhook_delivery_status"}, rows=20),
+    "count_failing": Case(
+        lambda store, connection, sample: repository.count_failing(connection, DEFAULT_NAMESPACE),
+        {"webhook_delivery_status", "deferred_pkey"},
+        rows=12_000,  # it counts: each of the 3,000 that are tried is looked for among the deferred
+        buffers=30_000,
+    ),
     "list_deliveries_of_job": Case(
         lambda store, connection, sample: deliveries(job_id=sample.failed.id)(store, connection, sample),
         {"webhook_delivery_end"},

@@ -9,15 +9,18 @@ import httpx
 import pytest
 from tests.jobs.test_look import ORDER, submit
 from tests.support.api import Api, check_problem, pointers, until
-from tests.support.workers import working
+from tests.support.proxy import Proxy
+from tests.support.workers import reaches, working
 
+from taskflow.db.pool import Database
 from taskflow.engine import bulk as module
 from taskflow.engine.bulk import Bulk
 from taskflow.engine.client import Engine
-from taskflow.engine.job import Claim, JobId, NewJob, NewProgress
+from taskflow.engine.job import SYSTEM_NAMESPACE, Claim, JobFilter, JobId, NewJob, NewProgress
 from taskflow.engine.record import OperationId
 from taskflow.engine.registry import Registry
 from taskflow.handlers import bulk as handler
+from taskflow.handlers import outage
 
 
 async def start(client: httpx.AsyncClient, action: str, **chosen: Any) -> str:
@@ -168,6 +171,22 @@ async def test_a_filter_chooses(api: Api, client: httpx.AsyncClient) -> None:
     assert await states(client) == {"cancelled": 1, "pending": 2}
 
 
+async def test_a_name_in_a_filter_that_nothing_has_is_told(api: Api, client: httpx.AsyncClient) -> None:
+    async def told(**chosen: Any) -> Any:
+        dry = await client.post("/api/v1/jobs/bulk/cancel", json={**chosen, "dryRun": True})
+        real = await client.post("/api/v1/jobs/bulk/cancel", json=chosen)
+        assert (dry.status_code, real.status_code) == (200, 202)
+        assert dry.json().get("unknown") == real.json().get("unknown")
+        assert "unknown" not in await look(client, real.json()["operationId"])
+        return dry.json().get("unknown")
+
+    assert await told(queue="ordres", taskType="odrer") == ["taskType", "queue"]
+    assert await told(queue="orders", taskType="order") is None
+    job = {"taskType": "order", "payload": {"number": 1}, "queue": "elsewhere", "delay": 60_000}
+    assert (await client.post("/api/v1/jobs", json=job)).status_code == 201
+    assert await told(queue="elsewhere") is None, "a job has it, though no list of queues does"
+
+
 async def test_failed_jobs_run_again(api: Api, client: httpx.AsyncClient) -> None:
     for _ in range(3):
         await submit(client, retries=0)
@@ -283,6 +302,26 @@ async def test_a_worker_carries_it_out(api: Api, client: httpx.AsyncClient, data
                 return (await engine.get_job(stranger.id)).failure_reason == "permanent"
 
             await until(refused)
+
+
+async def test_an_outage_of_our_own_database_is_not_charged_to_it(
+    api: Api, client: httpx.AsyncClient, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outage, "AWAY_S", 0.01)
+    await submit(client)
+    operation_id = await start(client, "cancel")
+    async with Proxy(database_url) as proxy, Engine(api.database) as engine:
+        database = Database(proxy.url, max_size=2)
+        registry = Registry()
+        handler.register(registry, Bulk(database, Engine(database)), queue="builtin")
+        proxy.lose_answer("advance_operation")
+        async with working(database_url, registry, queues=["builtin"]):
+            [job] = (await engine.list_jobs(SYSTEM_NAMESPACE, JobFilter(kind=module.KIND), limit=2)).items
+            job = await reaches(engine, job.id)
+        await database.stop()
+    assert proxy.lost == 1
+    assert (job.attempt, job.failures) == (2, 0)
+    assert (await look(client, operation_id))["progress"]["done"] == 1
 
 
 async def test_the_engines_own_kinds_are_not_for_submitters(api: Api, client: httpx.AsyncClient) -> None:

@@ -76,6 +76,25 @@ async def test_a_name_with_a_slash_is_a_name(client: httpx.AsyncClient) -> None:
     assert (await look(client, "eu%2Fimages"))["paused"] is True
 
 
+async def test_a_queue_that_only_its_settings_name_says_so_and_leaves_with_them(client: httpx.AsyncClient) -> None:
+    assert (await client.post("/api/v1/queues/ordres/pause")).json()["known"] is False
+    assert (await client.post(f"{QUEUE}/pause")).json()["known"] is True, "a kind names it"
+    assert (await client.patch("/api/v1/queues/ordres", json={"concurrency": 2})).json()["known"] is False
+    resumed = (await client.post("/api/v1/queues/ordres/resume")).json()
+    assert (resumed["paused"], resumed["concurrency"]) == (False, 2)
+    assert (await look(client, "ordres"))["known"] is False, "it has a limit"
+    lifted = await client.patch("/api/v1/queues/ordres", json={"concurrency": None})
+    assert (lifted.status_code, lifted.json()["name"]) == (200, "ordres")
+    check_problem(await client.get("/api/v1/queues/ordres"), 404, "not_found")
+
+
+async def test_a_queue_paused_before_its_first_job_is_known_by_that(client: httpx.AsyncClient) -> None:
+    await client.post("/api/v1/queues/later/pause")
+    await submit(client, queue="later")
+    queue = await look(client, "later")
+    assert (queue["paused"], queue["known"], queue["pending"]) == (True, True, 1)
+
+
 async def test_a_queue_that_nothing_names_is_not_there(client: httpx.AsyncClient) -> None:
     check_problem(await client.get("/api/v1/queues/nowhere"), 404, "not_found")
 

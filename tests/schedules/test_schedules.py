@@ -120,6 +120,18 @@ BAD: list[tuple[dict[str, Any], dict[str, str]]] = [
     ({"uniqueKey": "k", "uniqueScope": "window"}, {"/uniqueWindow": "required"}),
     ({"uniqueKey": "k", "uniqueScope": "ever"}, {"/uniqueScope": "unknown_value"}),
     ({"payload": {"to": "ada@example.com"}}, {"/payload/subject": "required", "/payload/body": "required"}),
+    ({"cron": "x", "timezone": "Mars/Base"}, {"/cron": "bad_cron", "/timezone": "unknown_value"}),
+    ({"cron": "x", "every": 60_000}, {"/cron": "exclusive"}),
+    (
+        {"cron": "x", "timezone": "Mars/Base", "priority": 77, "payload": {**MAIL["payload"], "bcc": 1}},
+        {
+            "/cron": "bad_cron",
+            "/timezone": "unknown_value",
+            "/priority": "priority",
+            "/payload/bcc": "unknown_field",
+        },
+    ),
+    ({"cron": 5, "timezone": 5, "retries": "many"}, dict.fromkeys(("/cron", "/timezone", "/retries"), "wrong_type")),
     (
         {"cron": "no", "name": " x", "payload": {**MAIL["payload"], "bcc": 1}},
         {"/cron": "bad_cron", "/name": "invalid_name", "/payload/bcc": "unknown_field"},
@@ -156,6 +168,13 @@ async def test_a_preview_of_what_cannot_be_is_refused(client: httpx.AsyncClient)
         check_problem(await client.post(f"{PATH}/preview", json=timing), 422, "invalid")
 
 
+async def test_a_wrong_field_of_a_rule_is_told_with_its_value_and_what_it_takes(client: httpx.AsyncClient) -> None:
+    refused = await client.post(f"{PATH}/preview", json={"cron": "0 24 * * *", "every": "1m"})
+    details = {error["pointer"]: error["detail"] for error in check_problem(refused, 422, "invalid")["errors"]}
+    assert details["/cron"].startswith("the hour cannot be '24': it takes 0 to 23; also *, lists such as 1,3")
+    assert details["/every"] == "must be a whole number"
+
+
 # Changing ------------------------------------------------------------------------------------------------------------
 
 
@@ -187,6 +206,7 @@ BAD_CHANGES: list[tuple[dict[str, Any], dict[str, str]]] = [
     ({"payload": {}}, {"/payload/to": "required", "/payload/subject": "required", "/payload/body": "required"}),
     ({"name": None}, {"/name": "wrong_type"}),
     ({"pausedAt": None}, {"/pausedAt": "unknown_field"}),
+    ({"cron": "x", "retries": 99}, {"/cron": "bad_cron", "/retries": "out_of_range"}),
 ]
 
 

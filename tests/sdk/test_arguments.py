@@ -16,6 +16,7 @@ from msgspec import Meta
 from pydantic import BaseModel, Field
 
 from taskflow import Invalid, JobContext, Retry, TaskFlow
+from taskflow.engine.payload import PayloadSchema
 
 
 class Fit(Enum):
@@ -117,7 +118,7 @@ def test_a_default_that_can_change_is_not_shared_between_calls(app: TaskFlow) ->
     ("given", "pointer", "words"),
     [
         ({"size": Size(0, 1)}, "/size/width", "expected `int` >= 1"),
-        ({"size": {"width": 1}}, "/size", "object missing required field `height`"),
+        ({"size": {"width": 1}}, "/size/height", "is required"),
         ({"size": Size(1, 1), "boxes": [{"corner": {"x": "a", "y": 1}}]}, "/boxes/0/corner/x", "expected `int`"),
         ({"size": Size(1, 1), "fit": "loose"}, "/fit", "invalid enum value 'loose'"),
         ({"size": Size(1, 1), "tags": [1]}, "/tags/0", "expected `str`, got `int`"),
@@ -237,6 +238,40 @@ def test_what_a_model_refuses_is_named_by_its_place(app: TaskFlow) -> None:
         "/more/0/lines/1/sku",
         "/more/0/lines/1/count",
     ]
+
+
+@pytest.mark.parametrize(
+    ("given", "codes"),
+    [
+        ({"lines": [{"count": 1}]}, {"/order/lines/0/sku": "required"}),
+        ({}, {"/order/lines": "required"}),
+        (5, {"/order": "wrong_type"}),
+        (
+            {"lines": [{"sku": 5, "count": 0}]},
+            {"/order/lines/0/sku": "wrong_type", "/order/lines/0/count": "out_of_range"},
+        ),
+    ],
+)
+def test_what_a_model_misses_has_the_code_that_the_api_gives_it(
+    app: TaskFlow, given: object, codes: dict[str, str]
+) -> None:
+    with pytest.raises(Invalid) as caught:
+        order_arguments(app).encode([], {"order": given})
+    assert {error.pointer: error.code for error in caught.value.errors} == codes
+    if codes.get("/order") is None:
+        checked = PayloadSchema(app.registry["ship"].info.schema).errors_of({"order": given})  # type: ignore[dict-item]
+        assert {error.pointer.removeprefix("/payload"): error.code for error in checked} == codes
+    assert not any("body" in error.detail for error in caught.value.errors)
+
+
+def test_what_a_dataclass_or_typed_dict_misses_has_the_code_that_the_api_gives_it(app: TaskFlow) -> None:
+    given = {"size": {"width": 1}, "source": "a", "boxes": [{"corner": {"x": 1}, "size": {"width": 1, "height": 1}}]}
+    with pytest.raises(Invalid) as caught:
+        arguments(app).encode((), given)
+    codes = {error.pointer: error.code for error in caught.value.errors}
+    assert codes == {"/size/height": "required", "/boxes/0/corner/y": "required"}
+    checked = PayloadSchema(app.registry["resize"].info.schema).errors_of(given)  # type: ignore[arg-type]
+    assert {error.pointer.removeprefix("/payload"): error.code for error in checked} == codes
 
 
 def test_the_library_is_not_loaded_for_jobs_without_models() -> None:

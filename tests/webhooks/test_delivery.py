@@ -12,7 +12,9 @@ from uuid import UUID
 
 import pytest
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
+from tests.support.proxy import Proxy
 from tests.support.receiver import Received, answering, dripping, hanging, receiving, saying
+from tests.support.waiting import eventually
 from tests.support.workers import Nothing, reaches, working
 
 import taskflow
@@ -23,6 +25,7 @@ from taskflow.engine.job import (
     DEFAULT_NAMESPACE,
     DEFAULT_QUEUE,
     DELIVERY_QUEUE,
+    SYSTEM_NAMESPACE,
     Enqueued,
     JobFilter,
     NewJob,
@@ -30,7 +33,7 @@ from taskflow.engine.job import (
     State,
 )
 from taskflow.engine.registry import JobContext, Registry
-from taskflow.handlers import webhook
+from taskflow.handlers import outage, webhook
 from taskflow.http.secret import RootSecret
 from taskflow.identity.access import Permission, Principal
 from taskflow.kernel.errors import Conflict, NotFound, Permanent
@@ -55,8 +58,17 @@ class Shop:
         self.engine = engine
         self.deliveries = Deliveries(database, engine, ROOT)
 
-    def registry(self, *, timeout_s: float = 5.0, max_retries: int = 9, allow_loopback: bool = True) -> Registry:
+    def registry(
+        self,
+        *,
+        timeout_s: float = 5.0,
+        max_retries: int = 9,
+        allow_loopback: bool = True,
+        database: Database | None = None,
+    ) -> Registry:
+        """*database* is the deliverer's, if not ours."""
         registry = Registry()
+        engine = self.engine if database is None else Engine(database)
 
         @registry.job("order", payload=Nothing, retries=0)
         async def order(_ctx: JobContext, _payload: Nothing) -> dict[str, int]:
@@ -68,7 +80,7 @@ class Shop:
 
         fetcher = Fetcher(allow_loopback=allow_loopback)
         deliverer = webhook.Deliverer(
-            self.database, self.engine, fetcher, ROOT, timeout_s=timeout_s, max_retries=max_retries
+            database or self.database, engine, fetcher, ROOT, timeout_s=timeout_s, max_retries=max_retries
         )
         webhook.register(registry, deliverer)
         return registry
@@ -258,6 +270,36 @@ async def test_retries_end_where_the_setting_says(shop: Shop) -> None:
     assert delivery.status is DeliveryStatus.FAILED
     assert [attempt.outcome for attempt in delivery.attempts or []] == [OutcomeKind.ERROR] * 3
     assert "given up after 3 attempts" in str((delivery.attempts or [])[-1].error)
+
+
+async def test_an_outage_of_our_own_database_uses_up_no_attempt(
+    shop: Shop, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither one that lasts, nor a connection that is lost on the way to either of the two reads."""
+    monkeypatch.setattr(outage, "AWAY_S", 0.01)
+
+    async def snoozes(job: Enqueued, count: int) -> bool:
+        found = await shop.delivery_of(job)
+        seen = [attempt.outcome for attempt in found.attempts or ()]
+        assert set(seen) <= {OutcomeKind.SNOOZED}
+        return len(seen) >= count
+
+    async with Proxy(database_url) as proxy, receiving(answering(200)) as receiver:
+        database = Database(proxy.url, max_size=2, patience_s=0.05)
+        await proxy.close_door()
+        async with shop.open(database=database, max_retries=0):
+            job = await shop.submit(receiver.url)
+            await eventually("two attempts in vain", lambda: snoozes(job, 2))
+            assert receiver.requests == []
+            for statement in ("find_delivery", "read_jobs"):
+                proxy.lose_answer(statement)
+            await proxy.heal()
+            delivery = await shop.settled(job)
+        await database.stop()
+    assert delivery.status is DeliveryStatus.DELIVERED
+    assert proxy.lost == 2
+    assert (await shop.engine.get_job(job_id_of(delivery), namespace=SYSTEM_NAMESPACE)).failures == 0
+    assert len(receiver.requests) == 1
 
 
 async def test_a_receiver_says_when_to_come_again(shop: Shop) -> None:

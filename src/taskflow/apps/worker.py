@@ -193,13 +193,13 @@ def run_fleet(settings: Settings, say: Callable[[str], None], *, reload: bool = 
 
 async def _remark_on_queues(settings: Settings) -> None:
     """Say on stderr which queues nothing has named before. A database that is away is for the workers to tell of."""
-    from taskflow.apps.queue_names import remarks_on
+    from taskflow.apps.names import remarks_on_queues
 
     url = settings.database_url or DataDirectory(settings.data_dir).get_database_url()
     database = Database(url, max_size=1, application_name="taskflow worker", patience_s=LOOK_S)
     try:
         async with asyncio.timeout(LOOK_S):
-            for remark in await remarks_on(Engine(database), settings.queues):
+            for remark in await remarks_on_queues(Engine(database), settings.queues):
                 sys.stderr.write(f"taskflow: {remark}\n")
     except DATABASE_ERRORS + (Unavailable, ValueError):  # noqa: RUF005 -- as a display, mypy takes it for other types
         pass

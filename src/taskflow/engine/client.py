@@ -40,6 +40,7 @@ from taskflow.engine.policy import check_new_job, check_queue_name
 from taskflow.engine.record import (
     Activity,
     EndedJob,
+    Hindrance,
     JobBody,
     Leadership,
     LogNews,
@@ -237,6 +238,11 @@ class Engine:
     async def list_workers(self) -> list[WorkerInfo]:
         async with self._database.acquire() as connection:
             return await self._store.list_workers(connection)
+
+    async def find_hindrance(self, job: Job, *, connection: Connection | None = None) -> Hindrance | None:
+        """Return what keeps a pending job from being claimed; None if only others before it do."""
+        async with self._lend(connection) as lent:
+            return await self._store.find_hindrance(lent, queue=job.queue, kind=job.kind, namespace=job.namespace)
 
     async def queue_depths(self) -> list[QueueDepth]:
         """Return ready jobs per queue and kind, counted over a bounded number of rows."""
@@ -457,10 +463,10 @@ class Engine:
             await self._store.set_queue(
                 lent, name, paused=paused, draining=draining, limits=limits, concurrency=concurrency
             )
-            queue = await self.get_queue(name, connection=lent)
+            found = await self._store.read_queues(lent, name=name)
         if connection is None:
             self.wake([name])
-        return queue
+        return found[0] if found else QueueInfo(name)
 
     @asynccontextmanager
     async def _lend(self, connection: Connection | None) -> AsyncIterator[Connection]:

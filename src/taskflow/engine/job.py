@@ -355,18 +355,20 @@ class QueueInfo:
     A queue: what was said of it, what is in it.
 
     Args:
+        known: a job that is due or active, a live worker or a kind names it, not its settings alone.
         pending: ready jobs, counted up to a bound.
         workers: that serve it and are alive.
     """
 
     name: str
-    paused_at: datetime | None
-    draining_at: datetime | None
-    concurrency: int | None
-    pending: int
-    oldest_due_age_s: float | None
-    active: int
-    workers: int
+    known: bool = False
+    paused_at: datetime | None = None
+    draining_at: datetime | None = None
+    concurrency: int | None = None
+    pending: int = 0
+    oldest_due_age_s: float | None = None
+    active: int = 0
+    workers: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import NewType
 from uuid import UUID
 
-from taskflow.engine.job import JobFilter, JobId, LeaseId, LogLine, State, WorkerId
+from taskflow.engine.job import Job, JobFilter, JobId, LeaseId, LogLine, State, WorkerId
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,18 @@ class Leadership:
     term: int
     held_s: float
     expires_in_s: float
+
+
+class Hindrance(StrEnum):
+    """What keeps a pending job from being claimed, besides others before it."""
+
+    NO_WORKER = "no_worker"
+    PAUSED = "paused"
+
+    def describe(self, job: Job) -> str:
+        if self is Hindrance.PAUSED:
+            return f"queue {job.queue} is paused"
+        return f"no live worker runs {job.kind} in queue {job.queue}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -191,18 +191,30 @@ def tick_of(schedule_id: ScheduleId, fire_at: datetime, enqueued: Enqueued) -> T
 
 def timing_errors(plan: SchedulePlan, anchor_at: datetime) -> list[FieldError]:
     """Say what is wrong with when *plan* fires, with the field names of the JSON API."""
+    errors = rule_errors(plan.cron, plan.zone)
     if (plan.cron is None) == (plan.every is None):
         both = plan.cron is not None
         detail = "give cron or every, not both" if both else "a schedule has cron or every; give one of them"
-        return [FieldError("/cron", "exclusive" if both else "required", detail)]
+        errors.append(FieldError("/cron", "exclusive" if both else "required", detail))
+    elif plan.every is not None:
+        try:
+            plan.timetable(anchor_at)
+        except ValueError as error:
+            errors.append(FieldError("/every", "out_of_range", str(error)))
+    return errors
+
+
+def rule_errors(cron: str | None, zone: str) -> list[FieldError]:
+    """Say what is wrong with a cron expression and its zone, each by itself."""
+    errors = []
     try:
-        find_zone(plan.zone)
+        rules = find_zone(zone)
     except ValueError as error:
-        return [FieldError("/timezone", "unknown_value", str(error))]
+        errors.append(FieldError("/timezone", "unknown_value", str(error)))
+        rules = find_zone("UTC")
     try:
-        plan.timetable(anchor_at)
+        if cron is not None:
+            Cron(cron, rules)
     except ValueError as error:
-        if plan.cron is None:
-            return [FieldError("/every", "out_of_range", str(error))]
-        return [FieldError("/cron", "bad_cron", str(error))]
-    return []
+        errors.append(FieldError("/cron", "bad_cron", str(error)))
+    return errors

@@ -9,6 +9,7 @@ from taskflow.engine.bulk import KIND, TIMEOUT_S, Bulk
 from taskflow.engine.job import MAX_RETRIES, SYSTEM_NAMESPACE
 from taskflow.engine.record import OperationId
 from taskflow.engine.registry import JobContext, Registry, Snooze
+from taskflow.handlers.outage import uncharged
 from taskflow.kernel.errors import Permanent
 
 SLICE_S = 60.0  # then others shall have the place for a moment
@@ -28,6 +29,7 @@ def register(registry: Registry, bulk: Bulk, *, queue: str) -> None:
         if ctx.namespace != SYSTEM_NAMESPACE:
             raise Permanent("operations are started through the API, not as jobs")
         until_s = time.monotonic() + SLICE_S
-        while not await bulk.step(OperationId(payload.operation)):
-            if time.monotonic() > until_s:
-                raise Snooze(0.0)
+        with uncharged():
+            while not await bulk.step(OperationId(payload.operation)):
+                if time.monotonic() > until_s:
+                    raise Snooze(0.0)

@@ -6,6 +6,8 @@ The handler of `deliver_webhook`: tells one end of a job to its callback URL. Jo
     410            the receiver wants no more: given up
     anything else  again by the schedule, or when the receiver's Retry-After says so, until that is used up
 
+What our own database does is none of that: while it is away nothing is sent, and no attempt is used up.
+
 A worker that dies between the answer and its bookkeeping leaves a job that is run again: the receiver gets the same
 `webhook-id` once more. That is "at least once", and why the id is stable.
 """
@@ -24,6 +26,7 @@ from taskflow.db.pool import DATABASE_ERRORS, Database
 from taskflow.engine.client import Engine
 from taskflow.engine.job import DELIVERY_KIND, DELIVERY_QUEUE
 from taskflow.engine.registry import JobContext, Registry
+from taskflow.handlers.outage import uncharged
 from taskflow.http.secret import RootSecret
 from taskflow.kernel.errors import ExternalError, NotFound, Permanent
 from taskflow.webhooks import message, repository
@@ -89,14 +92,15 @@ class Deliverer:
         self._max_retries = max_retries
 
     async def deliver(self, ctx: JobContext, _payload: DeliverWebhook) -> Taken:
-        async with self._database.acquire() as connection:
-            delivery = await repository.find(connection, ctx.job_id, None)
-        if delivery is None:
-            raise Permanent("this job belongs to no delivery")
-        try:
-            job = await self._engine.get_job(delivery.job_id, namespace=delivery.namespace)
-        except NotFound:
-            raise Permanent("the job that has ended is no longer kept") from None
+        with uncharged():
+            async with self._database.acquire() as connection:
+                delivery = await repository.find(connection, ctx.job_id, None)
+            if delivery is None:
+                raise Permanent("this job belongs to no delivery")
+            try:
+                job = await self._engine.get_job(delivery.job_id, namespace=delivery.namespace)
+            except NotFound:
+                raise Permanent("the job that has ended is no longer kept") from None
         if job.callback_url is None:
             raise Permanent("the job has no callback URL")
         body = message.encode(delivery, job)

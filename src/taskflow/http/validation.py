@@ -21,13 +21,16 @@ _CODES = {
 }
 
 
-def field_errors(error: ValidationError, *, parameters: Sequence[str] | None = None) -> list[FieldError]:
+def field_errors(
+    error: ValidationError, *, parameters: Sequence[str] | None = None, whole: str = "the body must be a JSON object"
+) -> list[FieldError]:
     """
     Return Pydantic's findings in our words.
 
     Args:
         parameters: the names there are, where the query was checked: fields are names then, and JSON Pointers into the
             body otherwise.
+        whole: what is said if what was checked is no object at all.
     """
     found = []
     for item in error.errors(include_url=False, include_context=False, include_input=False):
@@ -41,7 +44,7 @@ def field_errors(error: ValidationError, *, parameters: Sequence[str] | None = N
             case "extra_forbidden":
                 message = f"is no parameter here; there are {', '.join(parameters or ()) or 'none'}"
             case "model_type":
-                message = "must be a JSON object" if item["loc"] else "the body must be a JSON object"
+                message = "must be a JSON object" if item["loc"] else whole
             case "dict_type":
                 message = "must be a JSON object"
         if code.endswith(("_type", "_parsing")):

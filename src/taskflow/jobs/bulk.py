@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
@@ -27,12 +27,17 @@ from taskflow.http.validation import field_errors
 from taskflow.identity.access import Permission
 from taskflow.identity.guard import Guard
 from taskflow.jobs.endpoints import ALIAS_PREFIX, PREFIX
+from taskflow.jobs.naming import unknown_in
 from taskflow.jobs.schemas import ChooseJobs, NoQuery
 from taskflow.jobs.writes import Writes
 from taskflow.kernel.errors import Invalid, NotFound
 from taskflow.kernel.json import JSONValue
 
 _encode = msgspec.json.Encoder().encode
+_UNKNOWN = Meta(
+    description="In the answer to the request, if there are any: fields of the filter whose name nothing has, no job, "
+    "worker, kind or setting. Perhaps it is misspelt."
+)
 
 
 class OperationProgress(msgspec.Struct, frozen=True, rename="camel"):
@@ -53,6 +58,7 @@ class OperationView(msgspec.Struct, frozen=True, rename="camel"):
     progress: OperationProgress
     created_at: datetime
     finished_at: datetime | None
+    unknown: Annotated[list[str] | UnsetType, _UNKNOWN] = UNSET
 
 
 class BulkCountView(msgspec.Struct, frozen=True, rename="camel"):
@@ -62,6 +68,7 @@ class BulkCountView(msgspec.Struct, frozen=True, rename="camel"):
     filter: dict[str, Any]
     matching: Annotated[int, Meta(description=f"Jobs that it would be done to now, counted up to {DRY_RUN_JOBS:,}.")]
     has_more: Annotated[bool, Meta(description="The count stopped at its bound: there may be more.")]
+    unknown: Annotated[list[str] | UnsetType, _UNKNOWN] = UNSET
 
 
 def view_of_operation(found: Operation, *, abandoned: bool = False) -> OperationView:
@@ -132,7 +139,9 @@ class BulkEndpoints:
         if asked.dry_run:
             read_query(request, NoQuery)
             matching, has_more = await self._bulk.count(principal.namespace, action, chosen)
-            return Answer(200, _encode(BulkCountView(action, _said(chosen), matching, has_more))).response()
+            unknown = UNSET if matching else await unknown_in(self._engine, principal.namespace, chosen) or UNSET
+            return Answer(200, _encode(BulkCountView(action, _said(chosen), matching, has_more, unknown))).response()
+        unknown = await unknown_in(self._engine, principal.namespace, chosen) or UNSET
 
         async def write(connection: Connection | None) -> Answer:
             if connection is None:
@@ -144,7 +153,8 @@ class BulkEndpoints:
                 principal.namespace, action, chosen, queue=kinds.QUEUE, connection=connection
             )
             headers = {"Location": f"{PREFIX}/operations/{started.id}"}
-            return Answer(202, _encode(view_of_operation(started)), headers)
+            view = msgspec.structs.replace(view_of_operation(started), unknown=unknown)
+            return Answer(202, _encode(view), headers)
 
         return await self._writes.act(
             request, principal, write, body=body, after=lambda _answer: self._engine.wake([kinds.QUEUE])

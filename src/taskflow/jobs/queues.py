@@ -45,6 +45,13 @@ class QueueView(msgspec.Struct, frozen=True, rename="camel"):
     """A queue: what was said of it, and what is in it."""
 
     name: str
+    known: Annotated[
+        bool,
+        Meta(
+            description="A job that is due or active, a live worker or a kind names it. If not, only what was said of "
+            "it does: the name may be misspelt."
+        ),
+    ]
     paused: Annotated[bool, Meta(description="Its jobs are not handed out.")]
     paused_at: datetime | None
     draining: Annotated[bool, Meta(description="It takes no new jobs.")]
@@ -66,6 +73,7 @@ class QueuePageView(msgspec.Struct, frozen=True, rename="camel"):
 def view_of_queue(queue: QueueInfo) -> QueueView:
     return QueueView(
         name=queue.name,
+        known=queue.known,
         paused=queue.paused_at is not None,
         paused_at=queue.paused_at,
         draining=queue.draining_at is not None,
@@ -144,6 +152,7 @@ def _answer(queue: QueueInfo) -> Answer:
 
 _EXAMPLE: dict[str, Any] = {
     "name": "images",
+    "known": True,
     "paused": False,
     "pausedAt": None,
     "draining": False,
@@ -185,7 +194,7 @@ def operations(endpoints: QueueEndpoints) -> Iterator[Operation]:
             "resume",
             endpoints.resume,
             "Resume a queue",
-            "Ends both a pause and a drain.",
+            "Ends both a pause and a drain. A queue without a limit that nothing else names then leaves the list.",
             {},
         ),
         (

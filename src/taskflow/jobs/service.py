@@ -74,7 +74,7 @@ class Jobs:
         try:
             submit = SubmitJob.model_validate(data)
         except ValidationError as error:
-            errors = [*field_errors(error), *await self._payload_errors_of(principal, data)]
+            errors = [*field_errors(error), *await self.payload_errors_of(principal, data)]
             raise Invalid("the job has invalid fields", errors=errors) from None
         name = kinds.canonical(submit.taskType)
         kind = await self._catalogue.find(name, principal.namespace)
@@ -243,8 +243,8 @@ class Jobs:
 
     # Checks ----------------------------------------------------------------------------------------------------------
 
-    async def _payload_errors_of(self, principal: Principal, data: JSONValue) -> list[FieldError]:
-        """What can be said of the payload although the submit around it is wrong."""
+    async def payload_errors_of(self, principal: Principal, data: JSONValue) -> list[FieldError]:
+        """What can be said of the payload although the request around it is wrong."""
         if not isinstance(data, dict):
             return []
         name, payload = data.get("taskType"), data.get("payload")

@@ -37,6 +37,17 @@ ALIASES = {
     "@hourly": "0 * * * *",
 }
 
+MAX_PART_CHARS = 40  # of a wrong field that are told
+
+_FIELDS = (
+    ("second", "0 to 59"),
+    ("minute", "0 to 59"),
+    ("hour", "0 to 23"),
+    ("day", "1 to 31, L or LW"),
+    ("month", "1 to 12 or JAN to DEC"),
+    ("weekday", "0 to 7 or SUN to SAT"),
+)
+_FORMS = "*, lists such as 1,3, ranges such as 1-5 and steps such as */10"
 _LAST_YEAR = 9000  # past it, calendars of others end before ours does
 _ZONE = re.compile(rf"[A-Za-z][A-Za-z0-9_+/-]{{0,{MAX_ZONE_CHARS - 1}}}")
 _HOST_ZONES = frozenset({"localtime", "posixrules", "Factory"})  # names of the machine's own settings, not of places
@@ -79,7 +90,7 @@ class Cron:
     A cron expression in a zone: minute hour day month weekday, with seconds before them if there are six fields.
 
     Raises:
-        ValueError: the expression cannot be read, or never comes true; says which field is wrong.
+        ValueError: the expression cannot be read, or never comes true; says which fields are wrong, and what they take.
     """
 
     expression: str
@@ -224,8 +235,29 @@ def _fields_of(expression: str) -> str:
 def _cronsim(fields: str, wall: datetime) -> CronSim:
     try:
         return CronSim(fields, wall)
-    except CronSimError as error:
-        raise ValueError(str(error).lower().replace("bad ", "cannot be read: the field of the ")) from None
+    except CronSimError:
+        raise ValueError(_what_is_wrong(fields)) from None
+
+
+def _what_is_wrong(fields: str) -> str:
+    """Name each field that cannot be read, with its value and what it takes; alone, so that others do not hide it."""
+    parts = fields.split()
+    wrong = []
+    for place, part in enumerate(parts, start=len(_FIELDS) - len(parts)):
+        alone = ["*"] * len(_FIELDS)
+        alone[place] = part
+        try:
+            CronSim(" ".join(alone), datetime(2024, 1, 1))  # noqa: DTZ001 -- a time on the wall
+        except CronSimError:
+            name, takes = _FIELDS[place]
+            wrong.append(f"the {name} cannot be {_cut(part)!r}: it takes {takes}")
+    if not wrong:  # each can be, and all of them together cannot
+        return f"never comes true: no month of {_cut(parts[-2])!r} has a day {_cut(parts[-3])!r}"
+    return f"{'; '.join(wrong)}; also {_FORMS}"
+
+
+def _cut(part: str) -> str:
+    return part if len(part) <= MAX_PART_CHARS else f"{part[:MAX_PART_CHARS]}…"
 
 
 def _walls_after(fields: str, wall: datetime) -> Iterator[datetime]:

@@ -3,8 +3,9 @@ What the API lets callers do with schedules, whatever the transport; see `jobs.s
 is checked as if it were submitted now.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import TypeVar
+from typing import TypeGuard, TypeVar
 from uuid import UUID
 
 from pydantic import BaseModel, ValidationError
@@ -12,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from taskflow.db.query import Connection
 from taskflow.engine.job import Enqueued, Job, JobId, NewJob, UniqueScope
 from taskflow.engine.policy import check_new_job
-from taskflow.engine.schedule import Schedule, ScheduleId, SchedulePlan, Tick, timing_errors
+from taskflow.engine.schedule import Schedule, ScheduleId, SchedulePlan, Tick, rule_errors, timing_errors
 from taskflow.engine.schedules import PREVIEW
 from taskflow.engine.schedules import Schedules as EngineSchedules
 from taskflow.http.validation import field_errors
@@ -48,7 +49,11 @@ class Schedules:
             Invalid: naming every bad field, of the schedule and of its job.
             PayloadTooLarge: the payload's JSON is over the limit.
         """
-        asked = _read(CreateSchedule, data)
+        try:
+            asked = _read(CreateSchedule, data)
+        except Invalid as refusal:
+            more = [*_rule_errors_of(data), *await self._jobs.payload_errors_of(principal, data)]
+            raise _with_more(refusal, more) from None
         plan = plan_of(asked, principal.namespace)
         await self._check(principal, plan)
         return plan, asked.paused
@@ -58,7 +63,10 @@ class Schedules:
 
     async def preview(self, principal: Principal, data: JSONValue) -> tuple[Timing, list[datetime]]:
         """Return when a schedule with that timing would fire next. Raises Invalid."""
-        asked = _read(Timing, data)
+        try:
+            asked = _read(Timing, data)
+        except Invalid as refusal:
+            raise _with_more(refusal, _rule_errors_of(data)) from None
         plan = SchedulePlan(
             name="preview", kind="preview", payload={}, namespace=principal.namespace, **timing_of(asked)
         )
@@ -94,7 +102,10 @@ class Schedules:
             NotFound: no such schedule in the principal's namespace.
             Invalid: naming every bad field.
         """
-        changes = _read(UpdateSchedule, data)
+        try:
+            changes = _read(UpdateSchedule, data)
+        except Invalid as refusal:
+            raise _with_more(refusal, _rule_errors_of(data)) from None
         if not changes.model_fields_set:
             detail = "names nothing that is to be different"
             raise Invalid("the change is empty", errors=[FieldError("", "required", detail)])
@@ -189,3 +200,22 @@ def _read(model: type[_M], data: JSONValue) -> _M:
         return model.model_validate(data)
     except ValidationError as error:
         raise Invalid("the schedule has invalid fields", errors=field_errors(error)) from None
+
+
+def _rule_errors_of(data: JSONValue) -> list[FieldError]:
+    """What can be said of the rule although the request around it is wrong."""
+    if not isinstance(data, dict):
+        return []
+    cron, zone = data.get("cron"), data.get("timezone")
+    return rule_errors(cron if _is_text(cron) else None, zone if _is_text(zone) else "UTC")
+
+
+def _with_more(refusal: Invalid, more: Sequence[FieldError]) -> Invalid:
+    """Return *refusal* with *more* errors, but for fields that it names already."""
+    named = {error.pointer for error in refusal.errors}
+    errors = [*refusal.errors, *(error for error in more if error.pointer not in named)]
+    return Invalid(refusal.detail, errors=errors)
+
+
+def _is_text(value: JSONValue) -> TypeGuard[str]:
+    return isinstance(value, str)

@@ -119,6 +119,11 @@ EVENTS: Mapping[str, Event] = {
         "A request was answered.",
         ("method", "path", "route", "status", "duration_ms", "request_bytes", "response_bytes", "principal_id"),
     ),
+    "taskflow.result.waiting": Event(
+        "An application waits for the result of a job that stays pending: no live worker runs it, or its queue is "
+        "paused. Said once a minute at most of jobs of the same kind and queue.",
+        ("job_id", "kind", "queue", "reason"),
+    ),
     "taskflow.signal.ignored": Event(
         "A worker process was told to end, and not by its supervisor: by a job, or by hand.", ("signal",)
     ),

@@ -12,6 +12,8 @@ from taskflow.engine.job import JobId
 
 QUERIES = load_queries(Path(__file__).parent / "queries")
 MAX_RESPONSES = 1000  # of one delivery that are shown
+FAILING_ROWS = 10_000  # deliveries of each status that `count_failing` looks at
+TROUBLED_FAILURES = 2  # one alone may be a hiccup
 
 
 class DeliveryStatus(StrEnum):
@@ -50,6 +52,22 @@ class Met:
     fault: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Failing:
+    """
+    Deliveries that do not arrive.
+
+    Args:
+        failed: given up; counted up to `FAILING_ROWS`.
+        newest_age_s: since the last of them was given up; None without any.
+        retrying: tried again after `TROUBLED_FAILURES` failed attempts or more.
+    """
+
+    failed: int
+    newest_age_s: float | None
+    retrying: int
+
+
 async def find(connection: Connection, delivery_id: UUID, namespace: UUID | None) -> Delivery | None:
     row = await QUERIES["find_delivery"].fetchrow(connection, id=delivery_id, namespace=namespace)
     return None if row is None else _delivery(row)
@@ -73,6 +91,13 @@ async def list_page(
     else:
         rows = await QUERIES["list_deliveries"].fetch(connection, **common)
     return [_delivery(row) for row in rows]
+
+
+async def count_failing(connection: Connection, namespace: UUID) -> Failing:
+    [row] = await QUERIES["count_failing"].fetch(
+        connection, namespace=namespace, limit=FAILING_ROWS, failures=TROUBLED_FAILURES
+    )
+    return Failing(**row)
 
 
 async def keep_response(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from taskflow.apps.cli.session import MISUSED, AsJson, DatabaseUrl, DataDir, Failure, Session, ending, run
+from taskflow.apps.cli.session import MISUSED, AsJson, DatabaseUrl, DataDir, Failure, Session, complain, ending, run
 
 if TYPE_CHECKING:
     from taskflow.engine.job import Job, JobFilter, JobId
@@ -114,6 +114,8 @@ def _preview(
             counted, left, jobs = await _count(session, replace(wanted, state=state), MAX_COUNTED - found)
             found, more = found + counted, more or left
             newest = sorted([*newest, *jobs], key=lambda job: job.id, reverse=True)[:SHOWN]
+        if not found and not more:
+            await _remark(session, wanted)
         views = [view_of_job(job) for job in newest]
         out = Output(session.now)
         if as_json:
@@ -153,13 +155,14 @@ def _run(
         from taskflow.jobs.bulk import filter_of, view_of_operation
 
         operations = Bulk(session.database, session.engine)
+        wanted = filter_of(dict(chosen))
         out = Output(session.now)
         async with session.engine:
             async with session.database.transaction() as connection:
                 operation = await operations.start(
                     session.principal.namespace,
                     BulkAction(action),
-                    filter_of(dict(chosen)),
+                    wanted,
                     queue=kinds.QUEUE,
                     connection=connection,
                 )
@@ -167,6 +170,8 @@ def _run(
             while not await operations.step(operation.id):
                 pass
             operation = await operations.find(operation.id)
+        if not operation.done and not operation.failed:
+            await _remark(session, wanted)
         if as_json:
             out.json(view_of_operation(operation))
             return
@@ -175,3 +180,10 @@ def _run(
         out.line(f"{plural(operation.done, 'job')} {words[action]}{left}")
 
     run(work, data_dir=data_dir, database_url=database_url, names=NAMES)
+
+
+async def _remark(session: Session, wanted: "JobFilter") -> None:
+    from taskflow.apps.names import remarks_on_filter
+
+    for remark in await remarks_on_filter(session.engine, session.principal.namespace, wanted):
+        complain(remark)

@@ -15,6 +15,7 @@ from taskflow.db.vitals import Vitals
 from taskflow.engine.job import WorkerInfo
 from taskflow.engine.record import Leadership, QueueDepth, Upkeep
 from taskflow.engine.store import DEAD_LETTER_ROWS
+from taskflow.webhooks.repository import FAILING_ROWS, TROUBLED_FAILURES, Failing
 
 Level = Literal["ok", "warn", "fail", "skip"]
 
@@ -46,6 +47,7 @@ class Engine:
     workers: Sequence[WorkerInfo]
     depths: Sequence[QueueDepth]
     dead_letters: int
+    deliveries: Failing
     upkeep: Upkeep
 
 
@@ -279,6 +281,27 @@ def check_dead_letters(engine: Engine) -> Finding:
     return Finding("dead letters", "warn", found, advice)
 
 
+def check_deliveries(engine: Engine) -> Finding:
+    failing = engine.deliveries
+    if not failing.failed and not failing.retrying:
+        return Finding("callbacks", "ok", "none has failed")
+    found, advice = [], []
+    if failing.failed:
+        more = "+" if failing.failed >= FAILING_ROWS else ""
+        newest = span(max(failing.newest_age_s or 0.0, 0.0))
+        found.append(f"{failing.failed:,}{more} failed, the last of them {newest} ago")
+        advice += [
+            "list them with `taskflow webhooks list --status failed`",
+            "`taskflow webhooks replay ID` sends one again",
+        ]
+    if failing.retrying:
+        found.append(f"{failing.retrying:,} tried again after {TROUBLED_FAILURES} failures or more")
+        if not failing.failed:
+            advice.append("look with `taskflow webhooks list --status pending`")
+    advice.append("`taskflow webhooks show ID` says what the receiver answered")
+    return Finding("callbacks", "warn", "; ".join(found), "; ".join(advice))
+
+
 ENGINE_CHECKS: Sequence[Callable[[Engine], Finding]] = (
     check_workers,
     check_kinds,
@@ -287,4 +310,5 @@ ENGINE_CHECKS: Sequence[Callable[[Engine], Finding]] = (
     check_retention,
     check_dead_rows,
     check_dead_letters,
+    check_deliveries,
 )

@@ -19,6 +19,7 @@ from taskflow.db.vitals import Vitals, read_vitals
 from taskflow.engine.job import DEFAULT_NAMESPACE
 from taskflow.engine.leader import NAME
 from taskflow.kernel.errors import SetupError, Unavailable
+from taskflow.webhooks.repository import count_failing
 
 STYLES = {"ok": "green", "warn": "yellow", "fail": "red", "skip": "dim"}
 START = "start it, or see that TASKFLOW_DATABASE_URL, the network and the password are right"
@@ -57,11 +58,14 @@ async def read_facts(place: Place) -> Facts:
         if revision == HEAD:
             reader = make_session(place, database, vitals.now).engine
             leader = await reader.find_leader(NAME)
+            async with database.acquire() as connection:
+                deliveries = await count_failing(connection, DEFAULT_NAMESPACE)
             engine = Engine(
                 leader=leader if leader is not None and leader.expires_in_s > 0 else None,
                 workers=await reader.list_workers(),
                 depths=await reader.queue_depths(),
                 dead_letters=await reader.count_dead_letters(DEFAULT_NAMESPACE),
+                deliveries=deliveries,
                 upkeep=await reader.read_upkeep(),
             )
     return Facts(

@@ -13,10 +13,7 @@ BAR_CELLS = 30
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 _LIVE = ("pending", "scheduled", "retrying", "active")
 
-STATE_COLUMNS = (
-    Column("STATUS", style=lambda cell: STATE_STYLES.get(cell, "")),
-    Column("JOBS", right=True),
-)
+STATUS_COLUMN = Column("STATUS", style=lambda cell: STATE_STYLES.get(cell, ""))
 LIVE_COLUMNS = (Column("QUEUE", least=10), *(Column(state.upper(), right=True) for state in _LIVE))
 GROUP_COLUMNS = (
     Column("", least=12),
@@ -46,18 +43,20 @@ async def show_stats(session: Session, asked: Mapping[str, str], *, as_json: boo
         out.json(view)
         return
     out.facts(_facts(out, view))
-    out.line()
-    out.table(STATE_COLUMNS, list(_states(view)))
+    _title(out, "jobs now")
+    out.table((STATUS_COLUMN, Column("JOBS", right=True)), list(_states(view, are_live=True)))
     if view.live:
-        out.line()
+        _title(out, "jobs now, by queue")
         rows = [(clean(queue.queue), *(f"{getattr(queue, state):,}" for state in _LIVE)) for queue in view.live]
         out.table(LIVE_COLUMNS, rows)
+    _title(out, "ends of jobs in the window")
+    out.table((STATUS_COLUMN, Column("ENDS", right=True)), list(_states(view, are_live=False)))
     for header, groups in (("QUEUE", view.queues), ("TYPE", view.task_types)):
         if groups:
-            out.line()
+            _title(out, f"ends of jobs in the window, by {header.lower()}")
             out.table((Column(header, least=12), *GROUP_COLUMNS[1:]), [_group_row(group) for group in groups])
     if any(point.completed or point.failed for point in view.series):
-        out.line()
+        _title(out, f"ends of jobs in the window, by {view.period}")
         out.table(SERIES_COLUMNS, list(_series(view)))
 
 
@@ -74,8 +73,15 @@ def _facts(out: Output, view: StatsView) -> list[tuple[str, str, str]]:
     ]
 
 
-def _states(view: StatsView) -> Iterator[Sequence[str]]:
+def _title(out: Output, text: str) -> None:
+    out.line()
+    out.line(text, "bold")
+
+
+def _states(view: StatsView, *, are_live: bool) -> Iterator[Sequence[str]]:
     for state, jobs in view.states.items():
+        if (state in _LIVE) is not are_live:
+            continue
         yield state, f"{jobs:,}+" if state in view.capped else f"{jobs:,}"
 
 

@@ -44,8 +44,9 @@ def list_(as_json: AsJson = False, data_dir: DataDir = None, database_url: Datab
     """
     List queues by name: those that jobs, workers, kinds or settings name.
 
-    PENDING is counted up to 10,000. SUPERVISORS are the live `taskflow up` and `taskflow worker` that serve it. --json
-    gives `{"items": […], "nextCursor": null}`.
+    A queue is `unused` if only its settings name it: no job that is due or active, no live worker, no kind. Resumed,
+    and without a limit, it leaves the list. PENDING is counted up to 10,000. SUPERVISORS are the live `taskflow up` and
+    `taskflow worker` that serve it. --json gives `{"items": […], "nextCursor": null}`.
 
     Examples:
 
@@ -77,7 +78,7 @@ def list_(as_json: AsJson = False, data_dir: DataDir = None, database_url: Datab
         rows = [
             (
                 clean(view.name),
-                _state(view),
+                _state(view) + ("" if view.known else ", unused"),
                 str(view.pending),
                 str(view.active),
                 "" if view.concurrency is None else str(view.concurrency),
@@ -179,10 +180,10 @@ def _set(
     name: str, settings: dict[str, Any], *, as_json: bool, data_dir: "Path | None", database_url: str | None
 ) -> None:
     async def work(session: Session) -> None:
-        from taskflow.apps.queue_names import remarks_on
+        from taskflow.apps.names import remarks_on_queues
         from taskflow.jobs.queues import view_of_queue
 
-        remarks = await remarks_on(session.engine, [name])
+        remarks = await remarks_on_queues(session.engine, [name])
         async with session.engine:  # sends the wake-up
             queue = await session.engine.set_queue(name, **settings)
         for remark in remarks:
@@ -204,6 +205,7 @@ def _show(session: Session, view: "QueueView", *, as_json: bool) -> None:
     facts = [
         ("queue", clean(view.name), ""),
         ("state", f"{state} since {out.full_time(since)}" if since else state, _style(state)),
+        ("unused", "" if view.known else "no due or active job, live worker or kind names it", "yellow"),
         ("limit", "none" if view.concurrency is None else f"{view.concurrency} at once", ""),
         ("pending", str(view.pending), ""),
         ("oldest", "" if view.oldest_due_age is None else f"due for {span(view.oldest_due_age / 1000)}", ""),

@@ -119,6 +119,8 @@ def show(which: Which, as_json: AsJson = False, data_dir: DataDir = None, databa
     """
     Show a schedule: its job, when it fires next, and what became of its latest times.
 
+    All times are by the clock of its zone, with their distance from UTC.
+
     Example:
 
         taskflow schedules show "morning mail"

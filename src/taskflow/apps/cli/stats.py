@@ -29,8 +29,9 @@ def stats(
     """
     Show how many jobs are where, how they ended, and how long they took.
 
-    Jobs that ended are counted exactly; those that have not, up to a limit, shown as `10,000+`. A window is made of
-    whole hours of UTC, a percentile of how long jobs ran or waited is right to within a fifth.
+    Ends are counted exactly, each of them: a failed job that was run again ends again. Jobs that have not ended are
+    counted up to a limit, shown as `10,000+`. A window is made of whole hours of UTC, a percentile of how long jobs ran
+    or waited is right to within a fifth.
 
     Exit codes: 0 done, 1 could not be done, 2 asked wrongly; errors are one line on stderr.
 

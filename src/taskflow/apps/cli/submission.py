@@ -15,8 +15,10 @@ import typer
 from taskflow.apps.cli.filing import check_readable, files_of, upload_one
 from taskflow.apps.cli.output import Output, clean, span
 from taskflow.apps.cli.session import MISUSED, REFUSED, Failure, Session, complain, describe
+from taskflow.apps.names import remarks_on_queues
 from taskflow.db.pool import OUTAGE_ERRORS
 from taskflow.engine.job import Enqueued, Job, JobId, NewJob, State
+from taskflow.engine.record import Hindrance
 from taskflow.jobs.schemas import JobView, view_of_job, view_of_new
 from taskflow.kernel.errors import AlreadyFinal, Conflict, DomainError, EngineError, NotFound
 
@@ -44,7 +46,10 @@ async def submit(
         Failure: a file cannot be had, or the job was followed and did not complete.
     """
     async with session.engine:
+        remarks = await remarks_on_queues(session.engine, [data["queue"]] if "queue" in data else [])
         job, stored = await _store(session, data, files)
+        for remark in remarks:
+            complain(remark)
         out = Output(stored.created_at)
         if not as_json:
             out.line(str(stored.id))
@@ -189,19 +194,16 @@ async def _follow(session: Session, job_id: JobId) -> None:
                 return
             if job.state is State.PENDING and not warned and time.monotonic() - ready_since_s > UNCLAIMED_S:
                 warned = True
-                if not await _has_worker(session, job):
-                    start = f"taskflow worker --queues {job.queue}"
-                    _progress(began_s, f"no live worker runs {job.kind} in queue {job.queue}; to start one: {start}")
+                hindrance = await session.engine.find_hindrance(job)
+                if hindrance is not None:
+                    start = f"; to start one: taskflow worker --queues {job.queue}"
+                    advice = start if hindrance is Hindrance.NO_WORKER else ""
+                    _progress(began_s, f"{hindrance.describe(job)}{advice}")
         except OUTAGE_ERRORS as error:
             if not away:
                 _progress(began_s, f"the database is away, looking again: {describe(error)}")
             away = True
         await asyncio.sleep(pause_s)
-
-
-async def _has_worker(session: Session, job: Job) -> bool:
-    workers = await session.engine.list_workers()
-    return any(worker.alive and job.kind in worker.kinds and job.queue in worker.queues for worker in workers)
 
 
 def _describe_state(session: Session, job: Job) -> str:

@@ -1,6 +1,6 @@
 """What `taskflow schedules` reads and writes, and how it is laid out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -199,18 +199,12 @@ def _print(out: Output, schedule: Schedule, ticks: Sequence[TickView], *, as_jso
     if ticks:
         out.line()
         out.line("latest times", "bold")
-        out.table(TICK_COLUMNS, [_tick_row(out, tick) for tick in ticks], indent=2)
+        when = _clock(out, view)
+        out.table(TICK_COLUMNS, [_tick_row(when, tick) for tick in ticks], indent=2)
 
 
 def _facts(out: Output, schedule: Schedule, view: ScheduleView) -> list[tuple[str, str, str]]:
-    zone = find_zone(view.timezone)
-
-    def local(at: datetime) -> str:
-        return at.astimezone(zone).isoformat(timespec="seconds")
-
-    def when(at: datetime) -> str:
-        return f"{local(at)} ({out.time(at)})" if out.is_terminal else local(at)
-
+    when = _clock(out, view)
     facts = [
         ("id", str(view.schedule_id), ""),
         ("name", clean(view.name), "bold"),
@@ -220,7 +214,7 @@ def _facts(out: Output, schedule: Schedule, view: ScheduleView) -> list[tuple[st
             _next(out, view) if view.next_run_at is None or view.paused_at else when(view.next_run_at),
             "yellow" if view.paused_at is not None else "",
         ),
-        ("then", ", ".join(local(at) for at in coming(schedule)[1:]), ""),
+        ("then", ", ".join(_local(at, view) for at in coming(schedule)[1:]), ""),
         ("type", clean(view.task_type), ""),
         ("queue", clean(view.queue or ""), ""),
         ("priority", "" if view.priority is None else str(view.priority), ""),
@@ -246,10 +240,23 @@ def _held(view: ScheduleView) -> str:
     return f"for {view.unique_window} ms" if view.unique_window else str(view.unique_scope or "until_finished")
 
 
-def _tick_row(out: Output, tick: TickView) -> Sequence[str]:
+def _clock(out: Output, view: ScheduleView) -> Callable[[datetime], str]:
+    """Return how this schedule's times are written: by the clock of its zone, in a terminal with how far they are."""
+
+    def when(at: datetime) -> str:
+        return f"{_local(at, view)} ({out.time(at)})" if out.is_terminal else _local(at, view)
+
+    return when
+
+
+def _local(at: datetime, view: ScheduleView) -> str:
+    return at.astimezone(find_zone(view.timezone)).isoformat(timespec="seconds")
+
+
+def _tick_row(when: Callable[[datetime], str], tick: TickView) -> Sequence[str]:
     detail = tick.detail or ""
     if tick.manual:
         detail = "by hand"
     if tick.missed_until is not None:
-        detail = f"up to {out.time(tick.missed_until)}"
-    return out.time(tick.fire_at), str(tick.outcome), str(tick.job_id or ""), clean(detail)
+        detail = f"up to {when(tick.missed_until)}"
+    return when(tick.fire_at), str(tick.outcome), str(tick.job_id or ""), clean(detail)

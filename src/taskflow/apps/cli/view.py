@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from taskflow import kinds
 from taskflow.apps.cli.output import STATE_STYLES, Column, Output, clean, iso, plural, span
 from taskflow.apps.cli.session import Session, complain, describe
+from taskflow.apps.names import remarks_on_filter
 from taskflow.db.pool import DATABASE_ERRORS
 from taskflow.engine.job import JobFilter, JobId, LogLine
 from taskflow.http.validation import field_errors
@@ -80,6 +81,9 @@ async def show_page(session: Session, asked: Mapping[str, str], *, as_json: bool
     )
     views = [view_of_job(job) for job in page.items]
     out = Output(session.now)
+    if not views and page.next_before is None and query.cursor is None:
+        for remark in await remarks_on_filter(session.engine, session.principal.namespace, chosen):
+            complain(remark)
     if as_json:
         out.json(JobPageView(views, None if page.next_before is None else str(page.next_before)))
         return

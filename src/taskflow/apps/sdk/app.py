@@ -20,7 +20,7 @@ from taskflow.apps.sdk.arguments import Arguments
 from taskflow.apps.sdk.context import JobContext
 from taskflow.apps.sdk.database import AppDatabase
 from taskflow.apps.sdk.function import JobFunction, Priority, priority_of
-from taskflow.apps.sdk.handle import Handle
+from taskflow.apps.sdk.handle import Handle, Remarks
 from taskflow.engine.client import Engine
 from taskflow.engine.job import (
     DEFAULT_NAMESPACE,
@@ -36,6 +36,7 @@ from taskflow.engine.job import (
 )
 from taskflow.engine.notifier import CANCEL_CHANNEL, WAKE_CHANNEL, send
 from taskflow.engine.policy import Backoff, check_new_job, default_backoff
+from taskflow.engine.record import Hindrance
 from taskflow.engine.registry import Isolation, Registry
 from taskflow.engine.trace import Send
 from taskflow.kernel.errors import FieldError, Invalid, SetupError, Unavailable
@@ -94,6 +95,7 @@ class TaskFlow:
         self._before_enqueue: list[BeforeEnqueue] = []
         self._after_enqueue: list[AfterEnqueue] = []
         self._lifespan: Lifespan | None = None
+        self.remarks = Remarks()
         self._open: dict[int, set[str]] = {}  # queues to wake after the commit of a transaction of ours, by connection
 
     # Declaring ------------------------------------------------------------------------------------------------------
@@ -294,6 +296,12 @@ class TaskFlow:
             lambda engine, connection: engine.get_job(job_id, namespace=self.namespace, connection=connection),
             instead="result(), job() or status()",
         )
+
+    async def find_hindrance(self, job: Job) -> Hindrance | None:
+        return await (await self.database.here()).engine.find_hindrance(job)
+
+    def find_hindrance_sync(self, job: Job) -> Hindrance | None:
+        return self.database.run_sync(lambda engine, connection: engine.find_hindrance(job, connection=connection))
 
     def cancel_sync(self, job_id: JobId) -> Cancellation:
         cancelled = self.database.run_sync(

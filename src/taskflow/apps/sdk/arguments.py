@@ -22,6 +22,10 @@ from taskflow.kernel.errors import FieldError, Invalid, Permanent
 from taskflow.kernel.json import JSONObject
 
 VERDICTS = (Retry, Snooze, Cancel, Permanent)  # what a job function may return in place of a result, or raise
+_ABOUT_FIELDS = (
+    (re.compile(r"Object missing required field `(.+)`"), "required", "is required"),
+    (re.compile(r"Object contains unknown field `(.+)`"), "unknown_field", "is not a field here"),
+)
 _STEP = re.compile(r"\[(\d+|\.\.\.)\]|\.([^.\[]+)")
 
 
@@ -87,9 +91,11 @@ class Arguments:
                 decoder.decode(text)
                 payload[name] = msgspec.json.decode(text)
             except msgspec.ValidationError as error:
-                detail, pointer = _located(str(error))
-                refused = models.places(error) or [("", detail)]
-                errors += [FieldError(f"/{name}{pointer}{place}", "wrong_type", words) for place, words in refused]
+                here = _located(str(error))
+                errors += [
+                    FieldError(f"/{name}{here.pointer}{inner.pointer}", inner.code, inner.detail)
+                    for inner in models.refusals(error) or [FieldError("", here.code, here.detail)]
+                ]
             except (TypeError, ValueError, RecursionError, OverflowError) as error:
                 errors.append(FieldError(f"/{name}", "unstorable", f"cannot be written as JSON: {error}"))
         errors += [FieldError(f"/{name}", "required", "is required") for name in sorted(self._required - named.keys())]
@@ -143,8 +149,11 @@ def _without_verdicts(hint: Any) -> Any:
     return hint if len(kept) == len(parts) else Union[kept]  # noqa: UP007 -- of types known at run time
 
 
-def _located(message: str) -> tuple[str, str]:
-    """Split msgspec's words from the place that they name, as a JSON Pointer."""
+def _located(message: str) -> FieldError:
+    """Return msgspec's words, the place that they name as a JSON Pointer, and the API's code for them."""
     detail, _, place = message.partition(" - at `$")
     pointer = "".join(f"/{index or name}" for index, name in _STEP.findall(place.rstrip("`")))
-    return detail[:1].lower() + detail[1:], pointer
+    for pattern, code, words in _ABOUT_FIELDS:
+        if (match := pattern.fullmatch(detail)) is not None:
+            return FieldError(f"{pointer}/{match.group(1)}", code, words)
+    return FieldError(pointer, "wrong_type", detail[:1].lower() + detail[1:])

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from uuid import UUID
 
@@ -10,7 +10,9 @@ import msgspec
 
 from taskflow.apps.sdk import models
 from taskflow.engine.job import Cancellation, FailureReason, Job, JobId, State
+from taskflow.engine.record import Hindrance
 from taskflow.kernel.errors import TaskFlowError
+from taskflow.telemetry.log import get_logger
 
 if TYPE_CHECKING:
     from taskflow.apps.sdk.app import TaskFlow
@@ -18,6 +20,11 @@ if TYPE_CHECKING:
 R_co = TypeVar("R_co", covariant=True)
 
 FIRST_LOOK_S, LAST_LOOK_S = 0.01, 0.5  # between two looks at a job that is waited for
+UNCLAIMED_S = 3.0  # a job that is pending for so long may have nobody to run it
+REMARK_EVERY_S = 60.0  # at most, of jobs of the same kind and queue
+MAX_REMARKS = 1000  # pairs of kind and queue that are remembered
+
+_log = get_logger(__name__)
 
 
 class JobFailed(TaskFlowError):
@@ -85,14 +92,21 @@ class Handle(Generic[R_co]):
         Args:
             timeout_s: how long to wait; None waits for ever.
 
+        A job that stays pending because no live worker runs it, or its queue is paused, is warned of in the log.
+
         Raises:
             JobFailed, JobCancelled: it ended otherwise.
-            TimeoutError: it has not ended in time; it goes on.
+            TimeoutError: it has not ended in time; it goes on. Says why, if nobody runs it.
         """
+        patience = _Patience(self._app.remarks)
         for wait_s in _waits_s(timeout_s):
             job = await self.job()
-            if job.state.is_terminal or wait_s is None:
-                return self._result_of(job, timeout_s)
+            if job.state.is_terminal:
+                return self._result_of(job)
+            hindrance = await self._app.find_hindrance(job) if patience.asks(job, is_last=wait_s is None) else None
+            if wait_s is None:
+                raise _late(job, timeout_s, hindrance)
+            patience.hear(job, hindrance)
             await asyncio.sleep(wait_s)
         raise AssertionError("the last wait is None")
 
@@ -107,30 +121,92 @@ class Handle(Generic[R_co]):
         return self.job_sync().state
 
     def result_sync(self, *, timeout_s: float | None = None) -> R_co:
+        patience = _Patience(self._app.remarks)
         for wait_s in _waits_s(timeout_s):
             job = self.job_sync()
-            if job.state.is_terminal or wait_s is None:
-                return self._result_of(job, timeout_s)
+            if job.state.is_terminal:
+                return self._result_of(job)
+            hindrance = self._app.find_hindrance_sync(job) if patience.asks(job, is_last=wait_s is None) else None
+            if wait_s is None:
+                raise _late(job, timeout_s, hindrance)
+            patience.hear(job, hindrance)
             time.sleep(wait_s)
         raise AssertionError("the last wait is None")
 
     def cancel_sync(self) -> Cancellation:
         return self._app.cancel_sync(self.job_id)
 
-    def _result_of(self, job: Job, timeout_s: float | None) -> R_co:
-        match job.state:
-            case State.COMPLETED:
-                try:
-                    result: R_co = msgspec.convert(job.result, self._result_type, str_keys=True, dec_hook=models.read)
-                except msgspec.ValidationError as error:
-                    raise TaskFlowError(f"the result of job {job.id} is not of the type declared: {error}") from error
-                return result
-            case State.FAILED:
-                raise JobFailed(job)
-            case State.CANCELLED:
-                raise JobCancelled(job)
-            case _:
-                raise TimeoutError(f"job {job.id} ({job.kind}) is {job.state} after {timeout_s:g} s")
+    def _result_of(self, job: Job) -> R_co:
+        if job.state is State.FAILED:
+            raise JobFailed(job)
+        if job.state is State.CANCELLED:
+            raise JobCancelled(job)
+        try:
+            result: R_co = msgspec.convert(job.result, self._result_type, str_keys=True, dec_hook=models.read)
+        except msgspec.ValidationError as error:
+            raise TaskFlowError(f"the result of job {job.id} is not of the type declared: {error}") from error
+        return result
+
+
+class Remarks:
+    """When it was last said that jobs of a kind and queue wait in vain."""
+
+    def __init__(self, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._made_s: dict[tuple[str, str], float] = {}
+
+    def is_due(self, job: Job) -> bool:
+        now_s = self._monotonic()
+        made_s = self._made_s.get((job.kind, job.queue))
+        if made_s is not None and now_s - made_s < REMARK_EVERY_S:
+            return False
+        if len(self._made_s) >= MAX_REMARKS:
+            self._made_s.clear()
+        self._made_s[job.kind, job.queue] = now_s
+        return True
+
+
+class _Patience:
+    """Notices that a job which is waited for stays pending, and says why, once."""
+
+    def __init__(self, remarks: Remarks) -> None:
+        self._remarks = remarks
+        self._pending_since_s: float | None = None
+        self._has_asked = False
+
+    def asks(self, job: Job, *, is_last: bool) -> bool:
+        """Whether it is time to ask why *job* is where it is."""
+        if job.state is not State.PENDING:
+            self._pending_since_s = None
+            return False
+        now_s = time.monotonic()
+        if self._pending_since_s is None:
+            self._pending_since_s = now_s
+        if is_last:
+            return True
+        if self._has_asked or now_s - self._pending_since_s < UNCLAIMED_S:
+            return False
+        self._has_asked = True
+        return self._remarks.is_due(job)
+
+    def hear(self, job: Job, hindrance: Hindrance | None) -> None:
+        if hindrance is not None:
+            _log.warning(
+                "taskflow.result.waiting",
+                job_id=str(job.id),
+                kind=job.kind,
+                queue=job.queue,
+                reason=hindrance.describe(job),
+            )
+
+
+def _late(job: Job, timeout_s: float | None, hindrance: Hindrance | None) -> TimeoutError:
+    why = ""
+    if hindrance is Hindrance.NO_WORKER:
+        why = f": {hindrance.describe(job)}; `taskflow worker --app …` starts one"
+    elif hindrance is not None:
+        why = f": {hindrance.describe(job)}"
+    return TimeoutError(f"job {job.id} ({job.kind}) is {job.state} after {timeout_s:g} s{why}")
 
 
 def _waits_s(timeout_s: float | None) -> Iterator[float | None]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
+from taskflow.kernel.errors import FieldError
 from taskflow.kernel.json import JSONObject
 
 if TYPE_CHECKING:
@@ -59,16 +60,15 @@ def schema_of(kind: Any) -> JSONObject:
     return cast("JSONObject", gathered)
 
 
-def places(error: BaseException) -> list[tuple[str, str]]:
-    """Return what a model refuses, as JSON Pointers inside of it and words; nothing if it was no model."""
+def refusals(error: BaseException) -> list[FieldError]:
+    """Return what a model refuses, with JSON Pointers inside of it and the API's codes; nothing if it was no model."""
     pydantic = sys.modules.get("pydantic")
     cause = error.__cause__
     if pydantic is None or not isinstance(cause, pydantic.ValidationError):
         return []
-    return [
-        ("".join(f"/{str(step).replace('~', '~0').replace('/', '~1')}" for step in item["loc"]), _lowered(item["msg"]))
-        for item in cause.errors(include_url=False, include_context=False, include_input=False)
-    ]
+    from taskflow.http.validation import field_errors  # here, because it loads pydantic
+
+    return field_errors(cause, whole="must be a JSON object")
 
 
 def _gathered(part: Any, parts: dict[str, Any], *, is_root: bool = False) -> Any:
@@ -82,7 +82,3 @@ def _gathered(part: Any, parts: dict[str, Any], *, is_root: bool = False) -> Any
         for name, value in part.get("$defs", {}).items():
             parts[name] = _gathered(value, parts)
     return kept
-
-
-def _lowered(words: str) -> str:
-    return words[:1].lower() + words[1:]

@@ -37,6 +37,7 @@ WITH RECURSIVE filled AS (
 SELECT
     n.name, q.paused_at, q.draining_at, q.concurrency, p.pending,
     extract(epoch FROM coalesce(:now::timestamptz, now()) - p.oldest)::double precision AS oldest_s,
+    n.name IN (SELECT k.queue FROM taskflow.kind k) AS is_of_a_kind,
     coalesce((SELECT a.active FROM running a WHERE a.queue = n.name), 0)::integer AS active,
     (SELECT count(*) FROM working w WHERE n.name = ANY(w.queues))::integer AS workers
 FROM named n

@@ -21,6 +21,7 @@ class QueueStatements(StoreBase):
         return [
             QueueInfo(
                 name=row["name"],
+                known=row["is_of_a_kind"] or bool(row["pending"] or row["active"] or row["workers"]),
                 paused_at=row["paused_at"],
                 draining_at=row["draining_at"],
                 concurrency=row["concurrency"],
@@ -42,7 +43,10 @@ class QueueStatements(StoreBase):
         limits: bool = False,
         concurrency: int | None = None,
     ) -> None:
-        """Say something about a queue; with *limits*, *concurrency* too, None for no limit."""
+        """
+        Say something about a queue; with *limits*, *concurrency* too, None for no limit. What says nothing any more is
+        forgotten.
+        """
         await QUERIES["set_queue"].execute(
             connection,
             now=self._now(),
@@ -52,6 +56,7 @@ class QueueStatements(StoreBase):
             limits=limits,
             concurrency=concurrency,
         )
+        await QUERIES["forget_queue"].execute(connection, name=name)
 
     async def count_queue_settings(self, connection: Connection, *, besides: str, limit: int) -> int:
         """Count queues with settings, up to *limit*, leaving one out."""

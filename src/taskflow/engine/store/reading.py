@@ -20,7 +20,7 @@ from taskflow.engine.job import (
     State,
     UniqueScope,
 )
-from taskflow.engine.record import Activity, EndedJob, JobBody, LogNews, LogPosition, QueueDepth, Written
+from taskflow.engine.record import Activity, EndedJob, Hindrance, JobBody, LogNews, LogPosition, QueueDepth, Written
 from taskflow.engine.store.base import LEASE_S, QUERIES, StoreBase, decode_error
 from taskflow.engine.trace import given_headers
 
@@ -116,6 +116,17 @@ class ReadStatements(StoreBase):
         for at, *line in rows:
             lines[at].append(LogLine(*line))
         return [LogNews(found, ends.get(at) if len(found) < limit else None) for at, found in enumerate(lines)]
+
+    async def find_hindrance(
+        self, connection: Connection, *, queue: str, kind: str, namespace: UUID
+    ) -> Hindrance | None:
+        """Return what keeps a ready job from being claimed; None if only others before it do."""
+        [row] = await QUERIES["find_hindrance"].fetch(
+            connection, now=self._now(), lease_s=LEASE_S, queue=queue, kind=kind, namespace=namespace
+        )
+        if not row["has_worker"]:
+            return Hindrance.NO_WORKER
+        return Hindrance.PAUSED if row["is_paused"] else None
 
     async def count_dead_letters(self, connection: Connection, namespace: UUID) -> int:
         """Count failed jobs, up to `DEAD_LETTER_ROWS`."""
