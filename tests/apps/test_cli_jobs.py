@@ -69,12 +69,12 @@ def check_refused(said: Said, code: int, line: str) -> None:
 
 
 def test_a_submit_prints_the_id_alone_and_stores_what_it_was_told(operator: Operator) -> None:
-    options = ["--priority", "high", "--retries", "7", "--timeout-ms", "1500", "--queue", "mine", "--tag", "a b"]
+    options = ["--priority", "high", "--retries", "7", "--timeout-ms", "1500", "--queue", "orders", "--tag", "a b"]
     said = operator.taskflow("jobs", "submit", "send_email", json.dumps(MAIL), *options, "--tag", "c")
     assert (said.code, said.err) == (0, "")
     assert UUID(said.id).version == 7
     job = operator.taskflow("jobs", "show", said.id, "--json").json
-    told = {"taskType": "send_email", "payload": MAIL, "priority": 8, "retries": 7, "timeout": 1500, "queue": "mine"}
+    told = {"taskType": "send_email", "payload": MAIL, "priority": 8, "retries": 7, "timeout": 1500, "queue": "orders"}
     assert {name: job[name] for name in told} == told
     assert job["tags"] == ["a b", "c"]
 
