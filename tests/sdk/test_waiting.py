@@ -37,7 +37,12 @@ async def test_a_result_that_is_late_because_nobody_runs_the_job_says_so(
             await waiting.result(timeout_s=0.05)
     engine = (await app.database.here()).engine
     await engine.set_queue("texts", paused=True)
+
+    async def offered() -> bool:
+        return any("count" in worker.kinds and "texts" in worker.queues for worker in await engine.list_workers())
+
     async with working(database_url, app.registry, queues=["texts"]):
+        await eventually("the kind to be offered", offered)
         with pytest.raises(TimeoutError, match=r"is pending after 0\.05 s: queue texts is paused$"):
             await waiting.result(timeout_s=0.05)
         await engine.set_queue("texts", paused=False)
