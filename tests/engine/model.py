@@ -364,7 +364,9 @@ class QueueModel:
 
     def _end(self, now: datetime, lease: ModelLease, outcome: Outcome) -> None:
         job = self._release(lease, outcome.claim.position)
-        started_at = None if outcome.duration_s is None else lease.claimed_at
+        started_at = None
+        if outcome.duration_s is not None:
+            started_at = max(lease.claimed_at, now - timedelta(seconds=outcome.duration_s))
         retry_at = None
         state = outcome.state
         if not state.is_terminal and outcome.claim.position in lease.cancels:

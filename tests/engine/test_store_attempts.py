@@ -41,7 +41,20 @@ async def test_a_completed_job_shows_its_result_and_when_it_ran(site: Worksite, 
     job = await site.job(job_id)
     assert (job.state, job.result, job.error, job.failures) == (State.COMPLETED, result, None, 0)
     assert job.finished_at == site.clock.now
-    assert job.started_at == site.clock.now - timedelta(seconds=5), "when it was claimed"
+    assert job.started_at == site.clock.now - timedelta(seconds=2.5), "when its handler was called"
+
+
+async def test_an_attempt_that_ended_began_with_its_handler_and_not_before_its_claim(site: Worksite) -> None:
+    """Between the two a child process starts, or others are waited for; no clock lets one begin early."""
+    job_id = await site.submit(retries=2)
+    for seconds, ran_s, began_s in ((5, 2.0, 2.0), (1, 3.0, 1.0)):
+        claim = await site.claim_one()
+        site.clock.advance(seconds=seconds)
+        outcome = policy.failed(claim, OutcomeKind.ERROR, OOPS, ran_s, backoff=lambda _: 0.0)
+        assert await site.store.finish(site.connection, [outcome]) == []
+        attempt = (await site.store.list_attempts(site.connection, await site.body(job_id)))[-1]
+        assert attempt.started_at == site.clock.now - timedelta(seconds=began_s)
+        await site.store.stage(site.connection, limit=1)
 
 
 async def test_the_last_completion_of_a_batch_removes_its_lease(site: Worksite) -> None:

@@ -303,7 +303,7 @@ class AttemptView(msgspec.Struct, frozen=True, rename="camel"):
 
     attempt: int
     outcome: OutcomeKind
-    started_at: datetime | None
+    started_at: Annotated[datetime | None, Meta(description="When its handler was called; null if it was not.")]
     finished_at: datetime
     error: str | None
     error_type: str | None
@@ -336,7 +336,13 @@ class JobView(msgspec.Struct, frozen=True, rename="camel"):
     failures: Annotated[int, Meta(description="Attempts charged against `retries`.")]
     created_at: datetime
     run_at: Annotated[datetime | None, Meta(description="Due since, or due then.")]
-    started_at: Annotated[datetime | None, Meta(description="Of the present or last attempt.")]
+    started_at: Annotated[
+        datetime | None,
+        Meta(
+            description="Of the present or last attempt: when its handler was called, and while it is active, when a "
+            "worker claimed it."
+        ),
+    ]
     finished_at: datetime | None
     next_retry_at: Annotated[datetime | None, Meta(description="While a failed attempt waits for its retry.")]
     cancel_requested_at: datetime | None

@@ -1,8 +1,8 @@
 -- End attempts that succeeded: clear their open bits, and append to done only those whose bit was really set.
 -- Returns what was refused (LeaseLost): the claim was taken back, or this is a second try of a flush that had arrived.
 -- What ended is counted in stat_delta, grouped: by how long it ran, and by how long it had waited (wait_s).
--- An attempt began when it was claimed; run_s is how long its handler ran, which the start of a child process is no part
--- of (NULL: since the claim); age_s is how long ago it ended: a flush comes a moment later.
+-- An attempt that ended began when its handler was called: run_s before its end, which the start of a child process is no
+-- part of (NULL: with the claim). age_s is how long ago it ended: a flush comes a moment later.
 -- Locks: the lease rows in id order. :masks has a bit for each position that ends, per lease of :lease_ids.
 WITH given AS MATERIALIZED (
     SELECT *
@@ -32,7 +32,7 @@ WITH given AS MATERIALIZED (
         (job_id, namespace, queue, kind, state, attempt, failures, result, started_at, finished_at)
     SELECT
         job_id, namespace, queue, kind, 'completed', attempt, failures, result::jsonb,
-        claimed_at, at
+        greatest(claimed_at, at - run_s * interval '1 second'), at
     FROM won
 ), counted AS (
     INSERT INTO taskflow.stat_delta (namespace, hour, queue, kind, state, measure, bucket, jobs)

@@ -1,7 +1,7 @@
 -- End attempts that did not succeed: error, timeout, crash, snooze, cancelled, handed back. Fenced like complete.sql.
 -- A cancel that was asked for meanwhile wins over every outcome that would run the job again.
 -- age_s is how long ago the attempt ended; a wait counts from now; queue_wait_s is how long the job had been due when it
--- was claimed; run_s how long its handler ran. What ended is counted in stat_delta. Returns what was refused.
+-- was claimed; run_s how long its handler ran, and so when it began. What ended is counted in stat_delta. Returns what was refused.
 -- Locks: the lease rows in id order.
 WITH given AS MATERIALIZED (
     SELECT *
@@ -36,7 +36,10 @@ WITH given AS MATERIALIZED (
         END AS state,
         h.claimed_at,
         coalesce(:now::timestamptz, statement_timestamp()) - g.age_s * interval '1 second' AS at,
-        CASE WHEN g.has_begun THEN h.claimed_at END AS started_at,
+        CASE WHEN g.has_begun THEN greatest(
+            h.claimed_at,
+            coalesce(:now::timestamptz, statement_timestamp()) - (g.age_s + g.run_s) * interval '1 second'
+        ) END AS started_at,
         coalesce(:now::timestamptz, statement_timestamp()) + g.wait_s * interval '1 second' AS run_at
     FROM given g
     JOIN held h ON h.id = g.lease_id
