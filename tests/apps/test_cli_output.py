@@ -203,3 +203,25 @@ def test_text_that_a_terminal_cannot_show_does_not_stop_a_command(operator: Oper
     for words in (["jobs", "show", job_id], ["jobs", "show", job_id, "--json"]):
         done = subprocess.run(operator.command(*words), env=environ, capture_output=True, check=True)
         assert b"\\xfcml\\xe4ut" in done.stdout or "ümläut →" in done.stdout.decode()
+
+
+def test_a_table_in_a_pipe_has_every_column_uncut_and_a_line_a_row(operator: Operator) -> None:
+    error = JobError("ValueError", "wide\t" + "x" * 1500)
+    job_id = operator.failed_job(error, tags=["a b"])
+    header, row = operator.taskflow("jobs", "list", COLUMNS="40").out.splitlines()
+    assert header.split() == [
+        "ID",
+        "STATUS",
+        "TYPE",
+        "CREATED",
+        "ATTEMPT",
+        "DUE",
+        "ENDED",
+        "QUEUE",
+        "PRIORITY",
+        "TAGS",
+        "ERROR",
+    ]
+    assert row.startswith(f"{job_id}  failed  order  20")
+    assert row.endswith(f"  a b   ValueError: wide\\t{'x' * 1500}")
+    assert re.search(r"  -    ", row), "DUE is empty"

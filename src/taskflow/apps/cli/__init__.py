@@ -40,7 +40,10 @@ app = Commands(
     name="taskflow",
     help=(
         "TaskFlow: one durable place for work, done by people and by machines.\n\n"
-        "Start with `taskflow up`: it runs everything on this machine and shows how to submit a first job."
+        "Start with `taskflow up`: it runs everything on this machine and shows how to submit a first job.\n\n"
+        "In a terminal, tables fit its width. In a pipe they have all columns, uncut, without colours, and padded to "
+        "line up; an empty cell is `-`, times are ISO 8601. Cells may hold spaces: programs should read --json, which "
+        "every command that answers with data has."
     ),
     add_completion=True,
     pretty_exceptions_enable=False,
