@@ -14,6 +14,7 @@ import msgspec
 import psycopg
 import pytest
 from tests.support.operator import Operator
+from tests.support.schema import saying
 
 from taskflow.apps.cli import checks, checkup
 from taskflow.apps.cli.checks import Disk, Engine, Facts, Finding, Level
@@ -145,7 +146,7 @@ def test_an_old_server_fails(database_url: str) -> None:
             "run `taskflow migrate`",
         ),
         (
-            "UPDATE taskflow.alembic_version SET version_num = '9999'",
+            saying("9999", "9999"),
             f"revision 9999, this TaskFlow knows {HEAD} at most",
             "use the version that migrated it, or a newer one",
         ),
@@ -160,6 +161,15 @@ def test_a_schema_that_does_not_fit_fails_and_the_engine_is_not_asked(
     assert finding(facts, "schema") == Finding("schema", "fail", found, advice)
     assert facts.engine is None
     assert [one.check for one in checks.check_all(facts)] == CHECKS[:9]
+
+
+def test_a_newer_schema_that_fits_is_fine_and_the_engine_is_asked(database_url: str) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(saying("9999", HEAD).encode())
+    facts = read_facts(database_url)
+    found = f"revision 9999, newer than this TaskFlow's {HEAD}, which works on it"
+    assert finding(facts, "schema") == Finding("schema", "ok", found)
+    assert facts.engine is not None
 
 
 def test_clocks_that_differ_are_a_warning(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ import httpx
 import pytest
 from tests.support.api import Api, api, client
 from tests.support.operator import MAIL, Operator, Said
+from tests.support.schema import saying
 
 from taskflow.apps.cli import submission, view
 from taskflow.engine.job import JobError
@@ -523,7 +524,7 @@ def test_what_postgresql_refuses_is_one_line(operator: Operator) -> None:
             r"the database's schema is at revision 0000, this TaskFlow needs \d+: run `taskflow migrate`",
         ),
         (
-            "UPDATE taskflow.alembic_version SET version_num = '9999'",
+            saying("9999", "9999"),
             r"the database's schema is at revision 9999, this TaskFlow knows \d+ at most: use .* or a newer one",
         ),
     ],

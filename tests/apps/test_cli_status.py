@@ -10,6 +10,7 @@ import asyncpg
 import pytest
 from tests.support.clock import FakeClock
 from tests.support.operator import Operator
+from tests.support.schema import saying
 from tests.support.waiting import eventually
 from tests.support.workers import supervising
 
@@ -170,11 +171,21 @@ def test_a_database_that_is_away_is_a_document_a_line_and_an_exit_code(
     assert "hush" not in said.out + said.err
 
 
+def test_a_newer_schema_that_fits_is_shown_and_worked_on(operator: Operator) -> None:
+    execute(operator.url, saying("9999", None))
+    said = operator.taskflow("status")
+    assert said.code == 0
+    assert re.search(r"9999 \(newer than \d+, and fit for it\)", said.out)
+    schema = operator.taskflow("status", "--json").json["schema"]
+    assert (schema["revision"], schema["current"], schema["fits"]) == ("9999", False, True)
+
+
 @pytest.mark.parametrize(
     ("change", "revision", "shown"),
     [
         ("DROP SCHEMA taskflow CASCADE", None, "none, needs"),
         ("UPDATE taskflow.alembic_version SET version_num = '0000'", "0000", "0000, needs"),
+        (saying("9999", "9999"), "9999", "9999, too new for"),
     ],
 )
 def test_a_schema_that_does_not_fit_is_shown_and_refused(
@@ -184,9 +195,9 @@ def test_a_schema_that_does_not_fit_is_shown_and_refused(
     said = operator.taskflow("status")
     assert said.code == 1
     assert shown in said.out
-    assert said.err.endswith(": run `taskflow migrate`\n")
+    assert said.err.endswith((": run `taskflow migrate`\n", ": use the version that migrated it, or a newer one\n"))
     document = operator.taskflow("status", "--json").json
-    assert (document["schema"]["revision"], document["schema"]["current"]) == (revision, False)
+    assert (document["schema"]["revision"], document["schema"]["fits"]) == (revision, False)
     assert document["database"]["reachable"] is True
     assert "workers" not in document
 

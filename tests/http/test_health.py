@@ -6,9 +6,10 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from tests.support.api import MAIL, Api, check_problem, make_api
+from tests.support.schema import set_schema
 
 import taskflow
-from taskflow.db.migrate import is_current
+from taskflow.db.migrate import HEAD, Schema, read_schema
 from taskflow.db.query import Connection
 from taskflow.http import health
 
@@ -50,23 +51,36 @@ async def test_ready_and_health_are_503_while_the_database_is_away(api: Api, mon
         assert (await anonymous.get("/metrics")).status_code == 200
 
 
-async def test_ready_is_503_while_the_schema_is_not_ours(api: Api) -> None:
+@pytest.mark.parametrize(
+    ("revision", "works_from", "status", "schema"),
+    [
+        ("0000", None, 503, "outdated"),
+        ("9999", "9999", 503, "too_new"),
+        ("9999", HEAD, 200, "newer"),
+        ("9999", None, 200, "newer"),
+    ],
+)
+async def test_ready_says_whether_the_schema_is_fit_for_this_version(
+    api: Api, revision: str, works_from: str | None, status: int, schema: str
+) -> None:
+    """A new version migrates first: older processes stay ready as long as they work on the schema."""
     async with api.database.acquire() as connection:
-        await connection.execute("UPDATE taskflow.alembic_version SET version_num = '9999'")
+        await set_schema(connection, revision, works_from)
     async with api.client() as anonymous:
         response = await anonymous.get("/ready")
-    assert (response.status_code, response.json()["schema"]) == (503, "outdated")
+    assert (response.status_code, response.json()["schema"]) == (status, schema)
+    assert response.json()["workersAlive"] == (0 if status == 200 else None)
 
 
 async def test_the_database_is_asked_once_however_often_health_is(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = 0
 
-    async def counted(connection: Connection) -> bool:
+    async def counted(connection: Connection) -> Schema:
         nonlocal asked
         asked += 1
-        return await is_current(connection)
+        return await read_schema(connection)
 
-    monkeypatch.setattr(health, "is_current", counted)
+    monkeypatch.setattr(health, "read_schema", counted)
     async with api.client() as anonymous:
         for _ in range(5):
             await anonymous.get("/health")

@@ -16,6 +16,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 import taskflow
 from taskflow.adapters.blobs import DatabaseBlobs
+from taskflow.apps.fitness import check_schema
 from taskflow.apps.settings import Settings
 from taskflow.datasets import endpoints as datasets_endpoints
 from taskflow.datasets.service import Datasets
@@ -232,7 +233,7 @@ def run_api(settings: Settings, *, fd: int | None = None, control_fd: int | None
         control_fd: the channel to the supervisor, if there is one.
 
     Raises:
-        SetupError: no database or secret is known, or the address is taken.
+        SetupError: no database or secret is known, the schema does not fit, or the address is taken.
     """
     # Imported here: `create_app` runs under any server.
     import uvicorn
@@ -248,6 +249,8 @@ def run_api(settings: Settings, *, fd: int | None = None, control_fd: int | None
     if settings.secret_key is None:
         raise SetupError("no root secret: set TASKFLOW_SECRET_KEY to 32 random bytes or more, the same for every API")
     log.configure(settings.log_format, level=settings.log_level)
+    if fd is None:  # `up` has looked before it starts the API
+        asyncio.run(check_schema(settings.database_url))
     listener = _listener(settings, fd)
 
     class Server(uvicorn.Server):

@@ -42,7 +42,7 @@ from taskflow.apps.supervisor import (
 from taskflow.apps.tracing import check_tracing, traced
 from taskflow.apps.worker import WorkerFleet
 from taskflow.db.embedded import EmbeddedPostgres
-from taskflow.db.migrate import is_current
+from taskflow.db.migrate import read_schema
 from taskflow.db.pool import Database
 from taskflow.identity.apikeys.service import ApiKeys, bootstrap
 from taskflow.kernel.errors import SetupError
@@ -175,7 +175,7 @@ class _Up:
 
     async def _migrate(self, supervisor: Supervisor, url: str, environ: dict[str, str]) -> None:
         async with _connection(url) as connection:
-            if await is_current(connection):
+            if (await read_schema(connection)).fits:
                 return
         with tempfile.TemporaryFile() as complaints:
 

@@ -25,6 +25,7 @@ import msgspec
 import taskflow.kinds
 from taskflow.apps.control import ControlChannel
 from taskflow.apps.data_dir import DataDirectory
+from taskflow.apps.fitness import check_schema
 from taskflow.apps.settings import Settings, address_of
 from taskflow.apps.supervisor import Child, ChildSpec, Supervisor, spawn_python, stop_signals, unbreakable, until_ready
 from taskflow.apps.tracing import traced
@@ -166,7 +167,8 @@ def run_fleet(settings: Settings, say: Callable[[str], None], *, reload: bool = 
     runs none of its code, and *reload* starts the workers again when a Python file below the working directory changes.
 
     Raises:
-        SetupError: no database is known, the app cannot be loaded, or the processes do not start.
+        SetupError: no database is known or its schema does not fit, the app cannot be loaded, or the processes do not
+            start.
     """
     say = unbreakable(say)
     if settings.workers < 1:
@@ -212,6 +214,9 @@ async def _run_fleet_once(
 ) -> Settings:
     """Run workers until *stop*, or until their code has changed; return the settings for the next ones."""
     url = settings.database_url or DataDirectory(settings.data_dir).get_database_url()
+    await _unless_stopped(check_schema(url), stop)
+    if stop.is_set():
+        return settings
     changes = {"database_url": url}
     say(f"starting: {settings.workers} {'process' if settings.workers == 1 else 'processes'} on {address_of(url)}")
     if settings.app is None:

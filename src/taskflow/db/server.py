@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from taskflow.db.migrate import Schema, read_schema
 from taskflow.db.query import Connection, Query
 
 
@@ -13,22 +14,13 @@ class Server:
 
     Args:
         version: as PostgreSQL writes it, such as `18.1`.
-        revision: of the last migration; None if there never was one.
     """
 
     now: datetime
     version: str
     name: str
     size_bytes: int
-    revision: str | None
-
-
-async def read_revision(connection: Connection) -> str | None:
-    """Return the revision of the last migration; None if there never was one. Loads no Alembic."""
-    if await connection.fetchval("SELECT to_regclass('taskflow.alembic_version')") is None:
-        return None
-    revision: str | None = await connection.fetchval("SELECT version_num FROM taskflow.alembic_version")
-    return revision
+    schema: Schema
 
 
 # A COMMIT waits for the disk and for a synchronous standby if its transaction has written to the WAL (a transaction
@@ -65,5 +57,5 @@ async def read_server(connection: Connection) -> Server:
         version=row["version"].split()[0],
         name=row["name"],
         size_bytes=row["size_bytes"],
-        revision=await read_revision(connection),
+        schema=await read_schema(connection),
     )

@@ -7,9 +7,9 @@ are called.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from ipaddress import ip_address
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 import asyncpg
 import msgspec
@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 import taskflow
-from taskflow.db.migrate import is_current
+from taskflow.db.migrate import Fit, Schema, read_schema
 from taskflow.db.pool import CONNECTION_ERRORS, Database
 from taskflow.engine.client import Engine
 from taskflow.http import operation
@@ -32,6 +32,15 @@ FRESH_S = 1.0
 CHECK_TIMEOUT_S = 2.0
 MAX_DEPTHS = 1000  # queue and kind pairs shown in metrics
 
+SchemaFit: TypeAlias = Literal["current", "newer", "outdated", "too_new", "unknown"]
+
+_SHOWN: Mapping[Fit, SchemaFit] = {
+    Fit.MISSING: "outdated",
+    Fit.OUTDATED: "outdated",
+    Fit.CURRENT: "current",
+    Fit.NEWER: "newer",
+    Fit.TOO_NEW: "too_new",
+}
 _AWAY: tuple[type[Exception], ...] = (*CONNECTION_ERRORS, asyncpg.PostgresError, Unavailable)
 
 
@@ -49,7 +58,11 @@ class Health(msgspec.Struct, frozen=True, rename="camel"):
     uptime_seconds: Annotated[int, Meta(description="Of the process that answers.")]
     database: Literal["up", "down"]
     schema: Annotated[
-        Literal["current", "outdated", "unknown"], Meta(description="`outdated`: run `taskflow migrate`.")
+        SchemaFit,
+        Meta(
+            description="`outdated`: run `taskflow migrate`. `newer`: migrated by a newer version, and fit for this "
+            "one. `too_new`: fit for newer versions only. `unknown` while the database is away."
+        ),
     ]
     workers_alive: Annotated[int | None, Meta(description="Null while the database is away.")]
 
@@ -89,23 +102,23 @@ class HealthEndpoints:
             if self._seen is not None and time.monotonic() - self._seen[0] < FRESH_S:
                 return self._seen[1]
             database: Literal["up", "down"] = "down"
-            schema: Literal["current", "outdated", "unknown"] = "unknown"
+            schema: Schema | None = None
             workers = None
             try:
                 async with asyncio.timeout(CHECK_TIMEOUT_S):
                     async with self._database.acquire() as connection:
-                        current = await is_current(connection)
-                    database, schema = "up", "current" if current else "outdated"
-                    if current:
+                        schema = await read_schema(connection)
+                    database = "up"
+                    if schema.fits:
                         workers = sum(worker.alive for worker in await self._engine.list_workers())
             except _AWAY:
                 pass
             health = Health(
-                status="ok" if schema == "current" else "down",
+                status="ok" if schema is not None and schema.fits else "down",
                 version=taskflow.__version__,
                 uptime_seconds=int(time.monotonic() - self._started),
                 database=database,
-                schema=schema,
+                schema="unknown" if schema is None else _SHOWN[schema.fit],
                 workers_alive=workers,
             )
             self._seen = time.monotonic(), health
@@ -181,7 +194,7 @@ def operations(endpoints: HealthEndpoints) -> Iterator[Operation]:
             tag="operations",
             answers={
                 200: operation.Answer("All is well.", Health, example),
-                503: operation.Answer("The database is away, or its schema is not this version's.", Health, down),
+                503: operation.Answer("The database is away, or its schema is not fit for this version.", Health, down),
             },
         )
     yield Operation(

@@ -10,7 +10,7 @@ from typing import Literal
 
 from taskflow.apps.cli.output import clean, plural, size, span
 from taskflow.apps.cli.overview import kept
-from taskflow.db.migrate import HEAD, MIN_SERVER_MAJOR
+from taskflow.db.migrate import HEAD, MIN_SERVER_MAJOR, Fit, Schema
 from taskflow.db.vitals import Vitals
 from taskflow.engine.job import WorkerInfo
 from taskflow.engine.record import Leadership, QueueDepth, Upkeep
@@ -72,7 +72,7 @@ class Facts:
 
     address: str
     vitals: Vitals
-    revision: str | None
+    schema: Schema
     skew_s: float
     skew_margin_s: float
     disk: Disk | None
@@ -104,15 +104,21 @@ def check_version(facts: Facts) -> Finding:
 
 
 def check_schema(facts: Facts) -> Finding:
-    if facts.revision == HEAD:
-        return Finding("schema", "ok", f"revision {HEAD}, current")
-    if facts.revision is None:
-        return Finding("schema", "fail", "the database has no TaskFlow schema", "run `taskflow migrate`")
-    if facts.revision < HEAD:
-        found = f"revision {clean(facts.revision)}, this TaskFlow needs {HEAD}"
-        return Finding("schema", "fail", found, "run `taskflow migrate`")
-    found = f"revision {clean(facts.revision)}, this TaskFlow knows {HEAD} at most"
-    return Finding("schema", "fail", found, "use the version that migrated it, or a newer one")
+    revision = clean(facts.schema.revision or "")
+    match facts.schema.fit:
+        case Fit.CURRENT:
+            return Finding("schema", "ok", f"revision {HEAD}, current")
+        case Fit.NEWER:
+            found = f"revision {revision}, newer than this TaskFlow's {HEAD}, which works on it"
+            return Finding("schema", "ok", found)
+        case Fit.MISSING:
+            return Finding("schema", "fail", "the database has no TaskFlow schema", "run `taskflow migrate`")
+        case Fit.OUTDATED:
+            found = f"revision {revision}, this TaskFlow needs {HEAD}"
+            return Finding("schema", "fail", found, "run `taskflow migrate`")
+        case Fit.TOO_NEW:
+            found = f"revision {revision}, this TaskFlow knows {HEAD} at most"
+            return Finding("schema", "fail", found, "use the version that migrated it, or a newer one")
 
 
 def check_clock(facts: Facts) -> Finding:

@@ -12,9 +12,8 @@ from taskflow.apps.cli.checks import Disk, Engine, Facts, Finding, Level, check_
 from taskflow.apps.cli.output import Output, plural
 from taskflow.apps.cli.session import Failure, Place, describe, find_place, make_session, opened
 from taskflow.apps.settings import Settings, is_loopback
-from taskflow.db.migrate import HEAD
+from taskflow.db.migrate import read_schema
 from taskflow.db.pool import DATABASE_ERRORS
-from taskflow.db.server import read_revision
 from taskflow.db.vitals import Vitals, read_vitals
 from taskflow.engine.job import DEFAULT_NAMESPACE
 from taskflow.engine.leader import NAME
@@ -53,9 +52,9 @@ async def read_facts(place: Place) -> Facts:
             before = datetime.now(UTC)
             vitals = await read_vitals(connection)
             after = datetime.now(UTC)
-            revision = await read_revision(connection)
+            schema = await read_schema(connection)
         engine = None
-        if revision == HEAD:
+        if schema.fits:
             reader = make_session(place, database, vitals.now).engine
             leader = await reader.find_leader(NAME)
             async with database.acquire() as connection:
@@ -71,7 +70,7 @@ async def read_facts(place: Place) -> Facts:
     return Facts(
         address=place.address,
         vitals=vitals,
-        revision=revision,
+        schema=schema,
         skew_s=(vitals.now - before - (after - before) / 2).total_seconds(),
         skew_margin_s=(after - before).total_seconds() / 2,
         disk=find_disk(place, vitals),

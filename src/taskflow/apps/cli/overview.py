@@ -11,11 +11,10 @@ from taskflow.apps.cli.output import Column, Output, clean, plural, size, span
 from taskflow.apps.cli.session import (
     Failure,
     Place,
-    check_revision,
     describe,
     opened,
 )
-from taskflow.db.migrate import HEAD
+from taskflow.db.migrate import HEAD, Fit
 from taskflow.db.server import Server, read_server
 from taskflow.engine.client import Engine
 from taskflow.engine.job import DEFAULT_NAMESPACE, WorkerInfo
@@ -53,11 +52,12 @@ class DatabaseView(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class SchemaView(msgspec.Struct, frozen=True, rename="camel"):
-    """The revision that is there, and the one that this version of TaskFlow works on."""
+    """The revision that is there, the one that this version of TaskFlow was made for, and whether it works."""
 
     revision: str | None
     expected: str
     current: bool
+    fits: bool
 
 
 class LeaderView(msgspec.Struct, frozen=True, rename="camel"):
@@ -154,7 +154,7 @@ async def show_overview(place: Place, *, as_json: bool) -> None:
                 server = await read_server(connection)
             out = Output(server.now)
             try:
-                check_revision(server.revision, HEAD)
+                server.schema.check()
             except SetupError as error:
                 if as_json:
                     out.json(_view(place, server, None))
@@ -206,7 +206,7 @@ def _view(place: Place, server: Server, found: _Found | None) -> Overview:
         name=server.name,
         size_bytes=server.size_bytes,
     )
-    schema = SchemaView(server.revision, HEAD, server.revision == HEAD)
+    schema = SchemaView(server.schema.revision, HEAD, server.schema.fit is Fit.CURRENT, server.schema.fits)
     if found is None:
         return Overview(seen, schema)
     leader = found.leader
@@ -285,11 +285,16 @@ def kept(retention: Retention) -> str:
 
 
 def _server_facts(place: Place, server: Server) -> list[tuple[str, str, str]]:
-    current = server.revision == HEAD
-    schema = server.revision or "none"
+    schema = server.schema
+    revision = schema.revision or "none"
+    says = {
+        Fit.CURRENT: f"{revision} (current)",
+        Fit.NEWER: f"{revision} (newer than {HEAD}, and fit for it)",
+        Fit.TOO_NEW: f"{revision}, too new for {HEAD}",
+    }.get(schema.fit, f"{revision}, needs {HEAD}")
     return [
         ("database", f"PostgreSQL {server.version} at {clean(place.address)}, {size(server.size_bytes)}", "green"),
-        ("schema", f"{schema} (current)" if current else f"{schema}, needs {HEAD}", "green" if current else "red"),
+        ("schema", says, "green" if schema.fits else "red"),
     ]
 
 

@@ -156,12 +156,12 @@ def run(
 
 
 async def _run(place: Place, work: Callable[[Session], Awaitable[None]]) -> None:
-    from taskflow.db.migrate import HEAD
-    from taskflow.db.server import read_now, read_revision
+    from taskflow.db.migrate import read_schema
+    from taskflow.db.server import read_now
 
     async with opened(place) as database:
         async with database.acquire() as connection:
-            check_revision(await read_revision(connection), HEAD)
+            (await read_schema(connection)).check()
             now = await read_now(connection)
         await work(make_session(place, database, now))
 
@@ -208,22 +208,6 @@ def make_session(place: Place, database: "Database", now: datetime) -> Session:
         principal=Principal(DEFAULT_NAMESPACE, DEFAULT_NAMESPACE, "operator", frozenset(Permission)),
         asked_at=now,
         asked_s=time.monotonic(),
-    )
-
-
-def check_revision(revision: str | None, head: str) -> None:
-    """Raise SetupError, saying what to do, unless the schema is the one that this version works on."""
-    if revision == head:
-        return
-    if revision is None:
-        raise SetupError("the database has no TaskFlow schema: run `taskflow migrate`")
-    if revision < head:
-        raise SetupError(
-            f"the database's schema is at revision {revision}, this TaskFlow needs {head}: run `taskflow migrate`"
-        )
-    raise SetupError(
-        f"the database's schema is at revision {revision}, this TaskFlow knows {head} at most: use the version that "
-        "migrated it, or a newer one"
     )
 
 

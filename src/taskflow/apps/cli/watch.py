@@ -14,10 +14,10 @@ from uuid import UUID
 import msgspec
 
 from taskflow.apps.cli.output import Column, Output, clean, iso, span
-from taskflow.apps.cli.session import Place, check_revision, complain, describe, make_session, opened
-from taskflow.db.migrate import HEAD
+from taskflow.apps.cli.session import Place, complain, describe, make_session, opened
+from taskflow.db.migrate import read_schema
 from taskflow.db.pool import DATABASE_ERRORS
-from taskflow.db.server import read_now, read_revision
+from taskflow.db.server import read_now
 from taskflow.engine.client import Engine
 from taskflow.engine.job import DEFAULT_NAMESPACE, State, WorkerInfo
 from taskflow.engine.leader import NAME
@@ -117,7 +117,7 @@ async def watch(place: Place, *, interval_s: float, once: bool, as_json: bool) -
     """
     async with opened(place) as database:
         async with database.acquire() as connection:
-            check_revision(await read_revision(connection), HEAD)
+            (await read_schema(connection)).check()
             now = await read_now(connection)
         session = make_session(place, database, now)
 

@@ -4,6 +4,8 @@ from pathlib import Path
 
 from alembic import op
 
+from taskflow.db.migrate import LOCK_WAIT_S
+
 SQL = Path(__file__).parent / "sql"
 
 
@@ -17,5 +19,5 @@ def run_sql(name: str) -> None:
     driver = op.get_bind().connection.driver_connection
     if driver is None:
         raise RuntimeError("the migration lost its connection")
-    driver.execute("SET LOCAL lock_timeout = '5s'")
+    driver.execute(f"SET LOCAL lock_timeout = '{LOCK_WAIT_S}s'")
     driver.execute((SQL / name).read_bytes())
