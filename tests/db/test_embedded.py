@@ -312,7 +312,6 @@ def test_a_server_left_over_from_a_killed_supervisor_is_stopped_and_replaced(dat
 
 
 @needs_linux
-@pytest.mark.usefixtures("made")
 def test_the_server_ends_when_its_supervisor_is_killed(data: Path) -> None:
     program = (
         "import sys; from pathlib import Path; from taskflow.db.embedded import EmbeddedPostgres\n"
