@@ -26,6 +26,22 @@ ONE = (DEFAULT_NAMESPACE, "d7")
 GIVEN = [NewRow(f"k{n}", "{}", bytes(16)) for n in range(5)]
 
 CASES: Mapping[str, Case] = {
+    "count_datasets": Case(
+        lambda _store, connection, _: repository.count(connection, DEFAULT_NAMESPACE),
+        {"dataset_pkey"},
+        rows=DATASETS,
+        buffers=1_000,
+    ),
+    "make_dataset": Case(
+        lambda _store, connection, _: repository.make(connection, DEFAULT_NAMESPACE, "new"), set(), rows=1
+    ),
+    "note_sync": Case(
+        lambda _store, connection, _: repository.note_sync(
+            connection, *ONE, source={}, etag=None, last_modified=None, is_changed=True, row_count=ROWS
+        ),
+        {"dataset_pkey"},
+        rows=1,
+    ),
     "find_dataset": Case(lambda _store, connection, _: repository.find(connection, *ONE), {"dataset_pkey"}, rows=1),
     "list_datasets": Case(
         lambda _store, connection, _: repository.list_page(connection, DEFAULT_NAMESPACE, after="d2", limit=10),

@@ -65,12 +65,24 @@ FILL = f"""
     INSERT INTO taskflow.job_log
     SELECT id, namespace, nextval('taskflow.job_log_seq'), 1, 'info', 'line', at
     FROM fill, generate_series(1, 20) WHERE n > {READY + ACTIVE + DEFERRED};
+    INSERT INTO taskflow.job_progress SELECT id, 1, 0.5, 'half', at FROM fill WHERE n > {READY};
     INSERT INTO taskflow.unique_claim
     SELECT namespace, kind, n::text, id, 'until_finished', NULL FROM fill WHERE n <= 4000;
     INSERT INTO taskflow.unique_claim
     SELECT namespace, kind, 'window ' || n - 4000, id, 'window', at FROM fill WHERE n > 4000 AND n <= 8000;
 """
-TABLES = ("job", "ready", "deferred", "lease", "done", "attempt_log", "job_log", "worker", "unique_claim")
+TABLES = (
+    "job",
+    "ready",
+    "deferred",
+    "lease",
+    "done",
+    "attempt_log",
+    "job_log",
+    "job_progress",
+    "worker",
+    "unique_claim",
+)
 LEAVES = "SELECT relname FROM pg_class WHERE relnamespace = 'taskflow'::regnamespace AND relkind = 'r'"
 INDEXES = """
     SELECT i.relname, coalesce(p.relname, i.relname)

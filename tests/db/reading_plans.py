@@ -41,7 +41,7 @@ CASES: Mapping[str, Case] = {
         lambda store, connection, sample: store.read_jobs(
             connection, [sample.ready.id, sample.deferred.id, sample.failed.id, sample.claims[0].job_id]
         ),
-        {"job_pkey", "ready_pkey", "deferred_pkey", "done_job", "attempt_log_job"},
+        {"job_pkey", "ready_pkey", "deferred_pkey", "done_job", "attempt_log_job", "job_progress_pkey"},
         rows=60,
         buffers=1500,
         scans={"lease"},

@@ -9,7 +9,7 @@ import asyncio
 import os
 import re
 from collections.abc import Iterator, Mapping
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -17,7 +17,18 @@ import asyncpg
 import psycopg
 import pytest
 from tests.conftest import TEMPLATE
-from tests.db import dataset_plans, planning, queue_plans, reading_plans, schedule_plans, webhook_plans, worker_plans
+from tests.db import (
+    access_plans,
+    bulk_plans,
+    dataset_plans,
+    file_plans,
+    planning,
+    queue_plans,
+    reading_plans,
+    schedule_plans,
+    webhook_plans,
+    worker_plans,
+)
 from tests.db.planning import ACTIVE, LEASES, Bench, Case, Sample, claim_of
 from tests.engine.worksite import failed, new_job, succeeded
 from tests.support.clock import FakeClock
@@ -29,6 +40,7 @@ from taskflow.db.query import Connection, Query
 from taskflow.engine.job import (
     DEFAULT_NAMESPACE,
     Claim,
+    JobId,
     LeaseId,
     NewLogLine,
     NewProgress,
@@ -189,11 +201,28 @@ MOVES: Mapping[str, Case] = {
         rows=LEASES,
         scans={"lease"},
     ),
+    "prune_progress": Case(
+        lambda store, connection, sample: store.prune_progress(
+            connection, after=JobId(UUID(int=0)), before=date(9000, 1, 1), limit=10
+        ),
+        {"job_progress_pkey", "job_pkey"},
+        rows=40,
+    ),
     "replay": Case(lambda store, connection, sample: store.replay(connection, sample.failed), {"done_job"}, rows=1),
 }
 
 
-NOUNS = (queue_plans, reading_plans, worker_plans, webhook_plans, schedule_plans, dataset_plans)
+NOUNS = (
+    queue_plans,
+    reading_plans,
+    worker_plans,
+    bulk_plans,
+    webhook_plans,
+    schedule_plans,
+    dataset_plans,
+    file_plans,
+    access_plans,
+)
 CASES: Mapping[str, Case] = {**MOVES, **{name: case for noun in NOUNS for name, case in noun.CASES.items()}}
 FILL = "".join([planning.FILL, *(noun.FILL for noun in NOUNS)])
 TABLES = [*planning.TABLES, *(table for noun in NOUNS for table in noun.TABLES)]
@@ -273,6 +302,28 @@ async def test_a_look_at_what_ended_that_was_planned_before_anything_had_is_by_i
     assert re.search(r"Index.*Scan.* on done", plan)
 
 
+_ADVISORY = "an advisory lock; reads no table"
+_CATALOGUE = "reads PostgreSQL's catalogue or counters"
+_SETTING = "a setting of the session; reads no table"
+_ONE_ROW = "its table has a row or two"
+_FUNCTION = "a call of a function, whose statements have no names to be seen by"
+_VACUUM = "VACUUM has no plan"
+WITHOUT_A_PLAN = {
+    "bounds_of_jobs": "an expression",
+    "read_now": "an expression",
+    **dict.fromkeys(("lock_bootstrap", "lock_kinds", "try_duty_lock"), _ADVISORY),
+    **dict.fromkeys(("lock_duty_of_session", "unlock_duty_of_session"), _ADVISORY),
+    **dict.fromkeys(("limit_lock_wait", "reset_lock_wait"), _SETTING),
+    **dict.fromkeys(("count_partition_days", "list_old_partitions", "partition_size"), _CATALOGUE),
+    **dict.fromkeys(("count_written", "dead_entries", "read_retention"), _CATALOGUE),
+    **dict.fromkeys(("lead", "resign", "read_leader"), _ONE_ROW),
+    **dict.fromkeys(("look_at_clock", "note_kept_from", "find_kept_from"), _ONE_ROW),
+    **dict.fromkeys(("note_drop", "forget_drop"), _ONE_ROW),
+    **dict.fromkeys(("complete_one", "enqueue_elsewhere", "make_partitions"), _FUNCTION),
+    **dict.fromkeys(("needed_jobs", "thin_out_jobs"), _FUNCTION),
+    **dict.fromkeys((f"vacuum_{table}" for table in VACUUMED), _VACUUM),
+}
+
 FOLDERS = sorted(Path(taskflow.__file__).parent.rglob("queries"))
 QUERIES: Mapping[str, Path] = {
     f"{path.parents[1].name}/{path.stem}": path for folder in FOLDERS for path in sorted(folder.glob("*.sql"))
@@ -291,6 +342,13 @@ def test_a_statement_says_what_it_is_for_and_what_it_locks(name: str) -> None:
     body = QUERIES[name].read_text()
     if re.search(r"\b(INSERT INTO|UPDATE|DELETE FROM|VACUUM|pg_\w*advisory\w*)\b", body):
         assert re.search(r"\b[Ll]ock|\bheld\b", header), "names no locks"
+
+
+def test_every_statement_has_a_case_or_a_reason() -> None:
+    statements = [path.stem for path in QUERIES.values()]
+    assert len(set(statements)) == len(statements), "cases know statements by their names"
+    assert {*map(statement_of, CASES)} | WITHOUT_A_PLAN.keys() == set(statements)
+    assert not {*map(statement_of, CASES)} & WITHOUT_A_PLAN.keys()
 
 
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.indexes])

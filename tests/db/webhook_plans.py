@@ -16,6 +16,9 @@ FILL = f"""
     SELECT id, namespace, id, kind, 'job.failed', NULL, at, (ARRAY['pending', 'delivered', 'failed'])[n %% 3 + 1],
         at, at
     FROM fill WHERE n > {READY + ACTIVE + DEFERRED};
+    INSERT INTO taskflow.webhook_response
+    SELECT id, attempt, at, 5, 500, 'no', NULL
+    FROM fill, generate_series(1, 2) AS attempt WHERE n > {READY + ACTIVE + DEFERRED};
 """
 TABLES = ("webhook_delivery", "webhook_response")
 
@@ -34,7 +37,7 @@ CASES: Mapping[str, Case] = {
     ),
     "prune_deliveries": Case(
         lambda store, connection, sample: store.prune_deliveries(connection, before=date(9000, 1, 1), limit=100),
-        {"webhook_delivery_pkey"},
+        {"webhook_delivery_pkey", "webhook_response_pkey"},
         rows=700,
         buffers=1500,
     ),
@@ -56,7 +59,21 @@ CASES: Mapping[str, Case] = {
         {"webhook_delivery_end"},
         rows=1,
     ),
+    "keep_response": Case(
+        lambda store, connection, sample: repository.keep_response(
+            connection, sample.failed.id, 9, duration_s=0.1, status=204
+        ),
+        set(),
+        rows=1,
+    ),
+    "reopen_delivery": Case(
+        lambda store, connection, sample: repository.reopen(connection, sample.failed.id),
+        {"webhook_delivery_pkey"},
+        rows=1,
+    ),
     "list_responses": Case(
-        lambda store, connection, sample: repository.list_responses(connection, sample.failed.id), set(), rows=0
+        lambda store, connection, sample: repository.list_responses(connection, sample.failed.id),
+        {"webhook_response_pkey"},
+        rows=2,
     ),
 }

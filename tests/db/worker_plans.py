@@ -1,15 +1,20 @@
-"""What `test_plans` fills in of workers and leases, and what their statements may cost."""
+"""What `test_plans` fills in of workers, leases and kinds, and what their statements may cost."""
 
 from collections.abc import Mapping
+from uuid import uuid4
 
 from tests.db.planning import ACTIVE, LEASE_SIZE, LEASES, Case
 
 from taskflow.db.query import Connection
-from taskflow.engine.job import DEFAULT_NAMESPACE, OutcomeKind
+from taskflow.engine.job import DEFAULT_NAMESPACE, KindInfo, OutcomeKind, WorkerId
+from taskflow.engine.record import RemoteWorker
 from taskflow.engine.store import Store
 
 FILL = ""
-TABLES = ("leader", "worker")
+TABLES = ("worker",)
+
+REMOTE = RemoteWorker(DEFAULT_NAMESPACE, ["default"], ["mail"], 1)
+KIND = KindInfo("kind 1", "default", {}, retries=3, timeout_s=30.0, priority=5)
 
 
 async def find_overdue(store: Store, connection: Connection) -> object:
@@ -81,5 +86,74 @@ CASES: Mapping[str, Case] = {
     ),
     "heartbeat": Case(
         lambda store, connection, sample: store.heartbeat(connection, sample.worker_id), {"worker_pkey"}, rows=1
+    ),
+    "register_worker": Case(
+        lambda store, connection, sample: store.register_worker(
+            connection, worker_id=WorkerId(uuid4()), host="here", pid=1, queues=["default"], concurrency=1
+        ),
+        set(),
+        rows=0,
+    ),
+    "remove_worker": Case(
+        lambda store, connection, sample: store.remove_worker(connection, sample.worker_id), {"worker_pkey"}, rows=1
+    ),
+    "set_worker_kinds": Case(
+        lambda store, connection, sample: store.set_worker_kinds(connection, sample.worker_id, ["mail"]),
+        {"worker_pkey"},
+        rows=1,
+    ),
+    "list_workers": Case(
+        lambda store, connection, sample: store.list_workers(connection), set(), rows=1, scans={"worker"}
+    ),
+    "bury_workers": Case(
+        lambda store, connection, sample: store.bury_workers(connection), set(), rows=1, scans={"worker"}
+    ),
+    "has_dead": Case(
+        lambda store, connection, sample: store.has_dead(connection),
+        {"worker_pkey"},
+        rows=1 + 2 * LEASES,
+        scans={"lease", "worker"},
+    ),
+    "register_remote_worker": Case(
+        lambda store, connection, sample: store.register_remote_worker(
+            connection, WorkerId(uuid4()), REMOTE, limit=100
+        ),
+        set(),
+        rows=1,
+        scans={"worker"},
+    ),
+    "renew_remote_worker": Case(
+        lambda store, connection, sample: store.renew_remote_worker(connection, sample.worker_id, REMOTE),
+        {"worker_pkey"},
+        rows=1,
+    ),
+    "remove_remote_worker": Case(
+        lambda store, connection, sample: store.remove_remote_worker(
+            connection, sample.worker_id, namespace=DEFAULT_NAMESPACE
+        ),
+        {"worker_pkey"},
+        rows=1,
+    ),
+    "publish_kinds": Case(
+        lambda store, connection, sample: store.publish_kinds(connection, [(KIND, "hash 1")]), set(), rows=1
+    ),
+    "adopt_kinds": Case(
+        lambda store, connection, sample: store.publish_remote_kinds(connection, DEFAULT_NAMESPACE, [(KIND, "hash 1")]),
+        {"kind_pkey"},
+        rows=5,
+    ),
+    "find_foreign_kinds": Case(
+        lambda store, connection, sample: store.find_foreign_kinds(connection, DEFAULT_NAMESPACE, ["kind 1", "kind 2"]),
+        {"kind_pkey"},
+        rows=10,
+    ),
+    "list_kinds": Case(
+        lambda store, connection, sample: store.list_kinds(connection), {"kind_pkey"}, rows=1_000, buffers=3_000
+    ),
+    "count_remote_kinds": Case(
+        lambda store, connection, sample: store.count_remote_kinds(connection, DEFAULT_NAMESPACE, limit=100),
+        set(),
+        rows=1_000,
+        scans={"kind"},
     ),
 }

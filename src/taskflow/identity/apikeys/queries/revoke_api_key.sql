@@ -1,4 +1,5 @@
--- End a key. A key that was revoked before keeps its first time. Lock: the row. Index: the primary key.
+-- End a key. A key that was revoked before keeps its first time. Lock: the row.
+-- Index: the primary key, or api_key_list, of which either finds one row.
 UPDATE taskflow.api_key
 SET revoked_at = coalesce(revoked_at, :now::timestamptz, statement_timestamp())
 WHERE id = :id::uuid AND namespace = :namespace::uuid
