@@ -1,7 +1,8 @@
 -- End attempts that did not succeed: error, timeout, crash, snooze, cancelled, handed back. Fenced like complete.sql.
 -- A cancel that was asked for meanwhile wins over every outcome that would run the job again.
 -- age_s is how long ago the attempt ended; a wait counts from now; queue_wait_s is how long the job had been due when it
--- was claimed; run_s how long its handler ran, and so when it began. What ended is counted in stat_delta. Returns what was refused.
+-- was claimed; run_s how long its handler ran, and so when it began. What ended is counted in stat_delta.
+-- Returns what was refused.
 -- Locks: the lease rows in id order.
 WITH given AS MATERIALIZED (
     SELECT *
