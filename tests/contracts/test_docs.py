@@ -52,6 +52,8 @@ def test_every_error_code_is_described_and_no_other() -> None:
     _, _, problems = problems.partition("## Codes\n")
     assert names_described(problems) == reference.problem_codes()
     assert names_described(fields) == reference.field_codes()
+    described = re.findall(r"^- `\w+` \(\d+\)", problems, re.MULTILINE)
+    assert len(described) == len(set(described)), "a code is described twice"
 
 
 def names_described(text: str) -> set[str]:

@@ -215,7 +215,8 @@ _EXAMPLE_BODY = (
     '{"taskType": "send_email", "payload": {"to": "nobody", "subject": "Hi", "body": "Hello."}}\n'
 )
 _EXAMPLE_ANSWER = (
-    '{"line":2,"errors":[{"pointer":"/payload/to","code":"pattern","detail":"is not a mail address"}]}\n'
+    '{"line":2,"errors":[{"pointer":"/payload/to","code":"pattern",'
+    '"detail":"is not a mail address such as ada@example.com"}]}\n'
     '{"from":1,"to":2,"accepted":1,"rejected":1}\n'
     '{"_end":true,"count":2,"accepted":1,"rejected":1}\n'
 )
