@@ -95,10 +95,14 @@ class Farm:
         return await eventually(f"the job to be {status}", look, within_s=15)
 
     async def give_up_on_all(self) -> int:
-        """Let sixteen seconds without a sign of life pass, and rescue."""
-        async with self.database.acquire() as connection:
-            await connection.execute("UPDATE taskflow.worker SET heartbeat_at = heartbeat_at - interval '16 s'")
-        return await reap(self.database)
+        """Let sixteen seconds without a sign of life pass, and rescue. A last sign may have been on its way."""
+
+        async def rescue() -> int:
+            async with self.database.acquire() as connection:
+                await connection.execute("UPDATE taskflow.worker SET heartbeat_at = heartbeat_at - interval '16 s'")
+            return await reap(self.database)
+
+        return await eventually("the worker to be given up", rescue)
 
     async def _count(self) -> int:
         async with self.database.acquire() as connection:
