@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from taskflow.kernel.interrupts import loading
+
 
 def register(app: typer.Typer) -> None:
     app.command()(api)
@@ -30,9 +32,9 @@ def api(
 
         taskflow api --port 3001
     """
-    from taskflow.apps.data_dir import complete, read_settings
+    with loading():
+        from taskflow.apps.data_dir import complete, read_settings
+        from taskflow.apps.http import run_api
 
-    settings = read_settings(host=host, port=port, data_dir=data_dir)
-    from taskflow.apps.http import run_api
-
-    run_api(complete(settings), fd=fd, control_fd=control_fd)
+        settings = complete(read_settings(host=host, port=port, data_dir=data_dir))
+    run_api(settings, fd=fd, control_fd=control_fd)

@@ -15,19 +15,25 @@ from typing import Any, TypeVar, cast
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from taskflow.kernel.interrupts import loaded
+
 # Typer exports no names for these two: what goes wrong in the parser, and the wrong usage among it.
 _USAGE_ERROR, _PARSER_ERROR = cast("Sequence[type[Exception]]", typer.BadParameter.__mro__[1:3])
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Command(TyperCommand):
-    """A command with plain help."""
+    """A command with plain help. All before its own code counts as loading: to convert options may mean an import."""
 
     def get_params(self, ctx: Any) -> list[Any]:
         return _sparing_conversions(super().get_params(ctx))
 
     def format_help_text(self, ctx: Any, formatter: Any) -> None:
         _write_help(self.help, formatter)
+
+    def invoke(self, ctx: Any) -> Any:
+        with loaded():
+            return super().invoke(ctx)
 
 
 class Group(TyperGroup):

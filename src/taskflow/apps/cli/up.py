@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from taskflow.apps.settings import Settings
+from taskflow.kernel.interrupts import loading
 
 
 def register(app: typer.Typer) -> None:
@@ -38,7 +39,8 @@ def up(
 
         TASKFLOW_DATABASE_URL=postgresql://me@db.example.org/taskflow taskflow up
     """
-    settings = Settings.from_env(command="up", app="", data_dir=data_dir, host=host, port=port, workers=workers)
-    from taskflow.apps.up import run_up
+    with loading():
+        from taskflow.apps.up import run_up
 
+        settings = Settings.from_env(command="up", app="", data_dir=data_dir, host=host, port=port, workers=workers)
     run_up(settings, typer.echo)

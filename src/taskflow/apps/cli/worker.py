@@ -6,6 +6,8 @@ from uuid import UUID
 
 import typer
 
+from taskflow.kernel.interrupts import loading
+
 
 def register(app: typer.Typer) -> None:
     app.command()(worker)
@@ -59,19 +61,19 @@ def worker(
         from taskflow.engine.isolation.limits import die_with_parent
 
         die_with_parent()
-    from taskflow.apps.data_dir import read_settings
+    with loading():
+        from taskflow.apps.data_dir import read_settings
+        from taskflow.apps.worker import describe as describe_app
+        from taskflow.apps.worker import run_fleet, run_worker
 
-    settings = read_settings(
-        app=app,
-        queues=queues,
-        worker_concurrency=concurrency,
-        workers=processes,
-        data_dir=data_dir,
-        metrics_port=metrics_port,
-    )
-    from taskflow.apps.worker import describe as describe_app
-    from taskflow.apps.worker import run_fleet, run_worker
-
+        settings = read_settings(
+            app=app,
+            queues=queues,
+            worker_concurrency=concurrency,
+            workers=processes,
+            data_dir=data_dir,
+            metrics_port=metrics_port,
+        )
     if describe:
         describe_app(settings, typer.echo)
     elif supervised_by is None:
