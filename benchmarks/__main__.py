@@ -14,7 +14,8 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.scenarios import ASKED_FOR, SCENARIOS, Figures
+from benchmarks.figures import Figures
+from benchmarks.scenarios import ASKED_FOR, SCENARIOS
 from taskflow.db.embedded import EmbeddedPostgres
 from taskflow.db.migrate import migrate
 
@@ -23,9 +24,12 @@ RESULTS = Path(__file__).parent / "results"
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("scenarios", nargs="*", choices=[[], *SCENARIOS], help="which (default: all but history)")
+    parser.add_argument(
+        "scenarios", nargs="*", choices=[[], *SCENARIOS], help="which (default: all but history and snapshot)"
+    )
     parser.add_argument("--seconds", type=float, default=10.0, help="length of each (default: 10; drain: three times)")
     parser.add_argument("--jobs", type=int, default=2_000_000, help="how many have ended (history; default: 2,000,000)")
+    parser.add_argument("--minutes", type=float, default=10.0, help="how long it is held (snapshot; default: 10)")
     parser.add_argument("--save", action="store_true", help="write the table to benchmarks/results/")
     arguments = parser.parse_args()
     figures: dict[str, Figures] = {}
@@ -41,6 +45,8 @@ def main() -> None:
                 options: dict[str, Any] = {}
                 if name == "history":
                     options = {"jobs": arguments.jobs, "empty_url": _fresh_database(server, "no_history")}
+                if name == "snapshot":
+                    options = {"minutes": arguments.minutes, "empty_url": _fresh_database(server, "no_snapshot")}
                 figures[name] = uvloop.run(SCENARIOS[name](_fresh_database(server, name), seconds, **options))
         finally:
             server.stop()

@@ -12,10 +12,13 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import asyncpg
+
+from benchmarks import service
+from benchmarks.figures import Figure, Figures, percentile
 from taskflow.db.pool import Database
 from taskflow.engine.client import Engine
 from taskflow.engine.job import DEFAULT_NAMESPACE, JobFilter, NewJob, State
@@ -24,18 +27,6 @@ from taskflow.engine.supervision import SupervisorInfo, WorkerSupervision
 
 PADDING = "x" * 160
 BULK = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """One measured number: its unit, and what it should reach (None: only reported)."""
-
-    value: float
-    unit: str
-    target: str | None = None
-
-
-Figures = Mapping[str, Figure]
 
 
 async def single(url: str, seconds: float) -> Figures:
@@ -51,7 +42,7 @@ async def single(url: str, seconds: float) -> Figures:
             times.append((time.perf_counter() - begin) * 1000)
     return {
         "single enqueue p50": Figure(statistics.median(times), "ms", "≤ 0.5"),
-        "single enqueue p99": Figure(_percentile(times, 99), "ms"),
+        "single enqueue p99": Figure(percentile(times, 99), "ms"),
     }
 
 
@@ -69,7 +60,7 @@ async def bulk(url: str, seconds: float) -> Figures:
 async def drain(url: str, seconds: float, *, concurrency: int = 1000, rate_guess: float = 45_000) -> Figures:
     """A full queue, one worker process: the rate of each second while there is work, and whether it stays flat."""
     async with _engine(url) as (engine, database):
-        rates = await _drain(url, engine, database, seconds, concurrency=concurrency, rate_guess=rate_guess)
+        rates, cpu_us = await _drain(url, engine, database, seconds, concurrency=concurrency, rate_guess=rate_guess)
         async with database.acquire() as connection:
             twice = await connection.fetchval("SELECT count(*) - count(DISTINCT job_id) FROM taskflow.done")
         if twice:
@@ -81,6 +72,7 @@ async def drain(url: str, seconds: float, *, concurrency: int = 1000, rate_guess
             "drain, slowest second": Figure(min(rates), "jobs/s"),
             "drain, last fifth against first": Figure(last / first, "ratio", "≥ 0.9"),
             "drain, seconds measured": Figure(len(rates), "s"),
+            "drain, CPU of the worker process": Figure(cpu_us, "us/job", "≤ 20"),
         }
 
 
@@ -121,7 +113,7 @@ async def pickup(url: str, seconds: float) -> Figures:
         since_call = [(int(str(at)) - since) / 1e6 for at, since in zip(started, called, strict=True)]
         return {
             "pick-up from return p50": Figure(statistics.median(since_return), "ms", "≤ 2"),
-            "pick-up from return p99": Figure(_percentile(since_return, 99), "ms"),
+            "pick-up from return p99": Figure(percentile(since_return, 99), "ms"),
             "pick-up from call p50": Figure(statistics.median(since_call), "ms"),
         }
 
@@ -142,7 +134,7 @@ async def history(url: str, seconds: float, *, empty_url: str, jobs: int = 2_000
         both = (("empty", empty_url, *empty), ("full", url, *full))
         for turn in range(2 * HISTORY_ROUNDS):
             for name, at, engine, database in both if turn % 2 else both[::-1]:
-                rates[name] += await _drain(at, engine, database, seconds / 2, rate_guess=30_000)
+                rates[name] += (await _drain(at, engine, database, seconds / 2, rate_guess=30_000))[0]
                 for look, call in _looks(engine).items():
                     if name == "full" or look in ("single enqueue", "list, newest 50"):
                         times[f"{look}, {name}"] += await _timed(call, seconds / 10)
@@ -154,11 +146,38 @@ async def history(url: str, seconds: float, *, empty_url: str, jobs: int = 2_000
         **{f"drain, {name}, median second": Figure(value, "jobs/s") for name, value in median.items()},
         "drain, full against empty": Figure(median["full"] / median["empty"], "ratio", "≥ 0.9"),
         **{f"{look}, p50": Figure(statistics.median(took), "ms") for look, took in times.items()},
-        **{f"{look}, p99": Figure(_percentile(took, 99), "ms") for look, took in times.items()},
+        **{f"{look}, p99": Figure(percentile(took, 99), "ms") for look, took in times.items()},
     }
 
 
 HISTORY_ROUNDS = 2  # each both ways round
+
+
+async def snapshot(url: str, seconds: float, *, empty_url: str, minutes: float = 10.0) -> Figures:
+    """
+    The same work while somebody's transaction sees an old snapshot for *minutes*, so that no dead row can be removed,
+    and on a database without one, in turns.
+    """
+    rates: dict[str, list[int]] = {"free": [], "held": []}
+    idler = await asyncpg.connect(url)  # a session without our limits
+    async with _engine(empty_url) as free, _engine(url) as held:
+        await idler.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        await idler.execute("SELECT pg_current_snapshot()")
+        begin = time.perf_counter()
+        while (held_s := time.perf_counter() - begin) < minutes * 60:
+            for name, at, engine, database in (("free", empty_url, *free), ("held", url, *held)):
+                rates[name] += (await _drain(at, engine, database, seconds, rate_guess=30_000))[0]
+    await idler.close()
+    median = {name: statistics.median(found) for name, found in rates.items()}
+    fifth = max(1, len(rates["held"]) // 5)
+    first, last = statistics.median(rates["held"][:fifth]), statistics.median(rates["held"][-fifth:])
+    return {
+        "snapshot, held for": Figure(held_s, "s"),
+        "snapshot, jobs that were started under it": Figure(sum(rates["held"]), "jobs"),
+        **{f"drain, {name}, median second": Figure(value, "jobs/s") for name, value in median.items()},
+        "drain, held against free": Figure(median["held"] / median["free"], "ratio", "≥ 0.9"),
+        "drain, held, last fifth against first": Figure(last / first, "ratio", "≥ 0.9"),
+    }
 
 
 def _looks(engine: Engine) -> Mapping[str, Callable[[int], Coroutine[Any, Any, Any]]]:
@@ -245,38 +264,44 @@ SCENARIOS: Mapping[str, Callable[..., Coroutine[Any, Any, Figures]]] = {
     "pickup": pickup,
     "steady": steady,
     "drain": drain,
+    "rest": service.rest,
+    "stream": service.stream,
+    "idle": service.idle,
     "history": history,
+    "snapshot": snapshot,
 }
-ASKED_FOR = {"history"}  # takes minutes and gigabytes: runs only when it is named
+ASKED_FOR = {"history", "snapshot"}  # take minutes and gigabytes: run only when they are named
 
 
 async def _drain(
     url: str, engine: Engine, database: Database, seconds: float, *, concurrency: int = 1000, rate_guess: float = 45_000
-) -> list[int]:
-    """Fill the queue, let one worker process empty it, and return the jobs of each second in which there was work."""
+) -> tuple[list[int], float]:
+    """
+    Fill the queue and let one worker process empty it.
+
+    Returns the jobs of each second in which there was work, and the CPU time of the process per job, in microseconds.
+    """
     total = int(rate_guess * seconds) // BULK * BULK
     jobs = [_noop(n) for n in range(BULK)]
     for _ in range(total // BULK):
         await engine.enqueue_many(jobs)
     async with database.acquire() as connection:
         await connection.execute("CHECKPOINT", timeout=600)
-    counts = [0]
-    async with _worker(url, concurrency) as lines:
+    counts, cpu_s = [0], [0.0]
+    async with _worker(url, concurrency) as (process, lines):
         begin = time.perf_counter()
         async for count in lines:
             counts.append(count)
+            cpu_s.append(service.cpu_s(process.pid))
             if count >= total or time.perf_counter() - begin > seconds:
                 break
     rates = [after - before for before, after in itertools.pairwise(counts)][1:]  # the first second is start-up
-    return rates[:-1] if counts[-1] >= total else rates
+    cpu_us = 1e6 * (cpu_s[-1] - cpu_s[1]) / max(1, counts[-1] - counts[1])
+    return (rates[:-1] if counts[-1] >= total else rates), cpu_us
 
 
 def _noop(n: int) -> NewJob:
     return NewJob("noop", {"n": n, "padding": PADDING})
-
-
-def _percentile(values: list[float], percent: int) -> float:
-    return statistics.quantiles(values, n=100)[percent - 1]
 
 
 async def _until_none_is_ready(database: Database) -> None:
@@ -301,7 +326,7 @@ async def _engine(url: str) -> AsyncIterator[tuple[Engine, Database]]:
 
 
 @asynccontextmanager
-async def _worker(url: str, concurrency: int) -> AsyncIterator[AsyncIterator[int]]:
+async def _worker(url: str, concurrency: int) -> AsyncIterator[tuple[asyncio.subprocess.Process, AsyncIterator[int]]]:
     """One worker process, watched over from here; gives its count of started jobs, once a second."""
     process: asyncio.subprocess.Process | None = None
 
@@ -323,7 +348,7 @@ async def _worker(url: str, concurrency: int) -> AsyncIterator[AsyncIterator[int
         stdout=asyncio.subprocess.PIPE,
     )
     try:
-        yield _counts(process)
+        yield process, _counts(process)
     finally:
         process.terminate()
         await process.communicate()

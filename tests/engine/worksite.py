@@ -11,6 +11,7 @@ from taskflow.db.query import Connection
 from taskflow.engine import policy
 from taskflow.engine.job import Claim, Enqueued, Job, JobError, JobId, LeaseId, NewJob, Outcome, OutcomeKind, WorkerId
 from taskflow.engine.record import JobBody
+from taskflow.engine.scan import ScanBound
 from taskflow.engine.store import Store
 
 KIND, QUEUE = "mail", "default"
@@ -54,6 +55,7 @@ class Worksite:
         queues: Sequence[str] = (QUEUE,),
         kinds: Sequence[str] = (KIND,),
         lease_ids: Sequence[LeaseId] | None = None,
+        bound: ScanBound | None = None,
     ) -> list[Claim]:
         return await self.store.claim(
             connection or self.connection,
@@ -63,6 +65,7 @@ class Worksite:
             kinds=kinds,
             limit=limit,
             lease_ids=lease_ids,
+            bound=bound,
         )
 
     async def claim_one(self, **options: Any) -> Claim:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 from taskflow.db.pool import DATABASE_ERRORS, Database
 from taskflow.engine.job import Claim, LeaseId, WorkerId
+from taskflow.engine.scan import ScanBound
 from taskflow.engine.store import Store, new_lease_ids
 from taskflow.kernel.backoff import reconnect_waits_s
 from taskflow.telemetry.log import get_logger
@@ -56,6 +57,7 @@ class Producer:
         self._places = places
         self._free = free
         self._on_claims = on_claims
+        self._bound = ScanBound()
         self._woken = asyncio.Event()
         self._freed = asyncio.Event()
         self._rng = random.Random()  # noqa: S311 -- spreads polls, guards nothing
@@ -102,6 +104,7 @@ class Producer:
                     kinds=self._kinds,
                     limit=limit,
                     lease_ids=self.claiming,
+                    bound=self._bound,
                 )
         finally:
             # From here on a lease of that id which nobody runs is one whose answer was lost: `worker` returns it.

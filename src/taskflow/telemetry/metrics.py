@@ -66,6 +66,12 @@ JOB_QUEUE_WAIT_SECONDS = Histogram(
 CLAIM_BATCH_JOBS = Histogram(
     "taskflow_claim_batch_jobs", "Jobs taken by one claim that found any.", buckets=_BATCH_BUCKETS, registry=REGISTRY
 )
+CLAIM_FULL_SCAN_SECONDS = Gauge(
+    "taskflow_claim_full_scan_seconds",
+    "What the last claim that began at the front of its queues took; 20 times that, 10 s at most, is how long jobs can "
+    "wait that were committed or given back in front of others.",
+    registry=REGISTRY,
+)
 FLUSH_BATCH_JOBS = Histogram(
     "taskflow_flush_batch_jobs", "Outcomes written by one flush.", buckets=_BATCH_BUCKETS, registry=REGISTRY
 )

@@ -4,17 +4,22 @@
 -- of :lease_ids at the queue's place in :queues plus one; all other jobs are under the first. Jobs past their
 -- expires_at are left to the sweep.
 -- Locks: queues with a limit, in the order of their names, so that their claims take turns; the taken ready rows, where
--- rows that others hold are skipped; unique keys that end with the claim. Indexes: ready_claim, per queue; the primary
--- keys of job and queue; unique_claim_job.
+-- rows that others hold are skipped; unique keys that end with the claim. Indexes: ready_claim, per queue and
+-- priority; the primary keys of job and queue; unique_claim_job.
 -- ctid = ANY(ARRAY(…)) makes the choice once, before the delete: a join could run it again and take more than :limit.
 -- The bodies are looked up one by one (LATERAL with LIMIT 1), whatever statistics say of a partition that was empty.
 -- Suspects are walked over unless :suspects, for callers that could not run several of them one by one.
 -- A worker whose row is gone was declared dead and gets nothing. One that works over HTTP gets jobs of its :namespace
--- only (NULL: of all); jobs of others that stand before them in the queue are walked over, so it wants queues of its own.
+-- only (NULL: of all); jobs of others that stand before them in the queue are walked over: it wants queues of its own.
+-- :after_run_at and :after_job_id say where to begin, ten places from priority 0 to 9 for each of :queues; NULL, or no
+-- such element: at the front. Never behind the last quarter of a second, when others may still commit.
 WITH room AS MATERIALIZED (
     SELECT
         said.name, array_position(:queues::text[], said.name) AS lane,
-        CASE WHEN said.is_paused THEN 0 ELSE taskflow.queue_room(said.name, :kinds::text[], :limit::integer) END AS places
+        CASE
+            WHEN said.is_paused THEN 0
+            ELSE taskflow.queue_room(said.name, :kinds::text[], :limit::integer)
+        END AS places
     FROM (
         SELECT q.name, q.paused_at IS NOT NULL AS is_paused
         FROM taskflow.queue q
@@ -26,17 +31,30 @@ WITH room AS MATERIALIZED (
     DELETE FROM taskflow.ready
     WHERE ctid = ANY(ARRAY(
         SELECT candidate.ctid
-        FROM unnest(:queues::text[]) AS lane(queue)
+        FROM unnest(:queues::text[]) WITH ORDINALITY AS lane(queue, turn)
         CROSS JOIN LATERAL (
-            SELECT r.ctid
-            FROM taskflow.ready r
-            WHERE r.queue = lane.queue AND r.kind = ANY(:kinds::text[])
-              AND (:namespace::uuid IS NULL OR r.namespace = :namespace::uuid)
-              AND (:suspects::boolean OR NOT r.suspect)
-              AND (r.expires_at IS NULL OR r.expires_at > coalesce(:now::timestamptz, statement_timestamp()))
-            ORDER BY r.priority DESC, r.run_at, r.job_id
+            SELECT of_level.ctid
+            FROM generate_series(9, 0, -1) AS level(priority)
+            CROSS JOIN LATERAL (
+                SELECT r.ctid
+                FROM taskflow.ready r
+                WHERE r.queue = lane.queue AND r.priority = level.priority
+                  AND (r.run_at, r.job_id) > (
+                      least(
+                          coalesce((:after_run_at::timestamptz[])[lane.turn * 10 + level.priority - 9], '-infinity'),
+                          coalesce(:now::timestamptz, statement_timestamp()) - interval '250 ms'
+                      ),
+                      (:after_job_id::uuid[])[lane.turn * 10 + level.priority - 9]
+                  )
+                  AND r.kind = ANY(:kinds::text[])
+                  AND (:namespace::uuid IS NULL OR r.namespace = :namespace::uuid)
+                  AND (:suspects::boolean OR NOT r.suspect)
+                  AND (r.expires_at IS NULL OR r.expires_at > coalesce(:now::timestamptz, statement_timestamp()))
+                ORDER BY r.run_at, r.job_id
+                LIMIT :limit::integer
+                FOR UPDATE SKIP LOCKED
+            ) AS of_level
             LIMIT coalesce((SELECT m.places FROM room m WHERE m.name = lane.queue), :limit::integer)
-            FOR UPDATE SKIP LOCKED
         ) AS candidate
         WHERE EXISTS (SELECT FROM taskflow.worker w WHERE w.id = :worker_id::uuid)
         LIMIT :limit
@@ -68,7 +86,7 @@ SELECT
     j.callback_url IS NOT NULL OR p.kind = 'deliver_webhook' OR j.unique_scope IS NOT DISTINCT FROM 'until_finished'
         AS settles,
     extract(epoch FROM coalesce(:now::timestamptz, statement_timestamp()) - p.run_at)::double precision AS queue_wait_s,
-    p.lane
+    p.run_at, p.lane
 FROM placed p
 LEFT JOIN LATERAL (SELECT * FROM taskflow.job x WHERE x.id = p.job_id LIMIT 1) j ON true
 ORDER BY p.lane NULLS FIRST, p.position;

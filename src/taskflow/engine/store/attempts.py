@@ -21,6 +21,7 @@ from taskflow.engine.job import (
     WorkerId,
 )
 from taskflow.engine.record import OwnLease
+from taskflow.engine.scan import FROM_THE_FRONT, ScanBound
 from taskflow.engine.store.base import LEASE_S, QUERIES, StoreBase
 
 _decode_json = msgspec.json.decode
@@ -42,14 +43,16 @@ class AttemptStatements(StoreBase):
         lease_ids: Sequence[LeaseId] | None = None,
         namespace: UUID | None = None,
         suspects: bool = True,
+        bound: ScanBound | None = None,
     ) -> list[Claim]:
         """
         Take up to *limit* ready jobs under one new lease, and one more for each queue with a limit.
 
         The caller makes up *lease_ids* (`new_lease_ids`), so that it can ask about a claim whose answer it never saw.
-        Without *suspects*, those are left to others.
+        Without *suspects*, those are left to others. With a *bound*, it begins where that says.
         """
         lease_ids = lease_ids or new_lease_ids(queues)
+        scan = bound.begin(queues) if bound else FROM_THE_FRONT
         rows = await QUERIES["claim"].fetch(
             connection,
             now=self._now(),
@@ -61,7 +64,11 @@ class AttemptStatements(StoreBase):
             lease_ids=lease_ids,
             namespace=namespace,
             suspects=suspects,
+            after_run_at=scan.after_run_at,
+            after_job_id=scan.after_job_id,
         )
+        if bound:
+            bound.end({(row["queue"], row["priority"]): (row["run_at"], row["job_id"]) for row in rows})
         # Lanes come last; hardly ever is there one.
         sizes = Counter(row["lane"] for row in rows) if rows and rows[-1]["lane"] is not None else {None: len(rows)}
         return [
@@ -88,7 +95,7 @@ class AttemptStatements(StoreBase):
             )
             for (
                 position, job_id, attempt, failures, crashes, suspect, namespace, kind, queue, priority,
-                payload, retries, timeout_ms, headers, settles, queue_wait_s, lane,
+                payload, retries, timeout_ms, headers, settles, queue_wait_s, _, lane,
             ) in rows
         ]  # fmt: skip
 
