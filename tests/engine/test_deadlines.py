@@ -63,6 +63,20 @@ async def test_the_last_timeout_fails_the_job(site: Worksite, deadlines: Deadlin
     assert (await site.job(job_id)).state is State.FAILED
 
 
+async def test_an_end_is_counted_but_not_a_wait_that_nobody_knows_any_more(
+    site: Worksite, deadlines: Deadlines
+) -> None:
+    await site.submit(timeout_s=5, retries=0)
+    cancelled = await site.submit(timeout_s=3600)
+    site.clock.advance(seconds=60)
+    await claim_remotely(site)
+    await site.cancel(cancelled)
+    site.clock.advance(seconds=16 + GRACE_S)
+    assert await deadlines.enforce() == 2
+    counted = await site.connection.fetch("SELECT state, measure, jobs FROM taskflow.stat_delta ORDER BY state")
+    assert [tuple(row) for row in counted] == [("cancelled", "run", 1), ("failed", "run", 1)]
+
+
 async def test_a_cancel_that_its_worker_does_not_heed_is_carried_out(site: Worksite, deadlines: Deadlines) -> None:
     job_id = await site.submit(timeout_s=3600)
     await claim_remotely(site)
