@@ -7,8 +7,8 @@ poll finds the jobs within a second.
 """
 
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeAlias
 from uuid import UUID
 
 import asyncpg
@@ -28,9 +28,11 @@ _SQLALCHEMY_ASYNC = (
 
 # jobs stored → called once the transaction has committed
 AfterCommit = Callable[[Sequence[NewJob]], None]
+# a job's id, and whether it held the unique key already; None if the schema is too old to say
+Stored: TypeAlias = tuple[UUID, bool | None]
 
 
-async def submit(connection: object, jobs: Sequence[NewJob], after_commit: AfterCommit) -> list[UUID]:
+async def submit(connection: object, jobs: Sequence[NewJob], after_commit: AfterCommit) -> list[Stored]:
     """
     Submit *jobs*, checked before, in the transaction of an async connection.
 
@@ -39,7 +41,7 @@ async def submit(connection: object, jobs: Sequence[NewJob], after_commit: After
     """
     query, text = Store().elsewhere(jobs)
     if isinstance(connection, (asyncpg.Connection, PoolConnectionProxy)):
-        return [row["id"] for row in await connection.fetch(query.sql, text)]
+        return _stored(jobs, await connection.fetch(query.sql, text))
     family = _family(connection)
     if family == "psycopg":
         import psycopg
@@ -47,7 +49,7 @@ async def submit(connection: object, jobs: Sequence[NewJob], after_commit: After
         if isinstance(connection, psycopg.AsyncConnection):
             async with connection.cursor(row_factory=psycopg.rows.tuple_row) as cursor:
                 await cursor.execute(query.written_for("%({name})s").encode(), {"jobs": text})
-                return [job_id for (job_id,) in await cursor.fetchall()]
+                return _stored(jobs, await cursor.fetchall())
     elif family == "sqlalchemy" and _SQLALCHEMY_ASYNC in sys.modules:
         from sqlalchemy import text as statement
         from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_session
@@ -56,10 +58,10 @@ async def submit(connection: object, jobs: Sequence[NewJob], after_commit: After
             connection = connection()
         if isinstance(connection, (AsyncSession, AsyncConnection)):
             found = await connection.execute(statement(query.written_for(":{name}")), {"jobs": text})
-            ids = [job_id for (job_id,) in found.all()]
+            stored = _stored(jobs, found.all())
             if isinstance(connection, AsyncSession):
                 _on_commit(connection.sync_session, jobs, after_commit)
-            return ids
+            return stored
     raise TypeError(_refusal(connection, "enqueue_sync"))
 
 
@@ -84,7 +86,7 @@ def is_in_transaction(connection: object) -> bool:
     return True
 
 
-def submit_sync(connection: object, jobs: Sequence[NewJob], after_commit: AfterCommit) -> list[UUID]:
+def submit_sync(connection: object, jobs: Sequence[NewJob], after_commit: AfterCommit) -> list[Stored]:
     """Submit *jobs* in the transaction of a sync connection. As `submit`."""
     query, text = Store().elsewhere(jobs)
     family = _family(connection)
@@ -94,7 +96,7 @@ def submit_sync(connection: object, jobs: Sequence[NewJob], after_commit: AfterC
         if isinstance(connection, psycopg.Connection):
             with connection.cursor(row_factory=psycopg.rows.tuple_row) as cursor:
                 cursor.execute(query.written_for("%({name})s").encode(), {"jobs": text})
-                return [job_id for (job_id,) in cursor.fetchall()]
+                return _stored(jobs, cursor.fetchall())
     elif family == "sqlalchemy":
         from sqlalchemy import Connection
         from sqlalchemy import text as statement
@@ -104,11 +106,19 @@ def submit_sync(connection: object, jobs: Sequence[NewJob], after_commit: AfterC
             connection = connection()
         if isinstance(connection, (Session, Connection)):
             found = connection.execute(statement(query.written_for(":{name}")), {"jobs": text})
-            ids = [job_id for (job_id,) in found.all()]
+            stored = _stored(jobs, found.all())
             if isinstance(connection, Session):
                 _on_commit(connection, jobs, after_commit)
-            return ids
+            return stored
     raise TypeError(_refusal(connection, "enqueue"))
+
+
+def _stored(jobs: Sequence[NewJob], rows: Iterable[Sequence[Any]]) -> list[Stored]:
+    """Read the statement's answer: of a job without a unique key it says nothing, and nothing else is a duplicate."""
+    return [
+        (job_id, False if job.unique_key is None else duplicate)
+        for job, (job_id, duplicate) in zip(jobs, rows, strict=True)
+    ]
 
 
 def _on_commit(session: Any, jobs: Sequence[NewJob], after_commit: AfterCommit) -> None:
