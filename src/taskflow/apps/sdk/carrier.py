@@ -1,9 +1,10 @@
 """
-Other people's transactions: submitting on a connection of asyncpg, psycopg or SQLAlchemy, and waking after its commit.
+Other people's transactions: submitting on a connection of asyncpg, psycopg, SQLAlchemy or Django, and waking after its
+commit.
 
 The jobs go in by one statement that any driver can send (`enqueue_elsewhere.sql`). Nothing is announced inside the
-transaction. Where the library says when it has committed (a SQLAlchemy session), workers are woken then; else their
-poll finds the jobs within a second.
+transaction. Where the library says when it has committed (a SQLAlchemy session, Django), workers are woken then; else
+their poll finds the jobs within a second.
 """
 
 import sys
@@ -18,8 +19,8 @@ from taskflow.engine.job import NewJob
 from taskflow.engine.store import Store
 
 KNOWN = (
-    "asyncpg.Connection, psycopg.Connection or AsyncConnection, or a Session, AsyncSession, Connection or "
-    "AsyncConnection of SQLAlchemy"
+    "asyncpg.Connection, psycopg.Connection or AsyncConnection, a Session, AsyncSession, Connection or "
+    "AsyncConnection of SQLAlchemy, or django.db.connection of PostgreSQL"
 )
 _WAITING = "taskflow.waiting"  # in a session's info: what its commit is to announce
 _SQLALCHEMY_ASYNC = (
@@ -83,6 +84,8 @@ def is_in_transaction(connection: object) -> bool:
 
         if isinstance(connection, psycopg.Connection | psycopg.AsyncConnection):
             return connection.info.transaction_status is not psycopg.pq.TransactionStatus.IDLE
+    if (wrapper := _django_wrapper(connection)) is not None:
+        return not wrapper.get_autocommit()
     return True
 
 
@@ -110,6 +113,13 @@ def submit_sync(connection: object, jobs: Sequence[NewJob], after_commit: AfterC
             if isinstance(connection, Session):
                 _on_commit(connection, jobs, after_commit)
             return stored
+    elif (wrapper := _django_wrapper(connection)) is not None:
+        with wrapper.cursor() as cursor:
+            cursor.execute(query.written_for("%({name})s"), {"jobs": text})
+            stored = _stored(jobs, cursor.fetchall())
+        if wrapper.in_atomic_block or wrapper.get_autocommit():  # else its user commits, and Django hears of nothing
+            wrapper.on_commit(lambda: after_commit(jobs))
+        return stored
     raise TypeError(_refusal(connection, "enqueue"))
 
 
@@ -144,10 +154,21 @@ def _rolled_back(session: Any) -> None:
     session.info[_WAITING].clear()
 
 
+def _django_wrapper(connection: object) -> Any:
+    """Return *connection* if it is `django.db.connection`, or one of `connections`, and of PostgreSQL; else None."""
+    if _family(connection) != "django":
+        return None
+    from django.db.backends.base.base import BaseDatabaseWrapper
+    from django.utils.connection import ConnectionProxy
+
+    is_known = isinstance(connection, (BaseDatabaseWrapper, ConnectionProxy))
+    return connection if is_known and getattr(connection, "vendor", None) == "postgresql" else None
+
+
 def _family(connection: object) -> str:
     """Return the library that *connection* is of, without importing one."""
     families = {base.__module__.partition(".")[0] for base in type(connection).__mro__}
-    return next((name for name in ("psycopg", "sqlalchemy") if name in families), "")
+    return next((name for name in ("psycopg", "sqlalchemy", "django") if name in families), "")
 
 
 def _refusal(connection: object, other: str) -> str:
