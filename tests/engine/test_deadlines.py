@@ -1,12 +1,13 @@
 """Attempts of workers over HTTP that outlive their timeout, or a cancel, are ended for them."""
 
+import asyncio
 from uuid import uuid4
 
 import pytest
 from tests.engine.worksite import KIND, QUEUE, Worksite, succeeded
 
 from taskflow.db.pool import Database
-from taskflow.engine.deadlines import GRACE_S, Deadlines
+from taskflow.engine.deadlines import GRACE_S, PAUSE_S, Deadlines
 from taskflow.engine.job import DEFAULT_NAMESPACE, Claim, JobId, OutcomeKind, State, WorkerId
 from taskflow.engine.leader import Leader
 from taskflow.engine.record import RemoteWorker
@@ -104,3 +105,12 @@ async def test_only_a_leader_enforces(site: Worksite, deadlines: Deadlines) -> N
     site.clock.advance(seconds=3600)
     await deadlines.tick()
     assert (await site.job(job_id)).state is State.ACTIVE
+    leading = asyncio.create_task(deadlines._leader.run())
+    try:
+        await asyncio.wait_for(deadlines._leader.elected.wait(), 8)
+        assert await deadlines.tick() == PAUSE_S
+        assert (await site.job(job_id)).state is State.RETRYING
+        assert await deadlines.tick() == PAUSE_S  # there is none
+    finally:
+        leading.cancel()
+        await asyncio.gather(leading, return_exceptions=True)
