@@ -1,12 +1,13 @@
 """Attempts of workers over HTTP that outlive their timeout, or a cancel, are ended for them."""
 
+import asyncio
 from uuid import uuid4
 
 import pytest
 from tests.engine.worksite import KIND, QUEUE, Worksite, succeeded
 
 from taskflow.db.pool import Database
-from taskflow.engine.deadlines import GRACE_S, Deadlines
+from taskflow.engine.deadlines import GRACE_S, PAUSE_S, Deadlines
 from taskflow.engine.job import DEFAULT_NAMESPACE, Claim, JobId, OutcomeKind, State, WorkerId
 from taskflow.engine.leader import Leader
 from taskflow.engine.record import RemoteWorker
@@ -63,6 +64,20 @@ async def test_the_last_timeout_fails_the_job(site: Worksite, deadlines: Deadlin
     assert (await site.job(job_id)).state is State.FAILED
 
 
+async def test_an_end_is_counted_but_not_a_wait_that_nobody_knows_any_more(
+    site: Worksite, deadlines: Deadlines
+) -> None:
+    await site.submit(timeout_s=5, retries=0)
+    cancelled = await site.submit(timeout_s=3600)
+    site.clock.advance(seconds=60)
+    await claim_remotely(site)
+    await site.cancel(cancelled)
+    site.clock.advance(seconds=16 + GRACE_S)
+    assert await deadlines.enforce() == 2
+    counted = await site.connection.fetch("SELECT state, measure, jobs FROM taskflow.stat_delta ORDER BY state")
+    assert [tuple(row) for row in counted] == [("cancelled", "run", 1), ("failed", "run", 1)]
+
+
 async def test_a_cancel_that_its_worker_does_not_heed_is_carried_out(site: Worksite, deadlines: Deadlines) -> None:
     job_id = await site.submit(timeout_s=3600)
     await claim_remotely(site)
@@ -90,3 +105,12 @@ async def test_only_a_leader_enforces(site: Worksite, deadlines: Deadlines) -> N
     site.clock.advance(seconds=3600)
     await deadlines.tick()
     assert (await site.job(job_id)).state is State.ACTIVE
+    leading = asyncio.create_task(deadlines._leader.run())
+    try:
+        await asyncio.wait_for(deadlines._leader.elected.wait(), 8)
+        assert await deadlines.tick() == PAUSE_S
+        assert (await site.job(job_id)).state is State.RETRYING
+        assert await deadlines.tick() == PAUSE_S  # there is none
+    finally:
+        leading.cancel()
+        await asyncio.gather(leading, return_exceptions=True)

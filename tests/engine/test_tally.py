@@ -168,6 +168,7 @@ async def test_the_leader_folds_in_batches_and_forgets_after_its_time(
         assert await tally.tick() == 0.0
         while await tally.tick() == 0.0:
             pass
+        assert await tally.tick() == module.IDLE_PAUSE_S
     finally:
         leading.cancel()
         await asyncio.gather(leading, return_exceptions=True)

@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -13,7 +13,8 @@ import psycopg
 import pytest
 from pydantic import BaseModel
 from tests.support.waiting import eventually
-from tests.support.workers import working
+from tests.support.workers import claim as claim_jobs
+from tests.support.workers import register, working
 
 from taskflow import (
     Cancel,
@@ -385,6 +386,66 @@ async def test_a_sync_function_in_a_thread_has_a_psycopg_transaction(
         handle = await book.enqueue(entry="a")
         assert await handle.result(timeout_s=8) == "a"
     assert await entries(ledger) == ["a 2"]
+
+
+@pytest.mark.parametrize("isolation", ["asyncio", "thread"])
+async def test_an_attempt_with_a_transaction_began_when_its_function_was_called(
+    app: TaskFlow, database_url: str, ledger: Connection, isolation: str
+) -> None:
+    """What it waited for since its claim, a child process or its turn as a suspect, is no part of its time."""
+    claim_earlier = "UPDATE taskflow.lease SET claimed_at = claimed_at - interval '1 minute'"
+    called_at: list[datetime] = []
+
+    if isolation == "asyncio":
+
+        @app.job()
+        async def book(ctx: JobContext) -> None:
+            called_at.append(datetime.now(UTC))
+            async with ctx.transaction() as connection:
+                await connection.execute("INSERT INTO ledger VALUES ('a')")
+            await ledger.execute(claim_earlier)
+
+    else:
+
+        @app.job(isolation="thread")
+        def book(ctx: JobContext) -> None:
+            called_at.append(datetime.now(UTC))
+            with ctx.transaction() as connection:
+                connection.execute("INSERT INTO ledger VALUES ('a')")
+            with psycopg.connect(database_url) as other:
+                other.execute(claim_earlier)
+
+    async with running(app, database_url):
+        handle = await book.enqueue()
+        await handle.result(timeout_s=8)
+    job = await handle.job()
+    assert job.started_at is not None
+    assert abs(job.started_at - called_at[0]) < timedelta(seconds=5)
+    measured = "SELECT bucket < taskflow.stat_bucket(5) FROM taskflow.stat_delta WHERE measure = 'run'"
+    assert await ledger.fetchval(measured)
+
+
+async def test_code_that_does_not_say_how_long_an_attempt_ran_goes_on_to_complete_it(
+    app: TaskFlow, connection: Connection
+) -> None:
+    """Workers of the version before call the function with four arguments."""
+
+    @app.job("count")
+    async def count() -> int:
+        return 0
+
+    handle = await count.enqueue()
+    [claim] = await claim_jobs(connection, await register(connection), kinds=["count"])
+    statement = "SELECT taskflow.complete_one($1, $2, $3, $4)"
+    assert await connection.fetchval(statement, claim.lease_id, claim.position, "7", claim.queue_wait_s)
+    assert await handle.result(timeout_s=1) == 7
+    assert await connection.fetchval(statement, claim.lease_id, claim.position, "8", 0.0) is False
+    assert [
+        tuple(row) for row in await connection.fetch("SELECT measure, jobs FROM taskflow.stat_delta ORDER BY 1")
+    ] == [
+        ("run", 1),
+        ("wait", 1),
+    ]
 
 
 async def test_a_callback_is_due_with_the_commit_of_an_attempts_transaction(

@@ -156,12 +156,22 @@ async def test_of_jobs_with_one_unique_key_only_one_is_stored(
         with app.transaction_sync() as tx:
             handles = [greet.options(**chosen, connection=tx).enqueue_sync("Ada", n) for n in range(3)]  # type: ignore[arg-type]
     assert len({handle.job_id for handle in handles}) == 1 == jobs_in(database_url)
-    known = [None] * 3 if "transaction" in how else [False, True, True]
-    assert [handle.duplicate for handle in handles] == known
+    assert [handle.duplicate for handle in handles] == [False, True, True]
     job = await handles[0].job()
     assert (job.unique_key, job.payload["times"]) == ("ada", 0)
     assert job.expires_at is not None
     assert job.expires_at - job.created_at == timedelta(hours=1)
+
+
+async def test_among_many_in_one_transaction_each_says_whether_it_is_a_duplicate(
+    greet: Greet, connection: Connection, database_url: str
+) -> None:
+    ada, bob, nobody = (greet.options(connection=connection, unique_key=key) for key in ("ada", "bob", None))
+    async with connection.transaction():
+        handles = await ada.enqueue_many([{"name": "Ada"}] * 3)
+        handles += [await nobody.enqueue("Ada", 1), await bob.enqueue("Bob", 1), await ada.enqueue("Ada", 1)]
+    assert [handle.duplicate for handle in handles] == [False, True, True, False, False, True]
+    assert jobs_in(database_url) == 3
 
 
 async def test_many_calls_are_stored_in_order(greet: Greet) -> None:

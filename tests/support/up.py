@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -91,6 +92,18 @@ class Up:
                 return pid
         return None
 
+    def processes(self) -> list[int]:
+        """The process ids of this supervisor, its processes, and theirs."""
+        parents = {pid: parent(pid) for pid in processes()}
+        found = [self.process.pid]
+        for pid in found:  # which grows
+            found += [child for child, above in parents.items() if above == pid]
+        return found
+
+    def python(self) -> list[int]:
+        """Those of them that are ours, and not PostgreSQL's."""
+        return [pid for pid in self.processes() if command_line(pid)[1:3] == ["-m", "taskflow"]]
+
     def attempts(self) -> list[int]:
         """The child processes of the worker that run attempts."""
         worker = self.find("worker")
@@ -121,6 +134,20 @@ class Up:
                 self.process.kill()
                 self.process.wait()
         self.log.unlink(missing_ok=True)
+
+
+def submit(up: Up) -> str:
+    """Submit a mail and return its job's id."""
+    with up.client() as client:
+        answer = client.post("/jobs", json=MAIL)
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["jobId"])
+
+
+def job(up: Up, job_id: str) -> dict[str, object]:
+    with up.client() as client:
+        found: dict[str, object] = client.get(f"/jobs/{job_id}").raise_for_status().json()
+        return found
 
 
 def left_over(data: Path) -> list[str]:
@@ -171,10 +198,21 @@ def rss_bytes(pid: int) -> int:
     return int(_read(pid, "statm").split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def cpu_s(pid: int) -> float:
-    """Seconds of processor time used so far."""
+def memory_bytes(pid: int) -> tuple[int, int]:
+    """Return a process' share of memory, where what several have is divided among them, and what it alone has."""
+    found = dict(re.findall(r"^(\w+): +(\d+) kB$", _read(pid, "smaps_rollup"), re.MULTILINE))
+    return int(found["Pss"]) * 1024, (int(found["Private_Clean"]) + int(found["Private_Dirty"])) * 1024
+
+
+def cpu_s(pid: int, *, reaped: bool = False) -> float:
+    """Seconds of processor time used so far; with what children have used that are gone, if *reaped*."""
     fields = _read(pid, "stat").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return sum(map(int, fields[11 : 15 if reaped else 13])) / os.sysconf("SC_CLK_TCK")
+
+
+def starved_s(pid: int) -> float:
+    """Seconds for which its main thread was ready to run and had no core."""
+    return int((_read(pid, "schedstat") or "0 0 0").split()[1]) / 1e9
 
 
 def _read(pid: int, name: str) -> str:

@@ -16,26 +16,10 @@ from pathlib import Path
 import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
-from tests.support.up import MAIL, SOURCE, Up, cpu_s, free_port, left_over, rss_bytes, wait_until
+from tests.support.up import SOURCE, Up, free_port, job, left_over, submit, wait_until
 
 StartUp = Callable[..., Up]
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
-
-MAX_IDLE_RSS_BYTES = 250 * 1000 * 1000
-MAX_IDLE_CORE = 0.03
-
-
-def submit(up: Up) -> str:
-    with up.client() as client:
-        answer = client.post("/jobs", json=MAIL)
-        assert answer.status_code == 201, answer.text
-        return str(answer.json()["jobId"])
-
-
-def job(up: Up, job_id: str) -> dict[str, object]:
-    with up.client() as client:
-        found: dict[str, object] = client.get(f"/jobs/{job_id}").raise_for_status().json()
-        return found
 
 
 def wait_for(up: Up, job_id: str, status: str) -> dict[str, object]:
@@ -84,33 +68,6 @@ def test_the_pasted_curl_sends_a_first_mail(data: Path, up: StartUp) -> None:
     assert data.joinpath("secret.key").stat().st_mode & 0o777 == 0o600
     assert running.credentials["apiKey"] not in running.output, "no terminal, so it would stay in a log"
     assert f"API key  in {data / 'credentials.json'}" in running.output
-
-
-@pytest.mark.timeout(180)
-@pytest.mark.usefixtures("made")
-def test_a_second_start_is_ready_in_three_seconds_with_the_same_key(up: StartUp) -> None:
-    """In three seconds where a core is free for it; where twice as much is to do as there are cores, in six."""
-    first = up().wait_ready()
-    key = first.credentials["apiKey"]
-    job_id = submit(first)
-    first.interrupt()
-    assert first.wait_end() == 0
-
-    took_s = []
-    for _ in range(5):  # the best of a few: other tests run beside this one
-        limit_s = 3 * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
-        began = time.monotonic()
-        again = up().wait_ready()
-        took_s.append(time.monotonic() - began)
-        assert again.credentials["apiKey"] == key
-        assert key not in again.output, "the key is shown once, in a terminal"
-        assert job(again, job_id)["jobId"] == job_id
-        again.interrupt()
-        assert again.wait_end() == 0
-        if took_s[-1] < limit_s:
-            break
-    else:
-        pytest.fail(f"{took_s}, the last within {limit_s:.1f}")
 
 
 # Presses Ctrl-C when the module argv[1] is looked for, and drops what comes of it, as code beneath an import may.
@@ -283,24 +240,6 @@ def test_root_without_user_namespaces_is_served_as_well(data: Path, up: StartUp)
     assert wait_for(running, submit(running), "completed")["attempt"] == 1
     assert data.joinpath("postgres").owner() == "nobody"
     assert data.stat().st_mode & 0o777 == 0o711
-
-
-@pytest.mark.usefixtures("made")
-def test_idle_it_takes_little_memory_and_next_to_no_time(up: StartUp) -> None:
-    running = up().wait_ready()
-    submit(running)
-    ours = [running.process.pid, running.find("api"), running.find("worker")]
-    pids = [pid for pid in ours if pid is not None]
-    assert len(pids) == 3
-
-    assert sum(rss_bytes(pid) for pid in pids) < MAX_IDLE_RSS_BYTES
-    wait_until(lambda: _core_share(pids, 5.0) < MAX_IDLE_CORE, 30)  # the start's own work may still be going on
-
-
-def _core_share(pids: list[int], seconds: float) -> float:
-    before, began = sum(map(cpu_s, pids)), time.monotonic()
-    time.sleep(seconds)
-    return (sum(map(cpu_s, pids)) - before) / (time.monotonic() - began)
 
 
 @pytest.mark.usefixtures("made")

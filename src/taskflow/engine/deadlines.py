@@ -38,6 +38,9 @@ class Deadlines:
     async def tick(self) -> float:
         if self._leader.held_s is None:
             return PAUSE_S
+        async with self._database.acquire() as connection:  # hardly ever is there one: a look costs less than a turn
+            if not await self._store.find_overdue(connection, grace_s=GRACE_S, limit=1):
+                return PAUSE_S
         return 0.0 if await self.enforce() == MAX_ATTEMPTS else PAUSE_S
 
     async def enforce(self) -> int:

@@ -298,7 +298,7 @@ class Claim(msgspec.Struct, frozen=True, gc=False):
     retries: int
     timeout_s: float
     headers: Mapping[str, str]
-    queue_wait_s: float  # from due to claimed, by the database's clock
+    queue_wait_s: float | None  # from due to claimed, by the database's clock; None: nobody knows any more
     crashes: int = 0  # how often it ended a process of its own before
     suspect: bool = False  # it was running when a process died: it runs alone now
     settles: bool = False

@@ -18,11 +18,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from taskflow.engine.job import MAX_PRIORITY
 from taskflow.telemetry.metrics import CLAIM_FULL_SCAN_SECONDS
 
 REST = 20.0  # times what a claim from the front took, until the next one
 REST_CAP_S = 10.0
-PRIORITIES = 10
+PRIORITIES = MAX_PRIORITY + 1
 
 Place = tuple[datetime, UUID]  # run_at and id of a job: where it stands among those of its queue and priority
 

@@ -13,6 +13,7 @@ from taskflow.engine.store import Store
 
 DUTY = Duty.TALLY
 PAUSE_S = 1.0
+IDLE_PAUSE_S = 5.0  # after a time in which no job ended; what ends meanwhile is counted by whoever reads
 MAX_ROWS = 20_000  # per transaction
 KEPT_DAYS = 400
 PRUNE_PAUSE_S = 3600.0
@@ -34,7 +35,10 @@ class Tally:
         if time.monotonic() >= self._prune_due_s:
             pruned = await self.prune()
             self._prune_due_s = time.monotonic() + (0.0 if pruned == PRUNE_ROWS else PRUNE_PAUSE_S)
-        return 0.0 if await self.fold() == MAX_ROWS else PAUSE_S
+        folded = await self.fold()
+        if folded == MAX_ROWS:
+            return 0.0
+        return PAUSE_S if folded else IDLE_PAUSE_S
 
     async def fold(self) -> int:
         """Add up what has gathered, in one transaction; return how many rows that were."""

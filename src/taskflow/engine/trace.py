@@ -169,7 +169,7 @@ def begin_process(claim: Claim) -> "Process | None":
         "messaging.message.id": str(claim.job_id),
         "taskflow.job.kind": claim.kind,
         "taskflow.job.attempt": claim.attempt,
-        "taskflow.job.queue_wait_ms": round(claim.queue_wait_s * 1000, 3),
+        "taskflow.job.queue_wait_ms": round((claim.queue_wait_s or 0.0) * 1000, 3),
     }
     name = _name(attributes)
     if parent is not None:

@@ -235,7 +235,7 @@ class Worker:
                 outcome=str(outcome.kind),
                 state=str(outcome.state),
                 duration_ms=round((outcome.duration_s or 0.0) * 1000, 3),
-                queue_wait_ms=round(claim.queue_wait_s * 1000, 3),
+                queue_wait_ms=round((claim.queue_wait_s or 0.0) * 1000, 3),
                 error=outcome.error.type if outcome.error else None,
                 request_id=claim.headers.get("request_id"),
             )
@@ -380,6 +380,7 @@ class _Meter:
 
     def count(self, outcome: Outcome) -> None:
         self._attempts[outcome.kind].inc()
-        self._queue_wait.observe(outcome.claim.queue_wait_s)
+        if outcome.claim.queue_wait_s is not None:
+            self._queue_wait.observe(outcome.claim.queue_wait_s)
         if outcome.duration_s is not None:
             self._duration.observe(outcome.duration_s)

@@ -312,15 +312,15 @@ class TaskFlow:
             self._notify_sync([(CANCEL_CHANNEL, str(job_id))])
         return cancelled
 
-    async def submit(self, jobs: Sequence[NewJob], connection: object) -> list[tuple[UUID, bool | None]]:
-        """Store jobs, all or none, and return their ids and if known whether they are duplicates; for `enqueue`."""
+    async def submit(self, jobs: Sequence[NewJob], connection: object) -> list[carrier.Stored]:
+        """Store jobs, all or none, and return their ids and whether they are duplicates; for `enqueue`."""
         jobs = self._checked(jobs)
         with Send(jobs, active_here()) as send:
             if connection is not None:
                 if carrier.announces(connection):
                     with suppress(SetupError):  # who only ever submits in transactions of their own needs no URL
                         await self.database.here()
-                stored = _of_ids(jobs, await carrier.submit(connection, send.jobs, self._wake_here))
+                stored = await carrier.submit(connection, send.jobs, self._wake_here)
                 self._collect(connection, jobs)
             else:
                 engine = (await self.database.here()).engine
@@ -330,11 +330,11 @@ class TaskFlow:
         self._after(jobs, ids, connection)
         return stored
 
-    def submit_sync(self, jobs: Sequence[NewJob], connection: object) -> list[tuple[UUID, bool | None]]:
+    def submit_sync(self, jobs: Sequence[NewJob], connection: object) -> list[carrier.Stored]:
         jobs = self._checked(jobs)
         with Send(jobs, active_here()) as send:
             if connection is not None:
-                stored = _of_ids(jobs, carrier.submit_sync(connection, send.jobs, self._wake_after))
+                stored = carrier.submit_sync(connection, send.jobs, self._wake_after)
                 self._collect(connection, jobs)
             else:
                 stored = [(job.id, job.duplicate) for job in self.database.submit_sync(send.jobs)]
@@ -411,11 +411,6 @@ async def _store(engine: Engine, database: AppDatabase, jobs: Sequence[NewJob]) 
             stored += await engine.enqueue_many(jobs[start : start + MAX_BATCH], connection=connection)
     engine.wake({job.queue for job in jobs})
     return stored
-
-
-def _of_ids(jobs: Sequence[NewJob], ids: Sequence[UUID]) -> list[tuple[UUID, bool | None]]:
-    """Without a unique key nothing is a duplicate; with one, the statement of other connections does not say."""
-    return [(job_id, False if job.unique_key is None else None) for job, job_id in zip(jobs, ids, strict=True)]
 
 
 def _check_defaults(function: JobFunction[..., Any]) -> None:

@@ -1,14 +1,15 @@
 """
-Other people's transactions: submitting on a connection of asyncpg, psycopg or SQLAlchemy, and waking after its commit.
+Other people's transactions: submitting on a connection of asyncpg, psycopg, SQLAlchemy or Django, and waking after its
+commit.
 
 The jobs go in by one statement that any driver can send (`enqueue_elsewhere.sql`). Nothing is announced inside the
-transaction. Where the library says when it has committed (a SQLAlchemy session), workers are woken then; else their
-poll finds the jobs within a second.
+transaction. Where the library says when it has committed (a SQLAlchemy session, Django), workers are woken then; else
+their poll finds the jobs within a second.
 """
 
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeAlias
 from uuid import UUID
 
 import asyncpg
@@ -18,8 +19,8 @@ from taskflow.engine.job import NewJob
 from taskflow.engine.store import Store
 
 KNOWN = (
-    "asyncpg.Connection, psycopg.Connection or AsyncConnection, or a Session, AsyncSession, Connection or "
-    "AsyncConnection of SQLAlchemy"
+    "asyncpg.Connection, psycopg.Connection or AsyncConnection, a Session, AsyncSession, Connection or "
+    "AsyncConnection of SQLAlchemy, or django.db.connection of PostgreSQL"
 )
 _WAITING = "taskflow.waiting"  # in a session's info: what its commit is to announce
 _SQLALCHEMY_ASYNC = (
@@ -28,9 +29,11 @@ _SQLALCHEMY_ASYNC = (
 
 # jobs stored → called once the transaction has committed
 AfterCommit = Callable[[Sequence[NewJob]], None]
+# a job's id, and whether it held the unique key already; None if the schema is too old to say
+Stored: TypeAlias = tuple[UUID, bool | None]
 
 
-async def submit(connection: object, jobs: Sequence[NewJob], after_commit: AfterCommit) -> list[UUID]:
+async def submit(connection: object, jobs: Sequence[NewJob], after_commit: AfterCommit) -> list[Stored]:
     """
     Submit *jobs*, checked before, in the transaction of an async connection.
 
@@ -39,7 +42,7 @@ async def submit(connection: object, jobs: Sequence[NewJob], after_commit: After
     """
     query, text = Store().elsewhere(jobs)
     if isinstance(connection, (asyncpg.Connection, PoolConnectionProxy)):
-        return [row["id"] for row in await connection.fetch(query.sql, text)]
+        return _stored(jobs, await connection.fetch(query.sql, text))
     family = _family(connection)
     if family == "psycopg":
         import psycopg
@@ -47,7 +50,7 @@ async def submit(connection: object, jobs: Sequence[NewJob], after_commit: After
         if isinstance(connection, psycopg.AsyncConnection):
             async with connection.cursor(row_factory=psycopg.rows.tuple_row) as cursor:
                 await cursor.execute(query.written_for("%({name})s").encode(), {"jobs": text})
-                return [job_id for (job_id,) in await cursor.fetchall()]
+                return _stored(jobs, await cursor.fetchall())
     elif family == "sqlalchemy" and _SQLALCHEMY_ASYNC in sys.modules:
         from sqlalchemy import text as statement
         from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_session
@@ -56,10 +59,10 @@ async def submit(connection: object, jobs: Sequence[NewJob], after_commit: After
             connection = connection()
         if isinstance(connection, (AsyncSession, AsyncConnection)):
             found = await connection.execute(statement(query.written_for(":{name}")), {"jobs": text})
-            ids = [job_id for (job_id,) in found.all()]
+            stored = _stored(jobs, found.all())
             if isinstance(connection, AsyncSession):
                 _on_commit(connection.sync_session, jobs, after_commit)
-            return ids
+            return stored
     raise TypeError(_refusal(connection, "enqueue_sync"))
 
 
@@ -81,10 +84,12 @@ def is_in_transaction(connection: object) -> bool:
 
         if isinstance(connection, psycopg.Connection | psycopg.AsyncConnection):
             return connection.info.transaction_status is not psycopg.pq.TransactionStatus.IDLE
+    if (wrapper := _django_wrapper(connection)) is not None:
+        return not wrapper.get_autocommit()
     return True
 
 
-def submit_sync(connection: object, jobs: Sequence[NewJob], after_commit: AfterCommit) -> list[UUID]:
+def submit_sync(connection: object, jobs: Sequence[NewJob], after_commit: AfterCommit) -> list[Stored]:
     """Submit *jobs* in the transaction of a sync connection. As `submit`."""
     query, text = Store().elsewhere(jobs)
     family = _family(connection)
@@ -94,7 +99,7 @@ def submit_sync(connection: object, jobs: Sequence[NewJob], after_commit: AfterC
         if isinstance(connection, psycopg.Connection):
             with connection.cursor(row_factory=psycopg.rows.tuple_row) as cursor:
                 cursor.execute(query.written_for("%({name})s").encode(), {"jobs": text})
-                return [job_id for (job_id,) in cursor.fetchall()]
+                return _stored(jobs, cursor.fetchall())
     elif family == "sqlalchemy":
         from sqlalchemy import Connection
         from sqlalchemy import text as statement
@@ -104,11 +109,26 @@ def submit_sync(connection: object, jobs: Sequence[NewJob], after_commit: AfterC
             connection = connection()
         if isinstance(connection, (Session, Connection)):
             found = connection.execute(statement(query.written_for(":{name}")), {"jobs": text})
-            ids = [job_id for (job_id,) in found.all()]
+            stored = _stored(jobs, found.all())
             if isinstance(connection, Session):
                 _on_commit(connection, jobs, after_commit)
-            return ids
+            return stored
+    elif (wrapper := _django_wrapper(connection)) is not None:
+        with wrapper.cursor() as cursor:
+            cursor.execute(query.written_for("%({name})s"), {"jobs": text})
+            stored = _stored(jobs, cursor.fetchall())
+        if wrapper.in_atomic_block or wrapper.get_autocommit():  # else its user commits, and Django hears of nothing
+            wrapper.on_commit(lambda: after_commit(jobs))
+        return stored
     raise TypeError(_refusal(connection, "enqueue"))
+
+
+def _stored(jobs: Sequence[NewJob], rows: Iterable[Sequence[Any]]) -> list[Stored]:
+    """Read the statement's answer: of a job without a unique key it says nothing, and nothing else is a duplicate."""
+    return [
+        (job_id, False if job.unique_key is None else duplicate)
+        for job, (job_id, duplicate) in zip(jobs, rows, strict=True)
+    ]
 
 
 def _on_commit(session: Any, jobs: Sequence[NewJob], after_commit: AfterCommit) -> None:
@@ -134,10 +154,21 @@ def _rolled_back(session: Any) -> None:
     session.info[_WAITING].clear()
 
 
+def _django_wrapper(connection: object) -> Any:
+    """Return *connection* if it is `django.db.connection`, or one of `connections`, and of PostgreSQL; else None."""
+    if _family(connection) != "django":
+        return None
+    from django.db.backends.base.base import BaseDatabaseWrapper
+    from django.utils.connection import ConnectionProxy
+
+    is_known = isinstance(connection, (BaseDatabaseWrapper, ConnectionProxy))
+    return connection if is_known and getattr(connection, "vendor", None) == "postgresql" else None
+
+
 def _family(connection: object) -> str:
     """Return the library that *connection* is of, without importing one."""
     families = {base.__module__.partition(".")[0] for base in type(connection).__mro__}
-    return next((name for name in ("psycopg", "sqlalchemy") if name in families), "")
+    return next((name for name in ("psycopg", "sqlalchemy", "django") if name in families), "")
 
 
 def _refusal(connection: object, other: str) -> str:

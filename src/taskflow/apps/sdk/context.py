@@ -1,5 +1,6 @@
 """What a job function is given: the engine's context of its attempt, and a transaction that ends with the job."""
 
+import time
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, ExitStack
 from types import TracebackType
@@ -30,15 +31,16 @@ class Transactions(Protocol):
 
 class JobContext:
     """
-    What a job function may know of its attempt, and do besides returning a result.
+    What a job function may know of its attempt, and do besides returning a result. Made when the function is called.
 
     Attributes:
         state: what the app's lifespan yielded.
     """
 
-    __slots__ = ("_async", "_inner", "_store", "_sync", "_transactions")
+    __slots__ = ("_async", "_began_s", "_inner", "_store", "_sync", "_transactions")
 
     def __init__(self, inner: EngineContext, transactions: Transactions) -> None:
+        self._began_s = time.monotonic()
         self._inner = inner
         self._transactions = transactions
         self._store = Store()
@@ -168,7 +170,10 @@ class JobContext:
             opened[0].__exit__(type(error) if error else None, error, trace)
 
     def _outcome(self, result: object) -> Outcome:
-        outcome = policy.succeeded(self.claim, cast("JSONValue", result), 0.0)  # which says itself what is no JSON
+        elapsed_s = time.monotonic() - self._began_s
+        outcome = policy.succeeded(
+            self.claim, cast("JSONValue", result), elapsed_s
+        )  # which says itself what is no JSON
         if outcome.state is not State.COMPLETED:
             raise Permanent(outcome.error.message if outcome.error else "the result cannot be stored")
         return outcome

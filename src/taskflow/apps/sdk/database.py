@@ -3,7 +3,7 @@ Where an app's jobs are: one engine and pool per event loop that uses the app, a
 
 Found at the first use, in this order: the URL given to `TaskFlow`, `TASKFLOW_DATABASE_URL`, the database of a
 `taskflow up` that runs on the data directory. An event loop that ends takes its connections along: a task that waits
-for nothing but its cancellation closes them.
+for nothing but its cancellation closes them. psycopg is loaded by the first use without an event loop.
 """
 
 import asyncio
@@ -14,10 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from weakref import WeakKeyDictionary
 
-import psycopg
-
 from taskflow.apps.data_dir import DataDirectory
-from taskflow.apps.sdk.threads import ThreadDatabase, run_now
 from taskflow.apps.settings import Settings
 from taskflow.db.pool import Database
 from taskflow.db.query import Connection
@@ -28,6 +25,9 @@ from taskflow.kernel.errors import SetupError
 
 if TYPE_CHECKING:
     import asyncpg
+    import psycopg
+
+    from taskflow.apps.sdk.threads import ThreadDatabase
 
 T = TypeVar("T")
 
@@ -94,16 +94,20 @@ class AppDatabase:
         return self._loops.get(asyncio.get_running_loop())
 
     @property
-    def threads(self) -> ThreadDatabase:
+    def threads(self) -> "ThreadDatabase":
         """The engine's connections of code without an event loop."""
+        from taskflow.apps.sdk.threads import ThreadDatabase
+
         with self._lock:
             if self._threads is None:
                 self._threads = ThreadDatabase(self.url())
             return self._threads
 
     @property
-    def guests(self) -> ThreadDatabase:
+    def guests(self) -> "ThreadDatabase":
         """Connections for the app's own statements, in code without an event loop."""
+        from taskflow.apps.sdk.threads import ThreadDatabase
+
         with self._lock:
             if self._guests is None:
                 self._guests = ThreadDatabase(self.url(), for_guests=True)
@@ -131,6 +135,8 @@ class AppDatabase:
             Unavailable: the database is away or late.
             SetupError: no database is known.
         """
+        from taskflow.apps.sdk.threads import run_now
+
         if instead is not None:
             check_blocking(instead)
         with self.threads.statements() as connection:
@@ -139,6 +145,8 @@ class AppDatabase:
     def submit_sync(self, jobs: Sequence[NewJob]) -> list[Enqueued]:
         """Store jobs in a transaction of their own; missing partitions (a deployment that slept) are made first."""
         check_blocking("enqueue()")
+        import psycopg
+
         try:
             return self._submit_sync(jobs)
         except psycopg.errors.CheckViolation as error:
@@ -148,6 +156,8 @@ class AppDatabase:
         return self._submit_sync(jobs)
 
     def _submit_sync(self, jobs: Sequence[NewJob]) -> list[Enqueued]:
+        from taskflow.apps.sdk.threads import run_now
+
         async def store(engine: Engine, connection: Connection) -> list[Enqueued]:
             stored: list[Enqueued] = []
             for start in range(0, len(jobs), MAX_BATCH):

@@ -211,7 +211,8 @@ class JobFunction(Submittable[P, R_co]):
             unique_scope: how long it holds it; by default until it has finished. *unique_for_s* makes it a time.
             expires_at, expires_in_s: fail the job if no worker has taken it by then. An instant goes with *run_at*, a
                 time from now with *delay_s*.
-            connection: of asyncpg, psycopg or SQLAlchemy: the job exists if and only if its transaction commits.
+            connection: of asyncpg, psycopg, SQLAlchemy or Django: the job exists if and only if that transaction
+                commits.
         """
         chosen = Options(
             queue=queue,

@@ -62,8 +62,8 @@ class Handle(Generic[R_co]):
     Every method raises NotFound if there is no such job (yet: a transaction that is not committed shows nothing).
 
     Attributes:
-        duplicate: the submit stored nothing, because this job held its unique key already. None if nobody knows: the
-            handle is of no submit, or of one with a unique key on a connection of the caller's.
+        duplicate: the submit stored nothing, because this job held its unique key already. None if the handle is of no
+            submit.
     """
 
     __slots__ = ("_app", "_result_type", "duplicate", "job_id")

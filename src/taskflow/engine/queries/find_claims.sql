@@ -1,5 +1,5 @@
 -- Claims that still stand, by lease and position, as claim.sql gave them but for what only a handler needs.
--- How long a job had been due when it was claimed is not kept, and 0 to the caller.
+-- How long a job had been due when it was claimed is not kept: its claim had it, and its token has.
 -- Locks: none; whoever ends one of them is fenced as ever. Indexes: the primary keys of lease and job.
 SELECT
     l.id AS lease_id, length(l.open) AS lease_size, g.position, j.id AS job_id,

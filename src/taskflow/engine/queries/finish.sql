@@ -1,7 +1,8 @@
 -- End attempts that did not succeed: error, timeout, crash, snooze, cancelled, handed back. Fenced like complete.sql.
 -- A cancel that was asked for meanwhile wins over every outcome that would run the job again.
 -- age_s is how long ago the attempt ended; a wait counts from now; queue_wait_s is how long the job had been due when it
--- was claimed; run_s how long its handler ran, and so when it began. What ended is counted in stat_delta.
+-- was claimed (NULL: nobody knows any more, and it is not counted); run_s how long its handler ran, and so when it began.
+-- What ended is counted in stat_delta.
 -- Returns what was refused.
 -- Locks: the lease rows in id order.
 WITH given AS MATERIALIZED (
@@ -64,11 +65,12 @@ WITH given AS MATERIALIZED (
                 WHEN started_at IS NULL THEN 0
                 ELSE taskflow.stat_bucket(coalesce(run_s, date_part('epoch', at - started_at)))
             END AS run,
-            taskflow.stat_bucket(queue_wait_s) AS wait
+            CASE WHEN queue_wait_s IS NOT NULL THEN taskflow.stat_bucket(queue_wait_s) END AS wait
         FROM won
         WHERE state IN ('failed', 'cancelled')
     ) AS ended
     GROUP BY GROUPING SETS ((namespace, queue, kind, state, hour, run), (namespace, queue, kind, state, hour, wait))
+    HAVING grouping(run) = 0 OR wait IS NOT NULL
 ), later AS (
     INSERT INTO taskflow.deferred (job_id, namespace, queue, kind, priority, run_at, attempt, failures, crashes, suspect, state)
     SELECT job_id, namespace, queue, kind, priority, run_at, attempt, failures, crashes, suspect, state

@@ -138,6 +138,7 @@ class AttemptStatements(StoreBase):
             "position": claim.position,
             "result": outcome.result,
             "wait_s": claim.queue_wait_s,
+            "run_s": outcome.duration_s,
         }
 
     async def finish(self, connection: Connection, outcomes: Sequence[Outcome]) -> list[Outcome]:

@@ -106,7 +106,7 @@ class JobStatements(StoreBase):
         """
         Return the statement that submits *jobs* (checked before) on somebody else's connection, and its one parameter.
 
-        It answers with their ids, in their order.
+        It answers in their order, each with its id and, if it has a unique key, whether it is a duplicate.
         """
         given = [{"kind": job.kind, "payload": job.payload, "options": _options(job)} for job in jobs]
         return QUERIES["enqueue_elsewhere"], _encode(given).decode()

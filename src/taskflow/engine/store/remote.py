@@ -81,7 +81,11 @@ class RemoteStatements(WorkerStatements):
     async def find_claims(
         self, connection: Connection, places: Sequence[tuple[LeaseId, int]]
     ) -> list[tuple[Claim, float]]:
-        """Return those of *places* that still stand, without payload and headers, each with its age in seconds."""
+        """
+        Return those of *places* that still stand, each with its age in seconds.
+
+        They are without payload and headers, and nobody knows any more how long their jobs had waited.
+        """
         rows = await QUERIES["find_claims"].fetch(
             connection,
             now=self._now(),
@@ -128,4 +132,4 @@ class RemoteStatements(WorkerStatements):
 
 
 def _claim(*, age_s: float, timeout_ms: int, **fields: object) -> tuple[Claim, float]:
-    return Claim(**fields, timeout_s=timeout_ms / 1000, payload="", headers={}, queue_wait_s=0.0), age_s  # type: ignore[arg-type]  # a row has what the statement names
+    return Claim(**fields, timeout_s=timeout_ms / 1000, payload="", headers={}, queue_wait_s=None), age_s  # type: ignore[arg-type]  # a row has what the statement names

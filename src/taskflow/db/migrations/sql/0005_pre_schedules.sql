@@ -62,8 +62,8 @@ RETURN least(56, 1 + ceil(ln(greatest(seconds * 1000, 1)) / 0.34657359027997264)
 -- row of the measure 'run' counts jobs by how long their last attempt ran, bucket 0 being those that did not run; these
 -- rows alone say how many jobs ended. A row of the measure 'wait' counts jobs by how long they had been due when they
 -- were claimed for their last attempt: those of them that an attempt ended, and not those that were cancelled while they
--- waited, expired, or were cancelled when their lease was taken back. An attempt over HTTP that the leader ends, because
--- its worker did not, counts as not having waited: nobody knows any more.
+-- waited, expired, or were cancelled when their lease was taken back; nor those whose attempt over HTTP the leader ended,
+-- because its worker did not: nobody knows any more.
 -- The leader folds the rows into stat_hour; readers add up both tables, so what they see is exact at every moment.
 CREATE TABLE taskflow.stat_delta (
     namespace uuid NOT NULL,
