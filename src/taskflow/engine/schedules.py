@@ -56,15 +56,7 @@ class Schedules:
         async with self._lend(connection) as lent:
             found = await self._store.find_schedule(lent, schedule_id, namespace)
         if found is None:
-            raise _missing(str(schedule_id))
-        return found
-
-    async def get_by_name(self, name: str, namespace: UUID) -> Schedule:
-        """Return a schedule. Raises NotFound."""
-        async with self._database.acquire() as connection:
-            found = await self._store.find_schedule_by_name(connection, name, namespace)
-        if found is None:
-            raise _missing(name)
+            raise _missing(schedule_id)
         return found
 
     async def find_by_name(self, name: str, namespace: UUID) -> Schedule | None:
@@ -82,7 +74,7 @@ class Schedules:
         """Return the ledger of a schedule, newest first, before *before*. Raises NotFound."""
         async with self._database.acquire() as connection:
             if await self._store.find_schedule(connection, schedule_id, namespace) is None:
-                raise _missing(str(schedule_id))
+                raise _missing(schedule_id)
             return await self._store.list_ticks(connection, schedule_id, before=before or _END_OF_TIME, limit=limit)
 
     async def preview(self, plan: SchedulePlan, *, count: int = PREVIEW) -> list[datetime]:
@@ -158,7 +150,7 @@ class Schedules:
     async def delete(self, schedule_id: ScheduleId, namespace: UUID, *, connection: Connection) -> None:
         """Forget it; jobs that it submitted go on. Raises NotFound."""
         if not await self._store.delete_schedule(connection, schedule_id, namespace):
-            raise _missing(str(schedule_id))
+            raise _missing(schedule_id)
 
     async def run_now(
         self, schedule_id: ScheduleId, namespace: UUID, *, connection: Connection
@@ -194,7 +186,7 @@ class Schedules:
     async def _locked(self, schedule_id: ScheduleId, namespace: UUID, connection: Connection) -> Schedule:
         found = await self._store.find_schedule(connection, schedule_id, namespace, lock=True)
         if found is None:
-            raise _missing(str(schedule_id))
+            raise _missing(schedule_id)
         return found
 
     async def _write(self, schedule: Schedule, now: datetime, connection: Connection) -> Schedule:
@@ -224,8 +216,8 @@ def _check_timing(plan: SchedulePlan, now: datetime) -> None:
         raise Invalid("the schedule's times are not valid", errors=errors)
 
 
-def _missing(name: str) -> NotFound:
-    return NotFound(f"there is no schedule {name[:100]!r}")
+def _missing(schedule_id: ScheduleId) -> NotFound:
+    return NotFound(f"there is no schedule {str(schedule_id)!r}")
 
 
 def _taken(name: str) -> Conflict:
