@@ -98,7 +98,7 @@ class Operation(APIRoute):
     One route.
 
     Args:
-        method, path: the path with `{names}`; *alias* is another one that answers the same and is not in the schema.
+        method, path: the path with `{names}`.
         answers: by status; the first is the usual one.
         problems: by status, beyond those that every such route has.
         body, query: models of what is taken.
@@ -109,6 +109,7 @@ class Operation(APIRoute):
         once: an Idempotency-Key is taken.
         resumable: an Idempotency-Key is taken and names what can be sent again in part.
         limit: which rate limit it falls under; by default `read` for GET, else `write`.
+        alias_of: the path of the operation that this one answers like; only that one is in the schema.
     """
 
     def __init__(

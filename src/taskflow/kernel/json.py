@@ -1,4 +1,4 @@
-"""JSON values as types, and the two checks that PostgreSQL's `jsonb` needs beyond valid JSON."""
+"""JSON values as types, and what PostgreSQL's `jsonb` asks of them beyond valid JSON."""
 
 import math
 from collections.abc import Mapping, Sequence
