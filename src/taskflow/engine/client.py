@@ -35,6 +35,7 @@ from taskflow.engine.job import (
     State,
     WorkerInfo,
 )
+from taskflow.engine.meter import SubmitMeter
 from taskflow.engine.notifier import Notifier
 from taskflow.engine.policy import check_new_job, check_queue_name
 from taskflow.engine.record import (
@@ -52,10 +53,11 @@ from taskflow.engine.record import (
 from taskflow.engine.store import Store, day_floor
 from taskflow.engine.submitter import Submitter, store_jobs
 from taskflow.kernel.errors import AlreadyFinal, Conflict, FieldError, Invalid, NotFound, Unavailable
-from taskflow.telemetry.metrics import JOBS_ENQUEUED, OTHER
 
 _FLUSH_S = 1.0  # what the last wake-ups may take; without them workers find the work by their poll
 _CANCEL_TRIES = 20  # a job that changes its place between two looks this often is not to be believed
+
+_SUBMITS = SubmitMeter()  # of the process, however many clients it has
 
 
 class Engine:
@@ -130,7 +132,7 @@ class Engine:
             [enqueued] = await store_jobs(self._database, self._store, [job])
             self.wake([job.queue])
         if not enqueued.duplicate:
-            _ENQUEUED.count(job)
+            _SUBMITS.count(job)
         return enqueued
 
     async def enqueue_many(
@@ -163,7 +165,7 @@ class Engine:
             self.wake({job.queue for job in jobs})
         for job, enqueued in zip(jobs, stored, strict=True):
             if not enqueued.duplicate:
-                _ENQUEUED.count(job)
+                _SUBMITS.count(job)
         return stored
 
     def wake(self, queues: Iterable[str]) -> None:
@@ -489,30 +491,3 @@ class Engine:
         if job_id.version != 7 or kept_from is None or job_id >= day_floor(kept_from):  # only ours have an age
             return NotFound(f"there is no job {str(job_id)!r}")
         return NotFound(f"there is no job {str(job_id)!r} any more: those that ended before {kept_from} are gone")
-
-
-class _Meter:
-    """
-    Counts submits by queue and kind; looking a label up costs more than counting.
-
-    Submitters name queues as they like, so only the first `MAX_PAIRS` pairs get labels of their own.
-    """
-
-    MAX_PAIRS = 1000
-
-    def __init__(self) -> None:
-        self._counters: dict[tuple[str, str], Callable[[], None]] = {}
-        self._other: Callable[[], None] = JOBS_ENQUEUED.labels(OTHER, OTHER).inc
-
-    def count(self, job: NewJob) -> None:
-        pair = job.queue, job.kind
-        count = self._counters.get(pair)
-        if count is None:
-            if len(self._counters) >= self.MAX_PAIRS:
-                count = self._other
-            else:
-                count = self._counters[pair] = JOBS_ENQUEUED.labels(*pair).inc
-        count()
-
-
-_ENQUEUED = _Meter()
