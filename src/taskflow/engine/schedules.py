@@ -5,8 +5,7 @@ Everything counts from the database's clock, read on the connection that writes.
 was read, and written only if nobody else has changed it meanwhile.
 """
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -53,7 +52,7 @@ class Schedules:
 
     async def get(self, schedule_id: ScheduleId, namespace: UUID, *, connection: Connection | None = None) -> Schedule:
         """Return a schedule. Raises NotFound."""
-        async with self._lend(connection) as lent:
+        async with self._database.lend(connection) as lent:
             found = await self._store.find_schedule(lent, schedule_id, namespace)
         if found is None:
             raise _missing(schedule_id)
@@ -198,14 +197,6 @@ class Schedules:
             detail = "the schedule was changed or deleted by somebody else at the same time; read it and try again"
             raise Conflict(detail, code="changed_meanwhile", retry_after_s=_LATER_S)
         return written
-
-    @asynccontextmanager
-    async def _lend(self, connection: Connection | None) -> AsyncIterator[Connection]:
-        if connection is not None:
-            yield connection
-        else:
-            async with self._database.acquire() as own:
-                yield own
 
 
 _END_OF_TIME = datetime.fromisoformat("9000-01-01T00:00:00+00:00")

@@ -69,23 +69,17 @@ class Deliveries:
 
     async def get(self, principal: Principal, delivery_id: UUID, *, connection: Connection | None = None) -> Followed:
         """Return a delivery with its history. Raises NotFound."""
-        if connection is None:
-            async with self._database.acquire() as own:
-                return await self.get(principal, delivery_id, connection=own)
-        delivery = await self._get(connection, principal, delivery_id)
-        job = await self._engine.get_job(delivery.id, namespace=SYSTEM_NAMESPACE, connection=connection)
-        url = None
-        with suppress(NotFound):  # a delivery may be kept longer than its job
-            about = await self._engine.get_job(delivery.job_id, namespace=delivery.namespace, connection=connection)
-            url = about.callback_url
+        async with self._database.lend(connection) as lent:
+            delivery = await self._get(lent, principal, delivery_id)
+            job = await self._engine.get_job(delivery.id, namespace=SYSTEM_NAMESPACE, connection=lent)
+            url = None
+            with suppress(NotFound):  # a delivery may be kept longer than its job
+                about = await self._engine.get_job(delivery.job_id, namespace=delivery.namespace, connection=lent)
+                url = about.callback_url
+            attempts = await self._engine.list_attempts(delivery.id, namespace=SYSTEM_NAMESPACE, connection=lent)
+            met = await repository.list_responses(lent, delivery.id)
         waits = job.state in (State.PENDING, State.SCHEDULED, State.RETRYING)
-        return Followed(
-            delivery,
-            url=url,
-            next_attempt_at=job.run_at if waits else None,
-            attempts=await self._engine.list_attempts(delivery.id, namespace=SYSTEM_NAMESPACE, connection=connection),
-            met=await repository.list_responses(connection, delivery.id),
-        )
+        return Followed(delivery, url=url, next_attempt_at=job.run_at if waits else None, attempts=attempts, met=met)
 
     async def replay(
         self, principal: Principal, delivery_id: UUID, *, connection: Connection | None = None
