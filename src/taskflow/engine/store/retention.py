@@ -71,7 +71,7 @@ class RetentionStatements(StoreBase):
         self, connection: Connection, day: date, *, max_jobs: int, max_bytes: int, lock_wait_s: float
     ) -> int | None:
         """Leave only needed bodies of *day*, in a transaction; None: they are too many, or nearly all that is there."""
-        await QUERIES["limit_lock_wait"].fetchval(connection, limit_s=lock_wait_s)
+        await self.limit_lock_wait(connection, lock_wait_s)
         kept: int | None = await QUERIES["thin_out_jobs"].fetchval(
             connection, day=day, max_jobs=max_jobs, max_bytes=max_bytes
         )

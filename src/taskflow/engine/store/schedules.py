@@ -9,7 +9,7 @@ import asyncpg
 import msgspec
 
 from taskflow.db.query import Connection
-from taskflow.engine.job import JobId, KindInfo, UniqueScope
+from taskflow.engine.job import UniqueScope
 from taskflow.engine.policy import encode_payload
 from taskflow.engine.schedule import Catchup, Overlap, Schedule, ScheduleId, SchedulePlan, Tick, TickOutcome
 from taskflow.engine.store.base import QUERIES, StoreBase
@@ -19,11 +19,6 @@ _decode_json = msgspec.json.decode
 
 class ScheduleStatements(StoreBase):
     """See the module."""
-
-    async def read_now(self, connection: Connection) -> datetime:
-        """Return the database's time."""
-        now: datetime = await QUERIES["read_now"].fetchval(connection, now=self._now())
-        return now
 
     async def insert_schedule(
         self, connection: Connection, plan: SchedulePlan, *, now: datetime, next_at: datetime | None
@@ -107,14 +102,6 @@ class ScheduleStatements(StoreBase):
             job_ids=[tick.job_id for _, _, tick in moved],
         )
 
-    async def limit_lock_wait(self, connection: Connection, limit_s: float) -> str:
-        """Wait for no lock longer than that in this transaction, until `reset_lock_wait` is given what this returns."""
-        before: str = await QUERIES["limit_lock_wait"].fetchval(connection, limit_s=limit_s)
-        return before
-
-    async def reset_lock_wait(self, connection: Connection, before: str) -> None:
-        await QUERIES["reset_lock_wait"].fetchval(connection, before=before)
-
     async def find_ticks(
         self, connection: Connection, instants: Sequence[tuple[ScheduleId, datetime]]
     ) -> set[tuple[ScheduleId, datetime]]:
@@ -151,32 +138,6 @@ class ScheduleStatements(StoreBase):
         """Delete up to *limit* old rows of the ledger; return how many."""
         done = await QUERIES["prune_ticks"].execute(connection, now=self._now(), kept_days=kept_days, limit=limit)
         return int(done.rpartition(" ")[2])
-
-    async def find_kinds(self, connection: Connection, names: Sequence[str]) -> list[tuple[KindInfo, str]]:
-        """Of *names* return the kinds that there are, each with the hash of its newest schema."""
-        if not names:
-            return []
-        return [
-            (
-                KindInfo(
-                    kind=row["name"],
-                    queue=row["queue"],
-                    schema=_decode_json(row["schema"]),
-                    retries=row["retries"],
-                    timeout_s=row["timeout_ms"] / 1000,
-                    priority=row["priority"],
-                    namespace=row["namespace"],
-                ),
-                row["schema_hash"],
-            )
-            for row in await QUERIES["find_kinds"].fetch(connection, names=names)
-        ]
-
-    async def find_live_jobs(self, connection: Connection, job_ids: Sequence[JobId]) -> set[JobId]:
-        """Of *job_ids* return those that have not ended."""
-        if not job_ids:
-            return set()
-        return {row["id"] for row in await QUERIES["find_live_jobs"].fetch(connection, job_ids=job_ids)}
 
 
 def _columns(plan: SchedulePlan) -> dict[str, Any]:
