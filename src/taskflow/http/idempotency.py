@@ -138,10 +138,9 @@ class Idempotency:
     async def prune(self) -> int:
         """Delete one batch of keys whose 24 h are over and return how many that were."""
         async with self._database.acquire() as connection:
-            done = await QUERIES["prune_idempotency_keys"].execute(
+            return await QUERIES["prune_idempotency_keys"].write(
                 connection, now=self._now(), kept=KEPT, limit=PRUNE_BATCH
             )
-        return int(done.rpartition(" ")[2])
 
     async def run(self) -> None:
         """Prune now and then, for ever. Several processes may: rows that one holds are skipped by the others."""

@@ -136,8 +136,7 @@ class ScheduleStatements(StoreBase):
 
     async def prune_ticks(self, connection: Connection, *, kept_days: int, limit: int) -> int:
         """Delete up to *limit* old rows of the ledger; return how many."""
-        done = await QUERIES["prune_ticks"].execute(connection, now=self._now(), kept_days=kept_days, limit=limit)
-        return int(done.rpartition(" ")[2])
+        return await QUERIES["prune_ticks"].write(connection, now=self._now(), kept_days=kept_days, limit=limit)
 
 
 def _columns(plan: SchedulePlan) -> dict[str, Any]:
