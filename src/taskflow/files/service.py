@@ -5,7 +5,6 @@ Handlers use it as endpoints do: a file belongs to a namespace, and whoever asks
 """
 
 import asyncio
-import random
 import re
 import unicodedata
 from collections.abc import AsyncIterator, Callable
@@ -15,7 +14,8 @@ from pathlib import Path
 from uuid import UUID
 
 from taskflow.adapters.blobs import BlobStore
-from taskflow.db.pool import DATABASE_ERRORS, Database
+from taskflow.db.pool import Database
+from taskflow.db.pruning import prune_for_ever
 from taskflow.db.query import Connection
 from taskflow.files import detection, repository
 from taskflow.files.repository import File
@@ -175,14 +175,12 @@ class Files:
         return len(ids)
 
     async def run(self) -> None:
-        """Prune now and then, for ever. Several processes may: rows that one holds are skipped by the others."""
-        while True:
-            await asyncio.sleep(PRUNE_INTERVAL_S * random.uniform(0.5, 1.5))  # noqa: S311 -- spreads load
-            try:
-                while await self.prune() == PRUNE_BATCH:
-                    pass
-            except DATABASE_ERRORS as error:
-                _log.warning("taskflow.file.prune.exception", error=type(error).__name__)
+        """Prune now and then, for ever."""
+
+        def tell(error: Exception) -> None:
+            _log.warning("taskflow.file.prune.exception", error=type(error).__name__)
+
+        await prune_for_ever(self.prune, batch=PRUNE_BATCH, interval_s=PRUNE_INTERVAL_S, on_error=tell)
 
 
 def file_id_of(text: str) -> UUID:
