@@ -26,6 +26,9 @@ from taskflow.http.limits import LimitName
 from taskflow.http.problem import MEDIA_TYPE, Problem
 from taskflow.kernel.errors import Invalid
 
+PREFIX = "/api/v1"
+ALIAS_PREFIX = "/api"  # the same without a version, for clients that were there before it
+
 _REF = "#/components/schemas/{name}"
 
 # What every route may answer, by status.
@@ -201,6 +204,13 @@ class Operation(APIRoute):
             raise Invalid("the path holds the character U+0000", code="bad_path")
         response = await self._call(Request(scope, receive))
         await response(scope, receive, send)
+
+
+def below(
+    prefix: str, method: str, path: str, endpoint: Callable[[Request], Awaitable[Response]], **said: Any
+) -> Operation:
+    """Return the operation at *path* below *prefix*; below `ALIAS_PREFIX` it is an alias of the one below `PREFIX`."""
+    return Operation(method, prefix + path, endpoint, alias_of=None if prefix == PREFIX else PREFIX + path, **said)
 
 
 class _Untitled(GenerateJsonSchema):

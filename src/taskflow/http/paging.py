@@ -9,12 +9,12 @@ import base64
 import binascii
 import hashlib
 import hmac
-from urllib.parse import urlencode
 
 from taskflow.http.secret import RootSecret
 from taskflow.kernel.errors import FieldError, Invalid
 
 MIN_LIMIT, MAX_LIMIT, DEFAULT_LIMIT = 1, 200, 50
+MAX_PAGE_BYTES = 4 * 1024 * 1024  # a page ends early when it has grown to this
 _MAC_BYTES = 16
 _MAX_CURSOR_LENGTH = 800  # of the longest position, a key of 500 bytes
 
@@ -51,8 +51,3 @@ class Cursors:
 
 def _text(raw: bytes) -> str:
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
-
-
-def next_link(path: str, parameters: dict[str, str], cursor: str) -> str:
-    """Return the value of a `Link` header to the next page (RFC 8288)."""
-    return f'<{path}?{urlencode({**parameters, "cursor": cursor})}>; rel="next"'

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -22,11 +23,11 @@ from taskflow.http import operation
 from taskflow.http.body import check_json_type, parse_json, read_body, read_query
 from taskflow.http.call import Call
 from taskflow.http.idempotency import Answer
+from taskflow.http.operation import ALIAS_PREFIX, PREFIX, below
 from taskflow.http.operation import Operation as Route
 from taskflow.http.validation import field_errors
 from taskflow.identity.access import Permission
 from taskflow.identity.guard import Guard
-from taskflow.jobs.endpoints import ALIAS_PREFIX, PREFIX
 from taskflow.jobs.naming import unknown_in
 from taskflow.jobs.schemas import ChooseJobs, NoQuery
 from taskflow.jobs.writes import Writes
@@ -200,11 +201,7 @@ _SUMMARIES = {
 def operations(endpoints: BulkEndpoints) -> Iterator[Route]:
     """Yield the routes, each also under the alias without a version."""
     for prefix in (PREFIX, ALIAS_PREFIX):
-
-        def route(method: str, path: str, handler: Any, *, prefix: str = prefix, **said: Any) -> Route:
-            alias_of = None if prefix == PREFIX else PREFIX + path
-            return Route(method, prefix + path, handler, tag="jobs", alias_of=alias_of, **said)
-
+        route = partial(below, prefix, tag="jobs")
         for action, (summary, description) in _SUMMARIES.items():
             yield route(
                 "POST",

@@ -1,7 +1,7 @@
 """Routes that change jobs before they are active, and the one that stores many at once."""
 
 from collections.abc import Iterator
-from typing import Any
+from functools import partial
 
 import msgspec
 from starlette.requests import Request
@@ -13,10 +13,10 @@ from taskflow.http import operation
 from taskflow.http.body import check_json_type, parse_json, read_body
 from taskflow.http.call import Call
 from taskflow.http.idempotency import Answer, read_key
-from taskflow.http.operation import Operation
+from taskflow.http.operation import ALIAS_PREFIX, PREFIX, Operation, below
 from taskflow.identity.access import Permission, Principal
 from taskflow.identity.guard import Guard
-from taskflow.jobs.endpoints import ALIAS_PREFIX, EXAMPLE_JOB, JOB_ID, NO_JOB, PREFIX
+from taskflow.jobs.endpoints import EXAMPLE_JOB, JOB_ID, NO_JOB
 from taskflow.jobs.schemas import ChangeJob, JobBatchView, JobView, NoQuery, SubmitBatch, view_of_job, view_of_new
 from taskflow.jobs.service import Jobs, job_id_of
 from taskflow.jobs.writes import Writes
@@ -115,13 +115,7 @@ _EXAMPLE_BATCH = [
 def operations(endpoints: ChangeEndpoints) -> Iterator[Operation]:
     """Yield the routes, each also under the alias without a version."""
     for prefix in (PREFIX, ALIAS_PREFIX):
-
-        def route(method: str, path: str, handler: Any, *, prefix: str = prefix, **said: Any) -> Operation:
-            alias_of = None if prefix == PREFIX else PREFIX + path
-            return Operation(
-                method, prefix + path, handler, tag="jobs", scope="jobs:write", once=True, alias_of=alias_of, **said
-            )
-
+        route = partial(below, prefix, tag="jobs", scope="jobs:write", once=True)
         yield route(
             "POST",
             "/jobs/batch",

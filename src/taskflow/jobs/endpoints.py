@@ -1,8 +1,8 @@
 """The routes of jobs: they read requests and write answers; what happens in between is `jobs.service`."""
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
-from urllib.parse import quote
 from uuid import UUID
 
 import msgspec
@@ -16,8 +16,9 @@ from taskflow.http import idempotency, operation
 from taskflow.http.body import check_json_type, parse_json, read_body, read_query
 from taskflow.http.call import Call
 from taskflow.http.idempotency import Answer
-from taskflow.http.operation import Operation
-from taskflow.http.paging import Cursors, next_link
+from taskflow.http.link import LINK, link_headers
+from taskflow.http.operation import ALIAS_PREFIX, PREFIX, Operation, below
+from taskflow.http.paging import MAX_PAGE_BYTES, Cursors
 from taskflow.identity.access import Permission, Principal
 from taskflow.identity.guard import Guard
 from taskflow.jobs.log_events import MAX_FOLLOWERS, LogEvents
@@ -38,10 +39,6 @@ from taskflow.jobs.schemas import (
 from taskflow.jobs.service import Jobs, job_id_of
 from taskflow.jobs.writes import Writes
 from taskflow.kernel.errors import DomainError, FieldError, Invalid, PayloadTooLarge
-
-PREFIX = "/api/v1"
-ALIAS_PREFIX = "/api"  # the same without a version, for clients that were there before it
-MAX_PAGE_BYTES = 4 * 1024 * 1024  # a page ends early when it has grown to this
 
 _encode = msgspec.json.Encoder().encode
 
@@ -191,10 +188,7 @@ def _location(job_id: UUID) -> str:
 
 
 def _page(request: Request, items: list[Any], cursor: str | None) -> Response:
-    headers = {}
-    if cursor is not None:
-        headers["Link"] = next_link(quote(request.scope["path"]), dict(request.query_params), cursor)
-    return Answer(200, _encode({"items": items, "nextCursor": cursor}), headers).response()
+    return Answer(200, _encode({"items": items, "nextCursor": cursor}), link_headers(request, cursor)).response()
 
 
 def _job_id(request: Request) -> JobId:
@@ -292,17 +286,12 @@ _LOGS = (
     "`end` with the job's status when it has ended. `Last-Event-ID` goes on after that event. A connection that closes "
     "without `end` is to be made again."
 )
-_LINK = {"Link": 'The next page, `rel="next"`.'}
 
 
 def operations(endpoints: JobEndpoints) -> Iterator[Operation]:
     """Yield the routes, each also under the alias without a version."""
     for prefix in (PREFIX, ALIAS_PREFIX):
-
-        def route(method: str, path: str, handler: Any, *, prefix: str = prefix, **said: Any) -> Operation:
-            alias_of = None if prefix == PREFIX else PREFIX + path
-            return Operation(method, prefix + path, handler, tag="jobs", alias_of=alias_of, **said)
-
+        route = partial(below, prefix, tag="jobs")
         yield route(
             "POST",
             "/jobs",
@@ -339,9 +328,7 @@ def operations(endpoints: JobEndpoints) -> Iterator[Operation]:
             summary="List jobs",
             description="Newest first.",
             query=ListJobs,
-            answers={
-                200: operation.Answer("A page.", JobPageView, {"items": [EXAMPLE_JOB], "nextCursor": None}, _LINK)
-            },
+            answers={200: operation.Answer("A page.", JobPageView, {"items": [EXAMPLE_JOB], "nextCursor": None}, LINK)},
             scope="jobs:read",
         )
         yield route(
@@ -367,7 +354,7 @@ def operations(endpoints: JobEndpoints) -> Iterator[Operation]:
             query=ListLogs,
             path_parameters=JOB_ID,
             answers={
-                200: operation.Answer("A page.", LogPageView, headers=_LINK),
+                200: operation.Answer("A page.", LogPageView, headers=LINK),
                 204: operation.Answer("With `follow=true`: the end was told before.", None, media_type=""),
             },
             problems={404: NO_JOB, 503: f"{MAX_FOLLOWERS} clients follow logs, or half as many of this namespace."},

@@ -3,7 +3,6 @@
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
-from urllib.parse import quote
 from uuid import UUID
 
 import msgspec
@@ -17,11 +16,11 @@ from taskflow.http import idempotency, operation
 from taskflow.http.body import check_json_type, parse_json, read_body, read_query
 from taskflow.http.call import Call
 from taskflow.http.idempotency import Answer, Idempotency
-from taskflow.http.operation import Operation
-from taskflow.http.paging import Cursors, next_link
+from taskflow.http.link import LINK, link_headers
+from taskflow.http.operation import PREFIX, Operation
+from taskflow.http.paging import Cursors
 from taskflow.identity.access import Permission, Principal
 from taskflow.identity.guard import Guard
-from taskflow.jobs.endpoints import PREFIX
 from taskflow.jobs.schemas import JobView, NoQuery, view_of_job, view_of_new
 from taskflow.kernel.errors import DomainError, PayloadTooLarge
 from taskflow.kernel.json import JSONValue
@@ -226,10 +225,7 @@ def _answer(schedule: Schedule, status: int = 200, headers: Mapping[str, str] | 
 
 
 def _page(request: Request, items: Sequence[msgspec.Struct], cursor: str | None) -> Response:
-    headers = {}
-    if cursor is not None:
-        headers["Link"] = next_link(quote(request.scope["path"]), dict(request.query_params), cursor)
-    return Answer(200, _encode({"items": items, "nextCursor": cursor}), headers).response()
+    return Answer(200, _encode({"items": items, "nextCursor": cursor}), link_headers(request, cursor)).response()
 
 
 def _id(request: Request) -> str:
@@ -301,7 +297,6 @@ _EXAMPLE_TICK = {
 }
 _SCHEDULE_ID = {"scheduleId": "Of the schedule."}
 _NO_SCHEDULE = "No such schedule in the key's namespace."
-_LINK = {"Link": 'The next page, `rel="next"`.'}
 
 
 def operations(endpoints: ScheduleEndpoints) -> Iterator[Operation]:
@@ -339,7 +334,7 @@ def operations(endpoints: ScheduleEndpoints) -> Iterator[Operation]:
         summary="List schedules",
         description="Newest first.",
         query=ListSchedules,
-        answers={200: operation.Answer("A page.", SchedulePageView, {"items": [_EXAMPLE], "nextCursor": None}, _LINK)},
+        answers={200: operation.Answer("A page.", SchedulePageView, {"items": [_EXAMPLE], "nextCursor": None}, LINK)},
         scope="jobs:read",
     )
     yield route(
@@ -448,6 +443,6 @@ def operations(endpoints: ScheduleEndpoints) -> Iterator[Operation]:
         summary="Read a schedule's ledger",
         description="What became of each of its times, newest first; kept for 30 days.",
         query=ListTicks,
-        answers={200: operation.Answer("A page.", TickPageView, {"items": [_EXAMPLE_TICK], "nextCursor": None}, _LINK)},
+        answers={200: operation.Answer("A page.", TickPageView, {"items": [_EXAMPLE_TICK], "nextCursor": None}, LINK)},
         scope="jobs:read",
     )

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import quote
 from uuid import UUID
 
 import msgspec
@@ -14,8 +13,9 @@ from taskflow.http import idempotency, operation
 from taskflow.http.body import read_query
 from taskflow.http.call import Call
 from taskflow.http.idempotency import Answer, Idempotency
-from taskflow.http.operation import Operation
-from taskflow.http.paging import Cursors, next_link
+from taskflow.http.link import LINK, link_headers
+from taskflow.http.operation import PREFIX, Operation
+from taskflow.http.paging import Cursors
 from taskflow.identity.access import Permission
 from taskflow.identity.guard import Guard
 from taskflow.jobs.schemas import NoQuery
@@ -28,8 +28,6 @@ from taskflow.webhooks.schemas import (
     view_of_followed,
 )
 from taskflow.webhooks.service import Deliveries, delivery_id_of
-
-PREFIX = "/api/v1"
 
 _encode = msgspec.json.Encoder().encode
 
@@ -58,12 +56,9 @@ class DeliveryEndpoints:
             principal, job_id=query.jobId, status=query.status, before=before, limit=query.limit + 1
         )
         items = found[: query.limit]
-        headers, cursor = {}, None
-        if len(found) > len(items):
-            cursor = self._cursors.seal(items[-1].id.bytes, *binding)
-            headers["Link"] = next_link(quote(request.scope["path"]), dict(request.query_params), cursor)
+        cursor = self._cursors.seal(items[-1].id.bytes, *binding) if len(found) > len(items) else None
         page = DeliveryPageView([view_of_delivery(delivery) for delivery in items], cursor)
-        return Answer(200, _encode(page), headers).response()
+        return Answer(200, _encode(page), link_headers(request, cursor)).response()
 
     async def get_delivery(self, request: Request) -> Response:
         principal = await self._guard.admit(request, Permission.READ_JOBS)
@@ -165,7 +160,7 @@ def operations(endpoints: DeliveryEndpoints) -> Iterator[Operation]:
                 "A page.",
                 DeliveryPageView,
                 {"items": [_EXAMPLE], "nextCursor": None},
-                {"Link": 'The next page, `rel="next"`.'},
+                LINK,
             )
         },
         scope="jobs:read",

@@ -15,12 +15,11 @@ from taskflow.http.call import Call
 from taskflow.http.drain import Drain
 from taskflow.http.idempotency import HEADER, Answer
 from taskflow.http.limits import LimitName
-from taskflow.http.operation import Operation
+from taskflow.http.operation import PREFIX, Operation
 from taskflow.http.problem import BadHeader
 from taskflow.http.validation import field_errors
 from taskflow.identity.access import Permission, Principal
 from taskflow.identity.guard import Guard
-from taskflow.jobs.endpoints import PREFIX
 from taskflow.jobs.remote.schemas import (
     ClaimedJobs,
     ClaimJobs,
