@@ -18,13 +18,13 @@ from taskflow.datasets.schemas import (
 from taskflow.datasets.service import Datasets
 from taskflow.http import operation
 from taskflow.http.body import read_query
+from taskflow.http.fields import NoQuery
 from taskflow.http.idempotency import Answer
 from taskflow.http.link import LINK, link_headers
 from taskflow.http.operation import PREFIX, Operation
 from taskflow.http.paging import MAX_PAGE_BYTES, Cursors
 from taskflow.identity.access import Permission
 from taskflow.identity.guard import Guard
-from taskflow.jobs.schemas import NoQuery
 
 _encode = msgspec.json.Encoder().encode
 

@@ -8,8 +8,8 @@ from msgspec import Meta
 from pydantic import BaseModel, ConfigDict, Field
 
 from taskflow.datasets.repository import Dataset, Row
+from taskflow.http.fields import Cursor, Limit
 from taskflow.http.paging import DEFAULT_LIMIT
-from taskflow.jobs.schemas import Cursor, Limit
 
 
 class ListDatasets(BaseModel):

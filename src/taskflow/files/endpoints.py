@@ -22,7 +22,6 @@ from taskflow.files.schemas import (
     LinkView,
     ListFiles,
     MakeLink,
-    NoQuery,
     ReadContent,
     read_fields,
     view_of_file,
@@ -33,6 +32,7 @@ from taskflow.files.upload import MAX_UPLOAD_BYTES, Upload
 from taskflow.http import idempotency, operation
 from taskflow.http.body import check_json_type, parse_json, read_body, read_query
 from taskflow.http.call import Call
+from taskflow.http.fields import NoQuery
 from taskflow.http.idempotency import HEADER, Answer, Idempotency
 from taskflow.http.limits import LimitName
 from taskflow.http.link import LINK, link_headers

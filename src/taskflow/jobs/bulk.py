@@ -22,6 +22,7 @@ from taskflow.engine.record import BulkAction, Operation, OperationId
 from taskflow.http import operation
 from taskflow.http.body import check_json_type, parse_json, read_body, read_query
 from taskflow.http.call import Call
+from taskflow.http.fields import NoQuery
 from taskflow.http.idempotency import Answer
 from taskflow.http.operation import ALIAS_PREFIX, PREFIX, below
 from taskflow.http.operation import Operation as Route
@@ -29,7 +30,7 @@ from taskflow.http.validation import field_errors
 from taskflow.identity.access import Permission
 from taskflow.identity.guard import Guard
 from taskflow.jobs.naming import unknown_in
-from taskflow.jobs.schemas import ChooseJobs, NoQuery
+from taskflow.jobs.schemas import ChooseJobs
 from taskflow.jobs.writes import Writes
 from taskflow.kernel.errors import Invalid, NotFound
 from taskflow.kernel.json import JSONValue

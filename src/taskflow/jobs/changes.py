@@ -12,12 +12,13 @@ from taskflow.engine.job import NewJob
 from taskflow.http import operation
 from taskflow.http.body import check_json_type, parse_json, read_body
 from taskflow.http.call import Call
+from taskflow.http.fields import NoQuery
 from taskflow.http.idempotency import Answer, read_key
 from taskflow.http.operation import ALIAS_PREFIX, PREFIX, Operation, below
 from taskflow.identity.access import Permission, Principal
 from taskflow.identity.guard import Guard
 from taskflow.jobs.endpoints import EXAMPLE_JOB, JOB_ID, NO_JOB
-from taskflow.jobs.schemas import ChangeJob, JobBatchView, JobView, NoQuery, SubmitBatch, view_of_job, view_of_new
+from taskflow.jobs.schemas import ChangeJob, JobBatchView, JobView, SubmitBatch, view_of_job, view_of_new
 from taskflow.jobs.service import Jobs, job_id_of
 from taskflow.jobs.writes import Writes
 from taskflow.kernel.errors import DomainError

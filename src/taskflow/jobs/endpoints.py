@@ -15,6 +15,7 @@ from taskflow.engine.job import JobFilter, JobId, NewJob, State
 from taskflow.http import idempotency, operation
 from taskflow.http.body import check_json_type, parse_json, read_body, read_query
 from taskflow.http.call import Call
+from taskflow.http.fields import NoQuery
 from taskflow.http.idempotency import Answer
 from taskflow.http.link import LINK, link_headers
 from taskflow.http.operation import ALIAS_PREFIX, PREFIX, Operation, below
@@ -29,7 +30,6 @@ from taskflow.jobs.schemas import (
     ListJobs,
     ListLogs,
     LogPageView,
-    NoQuery,
     SubmitJob,
     view_of_job,
     view_of_kind,

@@ -16,6 +16,7 @@ from taskflow.engine.job import MAX_QUEUE_CONCURRENCY, QueueInfo
 from taskflow.http import operation
 from taskflow.http.body import check_json_type, parse_json, read_body, read_query
 from taskflow.http.call import Call
+from taskflow.http.fields import NoQuery, bounded
 from taskflow.http.idempotency import Answer
 from taskflow.http.link import LINK, link_headers
 from taskflow.http.operation import PREFIX, Operation
@@ -23,7 +24,7 @@ from taskflow.http.paging import Cursors
 from taskflow.http.validation import field_errors
 from taskflow.identity.access import Permission, Principal
 from taskflow.identity.guard import Guard
-from taskflow.jobs.schemas import ListQueues, NoQuery, bounded
+from taskflow.jobs.schemas import ListQueues
 from taskflow.jobs.writes import Writes
 from taskflow.kernel.errors import Invalid
 

@@ -13,6 +13,7 @@ from taskflow.http import idempotency, operation
 from taskflow.http.body import check_ndjson_type, read_query
 from taskflow.http.call import Call
 from taskflow.http.drain import Drain
+from taskflow.http.fields import digits, whole
 from taskflow.http.limits import LimitName
 from taskflow.http.operation import ALIAS_PREFIX, PREFIX, Operation, below
 from taskflow.http.places import Places
@@ -20,7 +21,6 @@ from taskflow.http.problem import OUTAGES, BodyTimeout
 from taskflow.http.streaming import NDJSON, Incoming, ServerDrains, StreamedAnswer, Write
 from taskflow.identity.access import Permission
 from taskflow.identity.guard import Guard
-from taskflow.jobs.schemas import digits, whole
 from taskflow.jobs.streams import (
     MAX_BATCH_BYTES,
     MAX_BATCH_LINES,

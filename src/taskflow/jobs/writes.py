@@ -9,9 +9,9 @@ from taskflow.db.query import Connection
 from taskflow.http import idempotency
 from taskflow.http.body import read_query
 from taskflow.http.call import Call
+from taskflow.http.fields import NoQuery
 from taskflow.http.idempotency import Answer, Idempotency
 from taskflow.identity.access import Principal
-from taskflow.jobs.schemas import NoQuery
 
 
 class Writes:

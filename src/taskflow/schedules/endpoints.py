@@ -15,13 +15,14 @@ from taskflow.engine.schedule import Schedule
 from taskflow.http import idempotency, operation
 from taskflow.http.body import check_json_type, parse_json, read_body, read_query
 from taskflow.http.call import Call
+from taskflow.http.fields import NoQuery
 from taskflow.http.idempotency import Answer, Idempotency
 from taskflow.http.link import LINK, link_headers
 from taskflow.http.operation import PREFIX, Operation
 from taskflow.http.paging import Cursors
 from taskflow.identity.access import Permission, Principal
 from taskflow.identity.guard import Guard
-from taskflow.jobs.schemas import JobView, NoQuery, view_of_job, view_of_new
+from taskflow.jobs.schemas import JobView, view_of_job, view_of_new
 from taskflow.kernel.errors import DomainError, PayloadTooLarge
 from taskflow.kernel.json import JSONValue
 from taskflow.schedules.schemas import (

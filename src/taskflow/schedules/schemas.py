@@ -13,11 +13,9 @@ from pydantic_core import PydanticCustomError
 from taskflow import kinds
 from taskflow.engine.job import MAX_PRIORITY, MAX_RETRIES, MAX_TAGS, UniqueScope
 from taskflow.engine.schedule import Catchup, Overlap, Schedule, SchedulePlan, Tick, TickOutcome
+from taskflow.http.fields import Cursor, Limit, bounded
 from taskflow.http.paging import DEFAULT_LIMIT
-from taskflow.jobs.schemas import MAX_TIMEOUT_MS, Cursor, Limit, Scope, Ttl, UniqueKey, Window, bounded
-from taskflow.jobs.schemas import CallbackUrl as _Url
-from taskflow.jobs.schemas import Name as _Name
-from taskflow.jobs.schemas import Priority as _Priority
+from taskflow.jobs.schemas import MAX_TIMEOUT_MS, CallbackUrl, Name, Priority, Scope, Ttl, UniqueKey, Window
 from taskflow.kernel.cron import MAX_EXPRESSION_CHARS, MAX_INTERVAL, MAX_ZONE_CHARS, MIN_INTERVAL, find_zone
 from taskflow.telemetry.log import redacted
 
@@ -72,8 +70,8 @@ class CreateSchedule(Timing):
 
     model_config = ConfigDict(extra="forbid", strict=True, title="CreateSchedule")
 
-    name: _Name = Field(description="Unique in the namespace.")
-    taskType: _Name = Field(description="A kind that workers offer.")  # noqa: N815
+    name: Name = Field(description="Unique in the namespace.")
+    taskType: Name = Field(description="A kind that workers offer.")  # noqa: N815
     payload: dict[str, Any] = Field(default_factory=dict, description="What the kind's schema asks for.")
     catchup: _Catchup = Field(  # type: ignore[valid-type]
         default=Catchup.LATEST,
@@ -83,14 +81,14 @@ class CreateSchedule(Timing):
         default=Overlap.SKIP, description="`skip` a time while the job before has not ended, or `allow` both."
     )
     paused: bool = Field(default=False, description="Made, but not fired until it is resumed.")
-    priority: _Priority = Field(default=None, description="Higher first.")
+    priority: Priority = Field(default=None, description="Higher first.")
     retries: _Retries = Field(default=None, description="Failures that are tried again.")  # type: ignore[valid-type]
     timeout: _Timeout = Field(  # type: ignore[valid-type]
         default=None, description="Milliseconds that one attempt may run."
     )
-    queue: _Name | None = None
-    tags: list[_Name] = Field(default_factory=list, max_length=MAX_TAGS)
-    callbackUrl: _Url | None = Field(default=None, description=_CALLBACK)  # noqa: N815
+    queue: Name | None = None
+    tags: list[Name] = Field(default_factory=list, max_length=MAX_TAGS)
+    callbackUrl: CallbackUrl | None = Field(default=None, description=_CALLBACK)  # noqa: N815
     ttl: Ttl = Field(default=None, description=_TTL)
     uniqueKey: UniqueKey | None = Field(default=None, description=_KEY)  # noqa: N815
     uniqueScope: Scope = Field(default=None, description=_SCOPE)  # noqa: N815
@@ -103,20 +101,20 @@ class UpdateSchedule(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, title="UpdateSchedule")
 
     # A factory of a default, because OpenAPI shall not promise one: what counts is which fields were given.
-    name: _Name = Field(default_factory=str)
+    name: Name = Field(default_factory=str)
     cron: _Cron = Field(default_factory=str, description="Ends `every`.")
     timezone: _Zone = Field(default_factory=str, description=_ZONE)
     every: _Every = Field(default=None, description="Ends `cron`; counted from the change.")  # type: ignore[valid-type]
-    taskType: _Name = Field(default_factory=str)  # noqa: N815
+    taskType: Name = Field(default_factory=str)  # noqa: N815
     payload: dict[str, Any] = Field(default_factory=dict, description="Replaces the payload as a whole.")
     catchup: _Catchup = Field(default_factory=lambda: Catchup.LATEST)  # type: ignore[valid-type]
     overlap: _Overlap = Field(default_factory=lambda: Overlap.SKIP)  # type: ignore[valid-type]
-    priority: _Priority = None
+    priority: Priority = None
     retries: _Retries = None  # type: ignore[valid-type]
     timeout: _Timeout = None  # type: ignore[valid-type]
-    queue: _Name | None = None
-    tags: list[_Name] = Field(default_factory=list, max_length=MAX_TAGS)
-    callbackUrl: _Url | None = Field(default=None, description=_CALLBACK)  # noqa: N815
+    queue: Name | None = None
+    tags: list[Name] = Field(default_factory=list, max_length=MAX_TAGS)
+    callbackUrl: CallbackUrl | None = Field(default=None, description=_CALLBACK)  # noqa: N815
     ttl: Ttl = Field(default=None, description=_TTL)
     uniqueKey: UniqueKey | None = Field(  # noqa: N815
         default=None, description="`null` takes `uniqueScope` and `uniqueWindow` away too."
@@ -132,7 +130,7 @@ class ListSchedules(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    name: _Name | None = Field(default=None, description="The one of that name, if there is one.")
+    name: Name | None = Field(default=None, description="The one of that name, if there is one.")
     limit: Limit = DEFAULT_LIMIT
     cursor: Cursor | None = Field(default=None, description="`nextCursor` of the page before.")
 

@@ -9,7 +9,7 @@ from msgspec import Meta
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from taskflow.jobs.schemas import Instant
+from taskflow.http.fields import InstantParameter
 
 MAX_DAYS = 92
 DEFAULT_DAYS = 7
@@ -31,10 +31,10 @@ class ReadStats(BaseModel):
         PlainValidator(_days),
         WithJsonSchema({"type": "integer", "minimum": 1, "maximum": MAX_DAYS, "default": DEFAULT_DAYS}),
     ] = Field(default=None, description="So many days back, the hour that goes on included. Not with `from` or `to`.")
-    ended_from: Annotated[Instant, WithJsonSchema({"type": "string", "format": "date-time"})] = Field(
+    ended_from: InstantParameter = Field(
         default=None, alias="from", description="From the hour (UTC) that this instant is in."
     )
-    ended_to: Annotated[Instant, WithJsonSchema({"type": "string", "format": "date-time"})] = Field(
+    ended_to: InstantParameter = Field(
         default=None, alias="to", description="To the end of the hour before this instant, or of the one it is in."
     )
     period: Literal["hour", "day"] | None = Field(

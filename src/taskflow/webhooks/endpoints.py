@@ -12,13 +12,13 @@ from taskflow.db.query import Connection
 from taskflow.http import idempotency, operation
 from taskflow.http.body import read_query
 from taskflow.http.call import Call
+from taskflow.http.fields import NoQuery
 from taskflow.http.idempotency import Answer, Idempotency
 from taskflow.http.link import LINK, link_headers
 from taskflow.http.operation import PREFIX, Operation
 from taskflow.http.paging import Cursors
 from taskflow.identity.access import Permission
 from taskflow.identity.guard import Guard
-from taskflow.jobs.schemas import NoQuery
 from taskflow.webhooks.schemas import (
     DeliveryPageView,
     DeliveryView,

@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchem
 from pydantic_core import PydanticCustomError
 
 from taskflow.engine.job import OutcomeKind
+from taskflow.http.fields import Cursor, Limit
 from taskflow.http.paging import DEFAULT_LIMIT
-from taskflow.jobs.schemas import Cursor, Limit
 from taskflow.telemetry.log import redacted
 from taskflow.webhooks.repository import Delivery, DeliveryStatus
 from taskflow.webhooks.service import Followed
