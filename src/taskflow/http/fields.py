@@ -9,6 +9,8 @@ from pydantic_core import PydanticCustomError
 
 from taskflow.http.paging import DEFAULT_LIMIT, MAX_LIMIT, MIN_LIMIT
 
+_MAX_DIGITS = 18  # of a bigint
+
 
 def whole(low: int, high: int, *, unit: str = "") -> Callable[[object], int | None]:
     """Return a validator that takes whole numbers from *low* to *high*, and None."""
@@ -34,7 +36,7 @@ def bounded(low: int, high: int, unit: str = "") -> Any:
 
 def digits(value: object) -> object:
     """Return the number that a query parameter is; what is none comes back as it is."""
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10:
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= _MAX_DIGITS:
         return int(value)
     return value
 
