@@ -9,15 +9,16 @@ from msgspec import Meta
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from taskflow.http.fields import InstantParameter
+from taskflow.http.fields import InstantParameter, digits
 
 MAX_DAYS = 92
 DEFAULT_DAYS = 7
 
 
 def _days(value: object) -> int | None:
-    if isinstance(value, str) and value.isascii() and value.isdigit() and 1 <= int(value[:4]) <= MAX_DAYS:
-        return int(value[:4])
+    number = digits(value)
+    if isinstance(number, int) and 1 <= number <= MAX_DAYS:
+        return number
     raise PydanticCustomError("out_of_range", "must be a whole number from 1 to {high}", {"high": MAX_DAYS})
 
 
