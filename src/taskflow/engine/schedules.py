@@ -25,11 +25,11 @@ from taskflow.engine.schedule import (
     timing_errors,
 )
 from taskflow.engine.store import Store
-from taskflow.engine.store.reading import MAX_ID
 from taskflow.engine.submission import Submission
 from taskflow.engine.trace import Send
 from taskflow.kernel.cron import upcoming
 from taskflow.kernel.errors import Conflict, FieldError, Invalid, NotFound
+from taskflow.kernel.ids import MAX_ID
 from taskflow.telemetry.tracing import active
 
 PREVIEW = 5

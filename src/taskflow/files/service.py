@@ -21,12 +21,12 @@ from taskflow.files import detection, repository
 from taskflow.files.repository import File
 from taskflow.files.spool import HEAD_BYTES, MAX_FILE_BYTES, Spool
 from taskflow.kernel.errors import FieldError, Invalid, NotFound, TooLarge
+from taskflow.kernel.ids import MAX_ID, find_id
 from taskflow.telemetry.log import get_logger
 
 MAX_NAME_LENGTH = 255
 MAX_RETENTION_DAYS = 3650
 MAX_WRITES = 3  # files written at the same time: each holds a connection of the pool
-MAX_ID = UUID(int=(1 << 128) - 1)
 PRUNE_INTERVAL_S = 60.0
 PRUNE_BATCH = 10  # files; each may have 400 chunks
 DEFAULT_NAME = "file"
@@ -185,12 +185,9 @@ class Files:
 
 def file_id_of(text: str) -> UUID:
     """Return the file id that *text* is. Raises NotFound: what is no id belongs to no file."""
-    try:
-        if len(text) == 36:
-            return UUID(text)
-    except ValueError:
-        pass
-    raise NotFound(f"there is no file {text[:100]!r}")
+    if (found := find_id(text)) is None:
+        raise NotFound(f"there is no file {text[:100]!r}")
+    return found
 
 
 def safe_name(name: str) -> str:

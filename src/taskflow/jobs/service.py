@@ -8,7 +8,6 @@ the payload by the kind's own schema.
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
-from uuid import UUID
 
 from pydantic import ValidationError
 
@@ -36,6 +35,7 @@ from taskflow.identity.access import Principal
 from taskflow.jobs.catalogue import Catalogue, Kind
 from taskflow.jobs.schemas import ChangeJob, SubmitJob
 from taskflow.kernel.errors import FieldError, Invalid, NotFound, PayloadTooLarge
+from taskflow.kernel.ids import find_id
 from taskflow.kernel.json import JSONValue
 from taskflow.telemetry.tracing import active
 
@@ -287,9 +287,6 @@ class Jobs:
 
 def job_id_of(text: str) -> JobId:
     """Return the job id that *text* is. Raises NotFound: what is no id belongs to no job."""
-    try:
-        if len(text) == 36:
-            return JobId(UUID(text))
-    except ValueError:
-        pass
-    raise NotFound(f"there is no job {text[:100]!r}")
+    if (found := find_id(text)) is None:
+        raise NotFound(f"there is no job {text[:100]!r}")
+    return JobId(found)

@@ -21,6 +21,7 @@ from taskflow.identity.access import Principal
 from taskflow.jobs.service import Jobs
 from taskflow.kernel.cron import upcoming
 from taskflow.kernel.errors import FieldError, Invalid, NotFound
+from taskflow.kernel.ids import find_id
 from taskflow.kernel.json import JSONValue
 from taskflow.schedules.schemas import CreateSchedule, Timing, UpdateSchedule, document_of, plan_of, timing_of
 
@@ -184,12 +185,9 @@ def coming(schedule: Schedule) -> list[datetime]:
 
 def schedule_id_of(text: str) -> ScheduleId:
     """Return the id that *text* is. Raises NotFound: what is no id belongs to no schedule."""
-    try:
-        if len(text) == 36:
-            return ScheduleId(UUID(text))
-    except ValueError:
-        pass
-    raise NotFound(f"there is no schedule {text[:100]!r}")
+    if (found := find_id(text)) is None:
+        raise NotFound(f"there is no schedule {text[:100]!r}")
+    return ScheduleId(found)
 
 
 _SOME_DAY = datetime.fromisoformat("2026-01-01T00:00:00+00:00")

@@ -16,10 +16,9 @@ from taskflow.engine.job import DELIVERY_QUEUE, SYSTEM_NAMESPACE, Attempt, State
 from taskflow.http.secret import RootSecret
 from taskflow.identity.access import Principal
 from taskflow.kernel.errors import Conflict, NotFound
+from taskflow.kernel.ids import MAX_ID, find_id
 from taskflow.webhooks import repository, signature
 from taskflow.webhooks.repository import Delivery, DeliveryStatus, Met
-
-MAX_ID = UUID(int=(1 << 128) - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,9 +139,6 @@ def delivery_id_of(text: str) -> UUID:
     Raises NotFound: what is no id belongs to no delivery.
     """
     text = text.removeprefix("msg_")
-    try:
-        if len(text) == 36:
-            return UUID(text)
-    except ValueError:
-        pass
-    raise NotFound(f"there is no delivery {text[:100]!r}")
+    if (found := find_id(text)) is None:
+        raise NotFound(f"there is no delivery {text[:100]!r}")
+    return found

@@ -23,13 +23,12 @@ from taskflow.engine.job import (
 from taskflow.engine.record import Activity, EndedJob, Hindrance, JobBody, LogNews, LogPosition, QueueDepth, Written
 from taskflow.engine.store.base import LEASE_S, QUERIES, StoreBase, decode_error
 from taskflow.engine.trace import given_headers
+from taskflow.kernel.ids import MAX_ID, MIN_ID
 
 SCAN_ROWS = 10_000  # rows that one page of a filtered list looks at
 DEPTH_ROWS = 10_000  # ready rows that are counted for queue depths
 DEAD_LETTER_ROWS = 10_000  # failed jobs that are counted
 STREAM_ROWS = 1000  # of a cursor, in memory at a time
-MAX_ID = UUID(int=(1 << 128) - 1)
-MIN_ID = UUID(int=0)
 
 _decode_json = msgspec.json.decode
 

@@ -13,6 +13,7 @@ from taskflow.engine.job import DEFAULT_QUEUE, MAX_LOG_LINES, MAX_NAME_LENGTH, M
 from taskflow.http.fields import bounded
 from taskflow.jobs.remote.token import MAX_TOKEN_LENGTH
 from taskflow.jobs.schemas import MAX_DELAY_MS, MAX_TIMEOUT_MS, KindView, Priority, view_of_kind
+from taskflow.kernel.ids import find_id
 
 MAX_CAPACITY = 100
 MAX_ITEMS = 100
@@ -25,11 +26,8 @@ MAX_SCHEMA_BYTES = 64 * 1024
 
 
 def _uuid(value: object) -> UUID:
-    try:
-        if isinstance(value, str) and len(value) == 36:
-            return UUID(value)
-    except ValueError:
-        pass
+    if isinstance(value, str) and (found := find_id(value)) is not None:
+        return found
     raise PydanticCustomError("wrong_type", "must be a UUID, as a claim answered it")
 
 
