@@ -6,7 +6,6 @@ the payload by the kind's own schema.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
 from typing import Any
 
 from pydantic import ValidationError
@@ -34,6 +33,7 @@ from taskflow.http.validation import field_errors
 from taskflow.identity.access import Principal
 from taskflow.jobs.catalogue import Catalogue, Kind
 from taskflow.jobs.schemas import ChangeJob, SubmitJob
+from taskflow.kernel.durations import of_ms
 from taskflow.kernel.errors import FieldError, Invalid, NotFound, PayloadTooLarge
 from taskflow.kernel.ids import find_id
 from taskflow.kernel.json import JSONValue
@@ -90,13 +90,13 @@ class Jobs:
             retries=info.retries if submit.retries is None else submit.retries,
             timeout_s=info.timeout_s if submit.timeout is None else submit.timeout / 1000,
             run_at=submit.runAt,
-            run_after=None if submit.delay is None else timedelta(milliseconds=submit.delay),
+            run_after=of_ms(submit.delay),
             callback_url=submit.callbackUrl,
             unique_key=submit.uniqueKey,
             unique_scope=submit.uniqueScope,
-            unique_window=None if submit.uniqueWindow is None else timedelta(milliseconds=submit.uniqueWindow),
+            unique_window=of_ms(submit.uniqueWindow),
             expires_at=submit.expiresAt,
-            expires_after=None if submit.ttl is None else timedelta(milliseconds=submit.ttl),
+            expires_after=of_ms(submit.ttl),
             tags=submit.tags,
             headers=headers,
         )
@@ -236,7 +236,7 @@ class Jobs:
             job_id,
             priority=change.priority,
             run_at=change.runAt,
-            run_after=None if change.delay is None else timedelta(milliseconds=change.delay),
+            run_after=of_ms(change.delay),
             namespace=principal.namespace,
             connection=connection,
         )

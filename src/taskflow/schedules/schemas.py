@@ -17,6 +17,7 @@ from taskflow.http.fields import Cursor, Limit, bounded
 from taskflow.http.paging import DEFAULT_LIMIT
 from taskflow.jobs.schemas import MAX_TIMEOUT_MS, CallbackUrl, Name, Priority, Scope, Ttl, UniqueKey, Window
 from taskflow.kernel.cron import MAX_EXPRESSION_CHARS, MAX_INTERVAL, MAX_ZONE_CHARS, MIN_INTERVAL, find_zone
+from taskflow.kernel.durations import in_ms, of_ms
 from taskflow.telemetry.log import redacted
 
 MIN_INTERVAL_MS = MIN_INTERVAL // timedelta(milliseconds=1)
@@ -226,7 +227,7 @@ def view_of_schedule(schedule: Schedule, upcoming: Sequence[datetime] | None = N
         name=plan.name,
         cron=plan.cron,
         timezone=plan.zone,
-        every=_milliseconds(plan.every),
+        every=in_ms(plan.every),
         task_type=plan.kind,
         payload=dict(plan.payload),
         queue=plan.queue,
@@ -237,10 +238,10 @@ def view_of_schedule(schedule: Schedule, upcoming: Sequence[datetime] | None = N
         catchup=plan.catchup,
         overlap=plan.overlap,
         callback_url=plan.callback_url,
-        ttl=_milliseconds(plan.expires_after),
+        ttl=in_ms(plan.expires_after),
         unique_key=plan.unique_key,
         unique_scope=plan.unique_scope,
-        unique_window=_milliseconds(plan.unique_window),
+        unique_window=in_ms(plan.unique_window),
         paused_at=schedule.paused_at,
         created_at=schedule.created_at,
         updated_at=schedule.updated_at,
@@ -285,17 +286,17 @@ def plan_of(asked: CreateSchedule, namespace: UUID) -> SchedulePlan:
         catchup=asked.catchup,
         overlap=asked.overlap,
         callback_url=asked.callbackUrl,
-        expires_after=_length(asked.ttl),
+        expires_after=of_ms(asked.ttl),
         unique_key=asked.uniqueKey,
         unique_scope=asked.uniqueScope,
-        unique_window=_length(asked.uniqueWindow),
+        unique_window=of_ms(asked.uniqueWindow),
         **timing_of(asked),
     )
 
 
 def timing_of(asked: Timing) -> dict[str, Any]:
     """Return the fields of a plan that say when it fires."""
-    return {"cron": asked.cron, "zone": asked.timezone, "every": _length(asked.every)}
+    return {"cron": asked.cron, "zone": asked.timezone, "every": of_ms(asked.every)}
 
 
 def document_of(plan: SchedulePlan) -> dict[str, Any]:
@@ -304,7 +305,7 @@ def document_of(plan: SchedulePlan) -> dict[str, Any]:
         "name": plan.name,
         "cron": plan.cron,
         "timezone": plan.zone,
-        "every": _milliseconds(plan.every),
+        "every": in_ms(plan.every),
         "taskType": plan.kind,
         "payload": dict(plan.payload),
         "queue": plan.queue,
@@ -315,16 +316,8 @@ def document_of(plan: SchedulePlan) -> dict[str, Any]:
         "catchup": str(plan.catchup),
         "overlap": str(plan.overlap),
         "callbackUrl": plan.callback_url,
-        "ttl": _milliseconds(plan.expires_after),
+        "ttl": in_ms(plan.expires_after),
         "uniqueKey": plan.unique_key,
         "uniqueScope": plan.unique_scope,
-        "uniqueWindow": _milliseconds(plan.unique_window),
+        "uniqueWindow": in_ms(plan.unique_window),
     }
-
-
-def _milliseconds(length: timedelta | None) -> int | None:
-    return None if length is None else length // timedelta(milliseconds=1)
-
-
-def _length(milliseconds: int | None) -> timedelta | None:
-    return None if milliseconds is None else timedelta(milliseconds=milliseconds)

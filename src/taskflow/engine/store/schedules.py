@@ -1,7 +1,7 @@
 """Statements about schedules and their ledger."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +13,7 @@ from taskflow.engine.job import UniqueScope
 from taskflow.engine.policy import encode_payload
 from taskflow.engine.schedule import Catchup, Overlap, Schedule, ScheduleId, SchedulePlan, Tick, TickOutcome
 from taskflow.engine.store.base import QUERIES, StoreBase
+from taskflow.kernel.durations import in_ms, of_ms
 
 _decode_json = msgspec.json.decode
 
@@ -144,7 +145,7 @@ def _columns(plan: SchedulePlan) -> dict[str, Any]:
         "name": plan.name,
         "cron": plan.cron,
         "zone": plan.zone,
-        "interval_ms": _milliseconds(plan.every),
+        "interval_ms": in_ms(plan.every),
         "kind": plan.kind,
         "payload": encode_payload(plan.payload),
         "queue": plan.queue,
@@ -157,17 +158,9 @@ def _columns(plan: SchedulePlan) -> dict[str, Any]:
         "callback_url": plan.callback_url,
         "unique_key": plan.unique_key,
         "unique_scope": plan.unique_scope,
-        "unique_window_ms": _milliseconds(plan.unique_window),
-        "ttl_ms": _milliseconds(plan.expires_after),
+        "unique_window_ms": in_ms(plan.unique_window),
+        "ttl_ms": in_ms(plan.expires_after),
     }
-
-
-def _milliseconds(length: timedelta | None) -> int | None:
-    return None if length is None else length // timedelta(milliseconds=1)
-
-
-def _length(milliseconds: int | None) -> timedelta | None:
-    return None if milliseconds is None else timedelta(milliseconds=milliseconds)
 
 
 def _schedule(row: asyncpg.Record) -> Schedule:
@@ -180,7 +173,7 @@ def _schedule(row: asyncpg.Record) -> Schedule:
             namespace=row["namespace"],
             cron=row["cron"],
             zone=row["zone"],
-            every=_length(row["interval_ms"]),
+            every=of_ms(row["interval_ms"]),
             queue=row["queue"],
             priority=row["priority"],
             retries=row["retries"],
@@ -191,8 +184,8 @@ def _schedule(row: asyncpg.Record) -> Schedule:
             callback_url=row["callback_url"],
             unique_key=row["unique_key"],
             unique_scope=None if row["unique_scope"] is None else UniqueScope(row["unique_scope"]),
-            unique_window=_length(row["unique_window_ms"]),
-            expires_after=_length(row["ttl_ms"]),
+            unique_window=of_ms(row["unique_window_ms"]),
+            expires_after=of_ms(row["ttl_ms"]),
         ),
         anchor_at=row["anchor_at"],
         created_at=row["created_at"],
