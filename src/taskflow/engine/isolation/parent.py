@@ -1,7 +1,6 @@
 """One child process, from the worker's end of the channel; `child` is the other end, `process` the pool of them."""
 
 import asyncio
-import os
 import signal
 from collections.abc import Callable
 from contextlib import suppress
@@ -25,6 +24,7 @@ from taskflow.engine.isolation.channel import (
 from taskflow.engine.isolation.ending import Crashed, Ending, Interrupted, Returned
 from taskflow.engine.job import JobError, NewLogLine, NewProgress
 from taskflow.engine.trace import context_of_job
+from taskflow.kernel.processes import end_in_words, kill_group
 from taskflow.telemetry.log import get_logger
 from taskflow.telemetry.tracing import current_context
 
@@ -94,7 +94,7 @@ class Child:
         listening = asyncio.ensure_future(self._listen())
         try:
             self.code = await self._process.wait()
-            self._kill_group()  # what it may have started itself
+            kill_group(self.pid)  # what it may have started itself
             await asyncio.wait([listening], timeout=HANGOVER_S)
         finally:
             listening.cancel()
@@ -129,12 +129,8 @@ class Child:
         """End the process and what it started, now."""
         self.worn = True
         if not self.is_gone:
-            self._kill_group()
+            kill_group(self.pid)
             self.signal(signal.SIGKILL)  # if it has not made its session yet
-
-    def _kill_group(self) -> None:
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, signal.SIGKILL)
 
     async def _listen(self) -> None:
         try:
@@ -167,26 +163,16 @@ class Child:
                 _settle(self.ready, None)
 
     def _tell_end(self) -> None:
+        said = "was given up" if self.code is None else end_in_words(self.code)
         if not self.ready.done():
             self.ready.set_exception(
-                NoChild(f"it {_in_words(self.code)} before it was ready", interrupted=self.code == -signal.SIGTERM)
+                NoChild(f"it {said} before it was ready", interrupted=self.code == -signal.SIGTERM)
             )
             self.ready.exception()  # nobody may be waiting
         _settle(self._begun, False)
-        _settle(self.ending, Crashed(JobError("Crashed", f"the job's process {_in_words(self.code)}")))
+        _settle(self.ending, Crashed(JobError("Crashed", f"the job's process {said}")))
 
 
 def _settle(future: "asyncio.Future[Any]", value: Any) -> None:
     if not future.done():
         future.set_result(value)
-
-
-def _in_words(code: int | None) -> str:
-    if code is None:
-        return "was given up"
-    if code >= 0:
-        return f"ended with exit code {code}"
-    try:
-        return f"was killed by {signal.Signals(-code).name}"
-    except ValueError:
-        return f"was killed by signal {-code}"
