@@ -20,6 +20,11 @@ def find_unstorable(value: JSONValue) -> tuple[str, str] | None:
     return None if _is_plainly_storable(value, 0) else _find_unstorable(value, "", 0)
 
 
+def storable(text: str) -> str:
+    """Spell out what PostgreSQL text cannot hold."""
+    return text.replace("\x00", "\\u0000").encode("utf-8", "backslashreplace").decode()
+
+
 def _is_plainly_storable(value: JSONValue, depth: int) -> bool:
     """Say so quickly of what decoded JSON is made of; False means that somebody has to look closely."""
     kind = type(value)

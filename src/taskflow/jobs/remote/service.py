@@ -73,7 +73,7 @@ from taskflow.jobs.remote.token import Ticket, Tokens
 from taskflow.jobs.remote.visit import Visit
 from taskflow.jobs.remote.weight import find_costly
 from taskflow.kernel.errors import Conflict, FieldError, Invalid
-from taskflow.kernel.json import find_unstorable
+from taskflow.kernel.json import find_unstorable, storable
 from taskflow.telemetry.log import get_logger
 
 POLL_FIRST_S, POLL_CAP_S = 0.05, 1.0
@@ -348,7 +348,7 @@ class RemoteWork:
         tickets = self._open(principal, [line.token for line in said.lines], pointers, repeated=True)
         now_s = time.monotonic()
         lines = [
-            NewLogLine(ticket.claim, line.level, policy.storable(line.message)[:MAX_LOG_CHARS], now_s)
+            NewLogLine(ticket.claim, line.level, storable(line.message)[:MAX_LOG_CHARS], now_s)
             for ticket, line in zip(tickets, said.lines, strict=True)
         ]
         written = await self._workers.write_logs(lines, written_at_s=now_s)
@@ -359,7 +359,7 @@ class RemoteWork:
         now_s = time.monotonic()
         tickets = self._open_items(principal, [item.token for item in said.items])
         reports = [
-            NewProgress(ticket.claim, item.fraction, policy.storable(item.message)[:MAX_PROGRESS_CHARS], now_s)
+            NewProgress(ticket.claim, item.fraction, storable(item.message)[:MAX_PROGRESS_CHARS], now_s)
             for ticket, item in zip(tickets, said.items, strict=True)
         ]
         written = await self._workers.write_progress(reports, written_at_s=now_s)
