@@ -20,8 +20,7 @@ from taskflow.identity.guard import Guard
 from taskflow.jobs.endpoints import EXAMPLE_JOB, JOB_ID, NO_JOB
 from taskflow.jobs.schemas import ChangeJob, JobBatchView, JobView, SubmitBatch, view_of_job, view_of_new
 from taskflow.jobs.service import Jobs, job_id_of
-from taskflow.jobs.writes import Writes
-from taskflow.kernel.errors import DomainError
+from taskflow.jobs.writes import Writes, later
 
 _encode = msgspec.json.Encoder().encode
 
@@ -41,26 +40,16 @@ class ChangeEndpoints:
         key = read_key(call.headers)
         body = await read_body(request)
         data = parse_json(body)
-        headers = call.job_headers
         if key is None:
-            jobs = await self._jobs.prepare_batch(principal, data, headers)
+            jobs = await self._jobs.prepare_batch(principal, data, call.job_headers)
             return (await self._store(principal, jobs, None)).response()
-        # An answer that was kept is given again whatever has become of the kinds meanwhile, so a refusal has to wait.
-        refusal: DomainError | None = None
-        prepared: list[NewJob] = []
-        try:
-            prepared = await self._jobs.prepare_batch(principal, data, headers)
-        except DomainError as error:
-            refusal = error
+        prepared = await later(self._jobs.prepare_batch(principal, data, call.job_headers))
 
         async def write(connection: Connection) -> Answer:
-            if refusal is not None:
-                raise refusal
-            return await self._store(principal, prepared, connection)
+            return await self._store(principal, prepared(), connection)
 
         def wake(_answer: Answer) -> None:
-            for queue in {job.queue for job in prepared}:
-                self._jobs.wake(queue)
+            self._jobs.wake({job.queue for job in prepared()})
 
         return await self._writes.once(request, principal, key, body, write, after=wake)
 
@@ -74,7 +63,7 @@ class ChangeEndpoints:
             queues.append(job.queue)
             return Answer(200, _encode(view_of_job(job)))
 
-        return await self._writes.act(request, principal, write, after=lambda _answer: self._wake(queues))
+        return await self._writes.act(request, principal, write, after=lambda _answer: self._jobs.wake(queues))
 
     async def change(self, request: Request) -> Response:
         principal = await self._guard.admit(request, Permission.WRITE_JOBS)
@@ -89,11 +78,9 @@ class ChangeEndpoints:
             queues.append(job.queue)
             return Answer(200, _encode(view_of_job(job)))
 
-        return await self._writes.act(request, principal, write, body=body, after=lambda _answer: self._wake(queues))
-
-    def _wake(self, queues: list[str]) -> None:
-        for queue in queues:
-            self._jobs.wake(queue)
+        return await self._writes.act(
+            request, principal, write, body=body, after=lambda _answer: self._jobs.wake(queues)
+        )
 
     async def _store(self, principal: Principal, jobs: list[NewJob], connection: Connection | None) -> Answer:
         stored = await self._jobs.submit_batch(jobs, connection=connection)

@@ -37,8 +37,8 @@ from taskflow.jobs.schemas import (
     view_of_new,
 )
 from taskflow.jobs.service import Jobs, job_id_of
-from taskflow.jobs.writes import Writes
-from taskflow.kernel.errors import DomainError, FieldError, Invalid, PayloadTooLarge
+from taskflow.jobs.writes import Writes, later
+from taskflow.kernel.errors import FieldError, Invalid
 
 _encode = msgspec.json.Encoder().encode
 
@@ -60,24 +60,16 @@ class JobEndpoints:
         key = idempotency.read_key(call.headers)
         body = await read_body(request)
         data = parse_json(body)
-        headers = call.job_headers
         if key is None:
-            job = await self._jobs.prepare(principal, data, headers)
+            job = await self._jobs.prepare(principal, data, call.job_headers)
             return (await self._store(principal, job)).response()
-        # An answer that was kept is given again whatever has become of the kind meanwhile, so a refusal has to wait.
-        refusal: DomainError | PayloadTooLarge | None = None
-        try:
-            job = await self._jobs.prepare(principal, data, headers)
-        except (DomainError, PayloadTooLarge) as error:
-            refusal = error
+        prepared = await later(self._jobs.prepare(principal, data, call.job_headers))
 
         async def write(connection: Connection) -> Answer:
-            if refusal is not None:
-                raise refusal
-            return await self._store(principal, job, connection)
+            return await self._store(principal, prepared(), connection)
 
         return await self._writes.once(
-            request, principal, key, body, write, after=lambda _answer: self._jobs.wake(job.queue)
+            request, principal, key, body, write, after=lambda _answer: self._jobs.wake([prepared().queue])
         )
 
     async def _store(self, principal: Principal, job: NewJob, connection: Connection | None = None) -> Answer:
@@ -166,11 +158,7 @@ class JobEndpoints:
             queues.append(job.queue)
             return Answer(200, _encode(view_of_job(job)))
 
-        def wake(_answer: Answer) -> None:
-            for queue in queues:
-                self._jobs.wake(queue)
-
-        return await self._writes.act(request, principal, write, after=wake)
+        return await self._writes.act(request, principal, write, after=lambda _answer: self._jobs.wake(queues))
 
     async def list_kinds(self, request: Request) -> Response:
         principal = await self._guard.admit(request, Permission.READ_JOBS)

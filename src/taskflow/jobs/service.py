@@ -5,7 +5,7 @@ Checks come before anything is stored, and all of them at once: the shape of the
 the payload by the kind's own schema.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -169,9 +169,9 @@ class Jobs:
         """Make today's partitions where nobody did (a deployment that slept)."""
         await self._engine.make_partitions()
 
-    def wake(self, queue: str) -> None:
-        """Tell workers of a job stored or replayed in a transaction that has just committed."""
-        self._engine.wake([queue])
+    def wake(self, queues: Iterable[str]) -> None:
+        """Tell workers of jobs stored or replayed in a transaction that has just committed."""
+        self._engine.wake(queues)
 
     # Looking ---------------------------------------------------------------------------------------------------------
 

@@ -278,8 +278,7 @@ class SubmitStream:
         self._errors_kept += len(kept)
         if checked.first <= checked.last:
             batches.append(Batch(Summary(checked.first, checked.last, accepted, rejected, duplicates), errors))
-            for queue in {job.queue for _, job in checked.jobs}:
-                self._jobs.wake(queue)
+            self._jobs.wake({job.queue for _, job in checked.jobs})
         return batches
 
     async def _insert(

@@ -3,7 +3,7 @@ What the API lets callers do with schedules, whatever the transport; see `jobs.s
 is checked as if it were submitted now.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TypeGuard, TypeVar
 from uuid import UUID
@@ -146,9 +146,9 @@ class Schedules:
     async def get_job(self, principal: Principal, job_id: JobId, *, connection: Connection) -> Job:
         return await self._jobs.get_job(principal, job_id, connection=connection)
 
-    def wake(self, queue: str) -> None:
-        """Tell workers of a job submitted in a transaction that has just committed."""
-        self._jobs.wake(queue)
+    def wake(self, queues: Iterable[str]) -> None:
+        """Tell workers of jobs submitted in a transaction that has just committed."""
+        self._jobs.wake(queues)
 
     # Checks ----------------------------------------------------------------------------------------------------------
 
