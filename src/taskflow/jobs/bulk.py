@@ -30,7 +30,7 @@ from taskflow.http.validation import field_errors
 from taskflow.identity.access import Permission
 from taskflow.identity.guard import Guard
 from taskflow.jobs.naming import unknown_in
-from taskflow.jobs.schemas import ChooseJobs
+from taskflow.jobs.schemas import ChooseJobs, chosen_by
 from taskflow.jobs.writes import Writes
 from taskflow.kernel.errors import Invalid, NotFound
 from taskflow.kernel.json import JSONValue
@@ -100,7 +100,7 @@ def _said(chosen: JobFilter) -> dict[str, Any]:
 
 def filter_of(data: JSONValue) -> JobFilter:
     """Return the filter that *data* asks for. Raises Invalid."""
-    return _filter_of(_read(data))
+    return chosen_by(_read(data))
 
 
 def _read(data: JSONValue) -> ChooseJobs:
@@ -108,17 +108,6 @@ def _read(data: JSONValue) -> ChooseJobs:
         return ChooseJobs.model_validate(data)
     except ValidationError as error:
         raise Invalid("the filter has invalid fields", errors=field_errors(error)) from None
-
-
-def _filter_of(asked: ChooseJobs) -> JobFilter:
-    return JobFilter(
-        kind=None if asked.taskType is None else kinds.canonical(asked.taskType),
-        state=asked.status,
-        queue=asked.queue,
-        tag=asked.tag,
-        created_from=asked.created_from,
-        created_to=asked.created_to,
-    )
 
 
 class BulkEndpoints:
@@ -136,7 +125,7 @@ class BulkEndpoints:
         check_json_type(Call.of(request.scope).headers)
         body = await read_body(request)
         asked = _read(parse_json(body))
-        chosen = _filter_of(asked)
+        chosen = chosen_by(asked)
         action = BulkAction(request.scope["path"].rpartition("/")[2])
         if asked.dry_run:
             read_query(request, NoQuery)

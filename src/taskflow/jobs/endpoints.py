@@ -9,9 +9,8 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from taskflow import kinds
 from taskflow.db.query import Connection
-from taskflow.engine.job import JobFilter, JobId, NewJob, State
+from taskflow.engine.job import JobId, NewJob, State
 from taskflow.http import idempotency, operation
 from taskflow.http.body import check_json_type, parse_json, read_body, read_query
 from taskflow.http.call import Call
@@ -31,6 +30,7 @@ from taskflow.jobs.schemas import (
     ListLogs,
     LogPageView,
     SubmitJob,
+    chosen_by,
     view_of_job,
     view_of_kind,
     view_of_line,
@@ -82,14 +82,7 @@ class JobEndpoints:
     async def list_jobs(self, request: Request) -> Response:
         principal = await self._guard.admit(request, Permission.READ_JOBS)
         query = read_query(request, ListJobs)
-        chosen = JobFilter(
-            kind=None if query.taskType is None else kinds.canonical(query.taskType),
-            state=query.status,
-            queue=query.queue,
-            tag=query.tag,
-            created_from=query.created_from,
-            created_to=query.created_to,
-        )
+        chosen = chosen_by(query)
         binding = ("jobs", principal.namespace, chosen, query.sort)
         before = None
         if query.cursor is not None:

@@ -13,6 +13,7 @@ from msgspec import UNSET, Meta, UnsetType
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, RootModel, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from taskflow import kinds
 from taskflow.engine.job import (
     MAX_CALLBACK_URL_LENGTH,
     MAX_DELAY_S,
@@ -31,6 +32,7 @@ from taskflow.engine.job import (
     FailureReason,
     Job,
     JobError,
+    JobFilter,
     KindInfo,
     LogLine,
     NewJob,
@@ -200,6 +202,18 @@ class ChooseJobs(BaseModel):
     created_to: Instant = Field(default=None, alias="to", description="Created before this instant.")
     dry_run: bool = Field(
         default=False, alias="dryRun", strict=True, description="Count what is found, and change nothing."
+    )
+
+
+def chosen_by(asked: ListJobs | ChooseJobs) -> JobFilter:
+    """Return the filter that a checked request describes."""
+    return JobFilter(
+        kind=None if asked.taskType is None else kinds.canonical(asked.taskType),
+        state=asked.status,
+        queue=asked.queue,
+        tag=asked.tag,
+        created_from=asked.created_from,
+        created_to=asked.created_to,
     )
 
 
