@@ -173,7 +173,7 @@ def create_app(
                 jobs_endpoints.JobEndpoints(jobs, guard, writes, cursors, LogEvents(engine, following, guard, drain))
             ),
             *jobs_queues.operations(jobs_queues.QueueEndpoints(engine, guard, writes, cursors)),
-            *webhooks_endpoints.operations(webhooks_endpoints.DeliveryEndpoints(deliveries, guard, once, cursors)),
+            *webhooks_endpoints.operations(webhooks_endpoints.DeliveryEndpoints(deliveries, guard, writes, cursors)),
             *schedules_endpoints.operations(
                 schedules_endpoints.ScheduleEndpoints(schedules, database, guard, once, cursors)
             ),
