@@ -33,6 +33,6 @@ def api(
     from taskflow.apps.data_dir import complete, read_settings
 
     settings = read_settings(host=host, port=port, data_dir=data_dir)
-    from taskflow.apps.http import run_api
+    from taskflow.apps.api import run_api
 
     run_api(complete(settings), fd=fd, control_fd=control_fd)
