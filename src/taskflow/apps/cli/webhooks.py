@@ -195,8 +195,8 @@ def secret(as_json: AsJson = False, data_dir: DataDir = None, database_url: Data
 
     async def work(session: Session) -> None:
         from taskflow.apps.cli.output import Output
+        from taskflow.apps.data_dir import find_secret
         from taskflow.apps.settings import Settings
-        from taskflow.apps.worker import find_secret
         from taskflow.http.secret import RootSecret
         from taskflow.webhooks.schemas import SigningSecretView
         from taskflow.webhooks.signature import signing_secret

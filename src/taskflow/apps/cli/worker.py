@@ -69,8 +69,9 @@ def worker(
         data_dir=data_dir,
         metrics_port=metrics_port,
     )
-    from taskflow.apps.worker import describe as describe_app
-    from taskflow.apps.worker import run_fleet, run_worker
+    from taskflow.apps.description import describe as describe_app
+    from taskflow.apps.fleet import run_fleet
+    from taskflow.apps.worker import run_worker
 
     if describe:
         describe_app(settings, typer.echo)
