@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from taskflow.apps.cli.arguments import given
 from taskflow.apps.cli.session import MISUSED, AsJson, DatabaseUrl, DataDir, Failure, Session, complain, ending, run
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def bulk(
         "from": created_from,
         "to": created_to,
     }
-    chosen = {name: value for name, value in asked.items() if value is not None}
+    chosen = given(asked)
     with ending():
         if action not in ACTIONS:
             raise Failure(f"ACTION: must be {', '.join(ACTIONS)}, got {action!r}", MISUSED)

@@ -1,7 +1,5 @@
 """`taskflow jobs`: submit, list, show, logs, change, run-now, cancel, retry, bulk."""
 
-import re
-import sys
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from taskflow.apps.cli import completion
+from taskflow.apps.cli.arguments import given, number, read_payload
 from taskflow.apps.cli.bulk import bulk
 from taskflow.apps.cli.grammar import Commands
 from taskflow.apps.cli.session import (
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from taskflow.jobs.schemas import JobView
 
 MAX_WAIT_S = 7 * 24 * 3600
-MAX_INPUT_BYTES = 1024 * 1024  # of a payload's text; the same as of a request to the API
 SUBMIT_NAMES = {
     "taskType": "TASK_TYPE",
     "payload": "PAYLOAD",
@@ -47,17 +45,14 @@ SUBMIT_NAMES = {
     "callbackUrl": "--callback-url",
 }
 LIST_NAMES = {
-    name: f"--{option}"
-    for name, option in (
-        ("status", "status"),
-        ("taskType", "task-type"),
-        ("queue", "queue"),
-        ("tag", "tag"),
-        ("from", "from"),
-        ("to", "to"),
-        ("limit", "limit"),
-        ("cursor", "cursor"),
-    )
+    "status": "--status",
+    "taskType": "--task-type",
+    "queue": "--queue",
+    "tag": "--tag",
+    "from": "--from",
+    "to": "--to",
+    "limit": "--limit",
+    "cursor": "--cursor",
 }
 
 group = Commands(
@@ -177,7 +172,7 @@ def submit(
         "uniqueWindow": number(unique_window_ms),
         "callbackUrl": callback_url,
     }
-    data |= {name: value for name, value in options.items() if value is not None}
+    data |= given(options)
 
     async def work(session: Session) -> None:
         from taskflow.apps.cli.submission import submit
@@ -241,7 +236,7 @@ def list_(
     async def work(session: Session) -> None:
         from taskflow.apps.cli.view import show_page
 
-        await show_page(session, {name: value for name, value in asked.items() if value is not None}, as_json=as_json)
+        await show_page(session, given(asked), as_json=as_json)
 
     run(work, data_dir=data_dir, database_url=database_url, names=LIST_NAMES)
 
@@ -323,7 +318,7 @@ def change(
         from taskflow.jobs.schemas import view_of_job
         from taskflow.jobs.service import job_id_of
 
-        wanted = session.jobs.check_change({name: value for name, value in said.items() if value is not None})
+        wanted = session.jobs.check_change(given(said))
         return view_of_job(await session.jobs.change(session.principal, job_id_of(text), wanted))
 
     _for_each([job_id], change_one, as_json=as_json, data_dir=data_dir, database_url=database_url)
@@ -403,35 +398,6 @@ def retry(job_ids: JobIds, as_json: AsJson = False, data_dir: DataDir = None, da
     _for_each(job_ids, retry_one, as_json=as_json, data_dir=data_dir, database_url=database_url)
 
 
-def read_payload(given: str) -> Any:
-    """
-    Return the value of a payload's text: JSON, `@file` or `-` for standard input.
-
-    Raises:
-        Failure: it cannot be read, is over `MAX_INPUT_BYTES`, or is not JSON.
-    """
-    import msgspec
-
-    text: str | bytes = given
-    if given == "-" or given.startswith("@"):
-        place = "standard input" if given == "-" else repr(given[1:])
-        try:
-            if given == "-":
-                text = sys.stdin.buffer.read(MAX_INPUT_BYTES + 1)
-            else:
-                with Path(given[1:]).open("rb") as file:
-                    text = file.read(MAX_INPUT_BYTES + 1)
-        except OSError as error:
-            raise Failure(f"PAYLOAD: cannot read {place}: {error.strerror}", MISUSED) from error
-        if len(text) > MAX_INPUT_BYTES:
-            raise Failure(f"PAYLOAD: {place} is over the limit of {MAX_INPUT_BYTES} bytes", MISUSED)
-    try:
-        return msgspec.json.decode(text)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError, ValueError) as error:
-        reason = "nested too deeply" if isinstance(error, RecursionError) else error
-        raise Failure(f"PAYLOAD: must be JSON text, @FILE or -: {reason}", MISUSED) from None
-
-
 def _for_each(
     job_ids: Sequence[str],
     act: Callable[[Session, str], Awaitable["JobView"]],
@@ -446,10 +412,3 @@ def _for_each(
         await act_on_each(session, job_ids, act, as_json=as_json)
 
     run(work, data_dir=data_dir, database_url=database_url, names=SUBMIT_NAMES)
-
-
-def number(text: str | None) -> int | str | None:
-    """Return the whole number that *text* is; else the text, for the service to say what it must be."""
-    if text is not None and re.fullmatch(r"-?[0-9]{1,18}", text):
-        return int(text)
-    return text

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
+from taskflow.apps.cli.arguments import number, read_payload
 from taskflow.apps.cli.grammar import Commands
-from taskflow.apps.cli.jobs import number, read_payload
 from taskflow.apps.cli.session import EXITS, MISUSED, WHERE, AsJson, DatabaseUrl, DataDir, Failure, Session, ending, run
 
 NAMES = {

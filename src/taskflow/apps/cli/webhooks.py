@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from taskflow.apps.cli.arguments import given
 from taskflow.apps.cli.grammar import Commands
 from taskflow.apps.cli.session import (
     EXITS,
@@ -58,11 +59,7 @@ def list_(
         taskflow webhooks list --status failed
         taskflow webhooks list --job 019ab0f2-6b3e-7c41-9d5a-3f6f0c9d2e11
     """
-    asked = {
-        name: value
-        for name, value in (("jobId", job), ("status", status), ("limit", limit), ("cursor", cursor))
-        if value is not None
-    }
+    asked = given({"jobId": job, "status": status, "limit": limit, "cursor": cursor})
 
     async def work(session: Session) -> None:
         from pydantic import ValidationError
