@@ -8,7 +8,7 @@ import typer
 
 from taskflow.apps.cli import completion
 from taskflow.apps.cli.arguments import given, number, read_payload
-from taskflow.apps.cli.bulk import bulk
+from taskflow.apps.cli.bulk import FILTER_NAMES, CreatedFrom, CreatedTo, OfKind, OfQueue, WithTag, bulk
 from taskflow.apps.cli.grammar import Commands
 from taskflow.apps.cli.session import (
     EXITS,
@@ -44,16 +44,7 @@ SUBMIT_NAMES = {
     "uniqueWindow": "--unique-window-ms",
     "callbackUrl": "--callback-url",
 }
-LIST_NAMES = {
-    "status": "--status",
-    "taskType": "--task-type",
-    "queue": "--queue",
-    "tag": "--tag",
-    "from": "--from",
-    "to": "--to",
-    "limit": "--limit",
-    "cursor": "--cursor",
-}
+LIST_NAMES = {**FILTER_NAMES, "limit": "--limit", "cursor": "--cursor"}
 
 group = Commands(
     help=f"Submit jobs, look at them, cancel them, run them again.\n\n{WHERE}\n\n{EXITS}",
@@ -62,6 +53,8 @@ group = Commands(
 
 JobIds = Annotated[list[str], typer.Argument(metavar="ID", help="Whole ids of jobs.", show_default=False)]
 JobId = Annotated[str, typer.Argument(metavar="ID", help="The whole id of a job.", show_default=False)]
+DelayMs = Annotated[str | None, typer.Option(metavar="MS", help="Not before so long from now.")]
+RunAt = Annotated[str | None, typer.Option(metavar="INSTANT", help="Not before then; ISO 8601 with a time zone.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -92,10 +85,8 @@ def submit(
         str | None, typer.Option(metavar="N", help="Attempts after the first that fails, 0 to 10.")
     ] = None,
     timeout_ms: Annotated[str | None, typer.Option(metavar="MS", help="How long one attempt may run.")] = None,
-    delay_ms: Annotated[str | None, typer.Option(metavar="MS", help="Not before so long from now.")] = None,
-    run_at: Annotated[
-        str | None, typer.Option(metavar="INSTANT", help="Not before then; ISO 8601 with a time zone.")
-    ] = None,
+    delay_ms: DelayMs = None,
+    run_at: RunAt = None,
     queue: Annotated[str | None, typer.Option(metavar="QUEUE", help="Another queue than the kind's own.")] = None,
     tag: Annotated[
         list[str] | None, typer.Option(metavar="TAG", help="A word to find it by; give it again for more.")
@@ -192,13 +183,11 @@ def list_(
             autocompletion=completion.statuses,
         ),
     ] = None,
-    task_type: Annotated[str | None, typer.Option(metavar="TASK_TYPE", help="Jobs of this kind.")] = None,
-    queue: Annotated[str | None, typer.Option(metavar="QUEUE", help="Jobs of this queue.")] = None,
-    tag: Annotated[str | None, typer.Option(metavar="TAG", help="Jobs with this tag.")] = None,
-    created_from: Annotated[
-        str | None, typer.Option("--from", metavar="INSTANT", help="Created then or later; ISO 8601 with a time zone.")
-    ] = None,
-    created_to: Annotated[str | None, typer.Option("--to", metavar="INSTANT", help="Created before then.")] = None,
+    task_type: OfKind = None,
+    queue: OfQueue = None,
+    tag: WithTag = None,
+    created_from: CreatedFrom = None,
+    created_to: CreatedTo = None,
     limit: Annotated[str | None, typer.Option(metavar="N", help="At most so many, 1 to 200. [default: 50]")] = None,
     cursor: Annotated[
         str | None,
@@ -296,10 +285,8 @@ def change(
     priority: Annotated[
         str | None, typer.Option(metavar="PRIORITY", help="high, normal, low, or 0 to 9 (higher first).")
     ] = None,
-    delay_ms: Annotated[str | None, typer.Option(metavar="MS", help="Not before so long from now.")] = None,
-    run_at: Annotated[
-        str | None, typer.Option(metavar="INSTANT", help="Not before then; ISO 8601 with a time zone.")
-    ] = None,
+    delay_ms: DelayMs = None,
+    run_at: RunAt = None,
     as_json: AsJson = False,
     data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
