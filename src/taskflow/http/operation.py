@@ -189,7 +189,7 @@ class Operation(APIRoute):
         self.method = method
         self.answers = answers
         self.structs = [answer.body for answer in answers.values() if answer.body is not None]
-        self.models = [model for model in (body,) if model is not None]
+        self.body_model = body
 
     async def _answer(
         self,
@@ -244,7 +244,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
     operations = [route for route in app.routes if isinstance(route, Operation)]
     structs = {Problem, *(struct for operation in operations for struct in operation.structs)}
     _, schemas = msgspec.json.schema_components(sorted(structs, key=lambda item: item.__name__), ref_template=_REF)
-    for model in {model for operation in operations for model in operation.models}:
+    for model in {operation.body_model for operation in operations if operation.body_model is not None}:
         schema = model.model_json_schema(schema_generator=_Untitled, ref_template="#/components/schemas/{model}")
         schemas.update(schema.pop("$defs", {}))
         schemas[model.__name__] = schema
