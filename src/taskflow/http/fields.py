@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, PlainValidator, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from taskflow.http.paging import DEFAULT_LIMIT, MAX_LIMIT, MIN_LIMIT
@@ -71,3 +71,12 @@ class NoQuery(BaseModel):
     """A route without query parameters."""
 
     model_config = ConfigDict(extra="forbid")
+
+
+class ListPage(BaseModel):
+    """A page of a list, and nothing to choose by."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    limit: Limit = DEFAULT_LIMIT
+    cursor: Cursor | None = Field(default=None, description="`nextCursor` of the page before.")

@@ -42,7 +42,7 @@ from taskflow.engine.job import (
     UniqueScope,
 )
 from taskflow.engine.policy import scope_of
-from taskflow.http.fields import Cursor, Instant, InstantParameter, Limit, bounded
+from taskflow.http.fields import Cursor, Instant, InstantParameter, Limit, ListPage, bounded
 from taskflow.http.paging import DEFAULT_LIMIT
 from taskflow.telemetry.log import redacted
 
@@ -217,26 +217,17 @@ def chosen_by(asked: ListJobs | ChooseJobs) -> JobFilter:
     )
 
 
-class ListLogs(BaseModel):
+class ListLogs(ListPage):
     """A page of log lines, oldest first."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    limit: Limit = DEFAULT_LIMIT
-    cursor: Cursor | None = Field(default=None, description="`nextCursor` of the page before.")
     follow: Literal["true", "false"] = Field(
         default="false",
         description="`true`: server-sent events in place of a page, until the job has ended. Not with the others.",
     )
 
 
-class ListQueues(BaseModel):
+class ListQueues(ListPage):
     """A page of queues, by name."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    limit: Limit = DEFAULT_LIMIT
-    cursor: Cursor | None = Field(default=None, description="`nextCursor` of the page before.")
 
 
 class AttemptView(msgspec.Struct, frozen=True, rename="camel"):

@@ -13,7 +13,7 @@ from pydantic_core import PydanticCustomError
 from taskflow import kinds
 from taskflow.engine.job import MAX_PRIORITY, MAX_RETRIES, MAX_TAGS, UniqueScope
 from taskflow.engine.schedule import Catchup, Overlap, Schedule, SchedulePlan, Tick, TickOutcome
-from taskflow.http.fields import Cursor, Limit, bounded
+from taskflow.http.fields import Cursor, Limit, ListPage, bounded
 from taskflow.http.paging import DEFAULT_LIMIT
 from taskflow.jobs.schemas import MAX_TIMEOUT_MS, CallbackUrl, Name, Priority, Scope, Ttl, UniqueKey, Window
 from taskflow.kernel.cron import MAX_EXPRESSION_CHARS, MAX_INTERVAL, MAX_ZONE_CHARS, MIN_INTERVAL, find_zone
@@ -136,13 +136,8 @@ class ListSchedules(BaseModel):
     cursor: Cursor | None = Field(default=None, description="`nextCursor` of the page before.")
 
 
-class ListTicks(BaseModel):
+class ListTicks(ListPage):
     """A page of a ledger, newest first."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    limit: Limit = DEFAULT_LIMIT
-    cursor: Cursor | None = Field(default=None, description="`nextCursor` of the page before.")
 
 
 class ScheduleView(msgspec.Struct, frozen=True, rename="camel"):
