@@ -41,6 +41,14 @@ async def main(url: str, worker_id: UUID, concurrency: int) -> None:
     async def pickup(ctx: JobContext, payload: Nothing) -> int:
         return time.monotonic_ns()
 
+    async with asyncio.TaskGroup() as group:
+        reporting = group.create_task(_report(lambda: started))
+        await work(url, registry, worker_id, concurrency)
+        reporting.cancel()
+
+
+async def work(url: str, registry: Registry, worker_id: UUID, concurrency: int) -> None:
+    """Run jobs until SIGTERM. Each line on stdin is a heartbeat of the process that watches over this one."""
     worker = Worker(
         url,
         registry,
@@ -58,10 +66,7 @@ async def main(url: str, worker_id: UUID, concurrency: int) -> None:
             worker.beat()
 
     loop.add_reader(sys.stdin.fileno(), on_line)
-    async with asyncio.TaskGroup() as group:
-        reporting = group.create_task(_report(lambda: started))
-        await worker.run()
-        reporting.cancel()
+    await worker.run()
 
 
 async def _report(started: Callable[[], int]) -> None:

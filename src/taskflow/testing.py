@@ -30,9 +30,9 @@ from taskflow.db.pool import Database
 from taskflow.db.query import Connection
 from taskflow.engine.client import Engine
 from taskflow.engine.context import JobContext
-from taskflow.engine.executor import outcome_of
 from taskflow.engine.isolation.ending import Ending, bad_payload, raised, returned
 from taskflow.engine.job import Claim, Enqueued, Job, JobFilter, NewJob, NewLogLine, NewProgress, WorkerId
+from taskflow.engine.outcome import outcome_of
 from taskflow.engine.registry import Kind
 from taskflow.engine.store import Store
 

@@ -17,7 +17,7 @@ from tests.support.operator import Operator
 from tests.support.schema import saying
 
 from taskflow.apps.cli import checks, checkup
-from taskflow.apps.cli.checks import Disk, Engine, Facts, Finding, Level
+from taskflow.apps.cli.checks import Disk, EngineFacts, Facts, Finding, Level
 from taskflow.apps.cli.session import Place
 from taskflow.db.embedded import EmbeddedPostgres
 from taskflow.db.migrate import HEAD
@@ -63,7 +63,7 @@ def finding(facts: Facts, check: str) -> Finding:
     return next(one for one in checks.check_all(facts) if one.check == check)
 
 
-def engine_of(facts: Facts) -> Engine:
+def engine_of(facts: Facts) -> EngineFacts:
     assert facts.engine is not None
     return facts.engine
 

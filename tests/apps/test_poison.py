@@ -13,6 +13,7 @@ from tests.support.workers import reaches
 
 from taskflow.apps import supervisor as supervisor_module
 from taskflow.apps import worker
+from taskflow.apps.fleet import WorkerFleet
 from taskflow.apps.settings import Settings
 from taskflow.apps.supervisor import Child, Supervisor
 from taskflow.db.pool import Database
@@ -38,7 +39,7 @@ async def fleet(url: str, data: Path, monkeypatch: pytest.MonkeyPatch, *, concur
         {**environ, "TASKFLOW_DATA_DIR": str(data)}, queues=QUEUE, worker_concurrency=concurrency, workers=1
     )
     async with Supervisor(lambda line: None) as supervisor:
-        workers = worker.WorkerFleet(supervisor, settings, url, settings.child_environ(database_url=url))
+        workers = WorkerFleet(supervisor, settings, url, settings.child_environ(database_url=url))
         workers.start()
         try:
             yield workers.children[0]

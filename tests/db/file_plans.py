@@ -10,7 +10,7 @@ from tests.db.planning import Case
 from taskflow.adapters import blobs
 from taskflow.engine.job import DEFAULT_NAMESPACE
 from taskflow.files import repository
-from taskflow.files.service import MAX_ID
+from taskflow.kernel.ids import MAX_ID
 
 FILES = 4_000
 

@@ -13,7 +13,7 @@ from taskflow.db.query import Connection
 from taskflow.engine.job import DEFAULT_NAMESPACE
 from taskflow.engine.schedule import Schedule, ScheduleId, SchedulePlan, Tick, TickOutcome
 from taskflow.engine.store import Store
-from taskflow.engine.store.reading import MAX_ID
+from taskflow.kernel.ids import MAX_ID
 
 SCHEDULES, DUE, TICKS = 900, 40, 300  # of one namespace; a ledger of so many rows for each of twenty schedules
 HOURS, DELTAS = 24 * 30, 300

@@ -15,7 +15,8 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from taskflow.db.embedded import TEST_SETTINGS, EmbeddedPostgres, bindir
+from taskflow.db.embedded import TEST_SETTINGS, EmbeddedPostgres
+from taskflow.db.server_program import bindir
 from taskflow.kernel.errors import SetupError
 
 pytestmark = [pytest.mark.slow, pytest.mark.system]

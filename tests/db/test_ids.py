@@ -7,7 +7,7 @@ import pytest
 
 from taskflow.db.query import Connection
 from taskflow.engine.store import id_floor
-from taskflow.engine.store.reading import MAX_ID
+from taskflow.kernel.ids import MAX_ID
 
 
 async def test_an_id_is_a_uuid_of_version_7_whose_first_bits_are_the_time(connection: Connection) -> None:

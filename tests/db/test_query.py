@@ -81,3 +81,10 @@ async def test_a_statement_fetches_rows_a_row_a_value_or_nothing(connection: Con
     assert await query.fetchrow(connection, label="x", top=0) is None
     assert await query.fetchval(connection, label="x", top=2) == 1
     assert await query.execute(connection, label="x", top=2) == "SELECT 2"
+
+
+async def test_a_statement_says_how_many_rows_it_wrote(connection: Connection) -> None:
+    await connection.execute("CREATE TEMPORARY TABLE note (n integer)")
+    assert await Query("q", "INSERT INTO note SELECT generate_series(1, :top::integer)").write(connection, top=3) == 3
+    assert await Query("q", "UPDATE note SET n = 0 WHERE n < :below::integer").write(connection, below=3) == 2
+    assert await Query("q", "DELETE FROM note WHERE n > :above::integer").write(connection, above=9) == 0

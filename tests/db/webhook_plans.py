@@ -7,9 +7,9 @@ from uuid import UUID
 from tests.db.planning import ACTIVE, DEFERRED, READY, Case, Work
 
 from taskflow.engine.job import DEFAULT_NAMESPACE
+from taskflow.kernel.ids import MAX_ID
 from taskflow.webhooks import repository
 from taskflow.webhooks.repository import DeliveryStatus
-from taskflow.webhooks.service import MAX_ID
 
 FILL = f"""
     INSERT INTO taskflow.webhook_delivery

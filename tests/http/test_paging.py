@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskflow.http.paging import Cursors, next_link
+from taskflow.http.link import next_link
+from taskflow.http.paging import Cursors
 from taskflow.http.secret import RootSecret, hkdf_expand, hkdf_extract
 from taskflow.kernel.errors import Invalid
 

@@ -17,7 +17,7 @@ from tests.support.up import rss_bytes
 
 SOURCE = str(Path(__file__).parents[2] / "src")
 CODE = (
-    "import sys; from taskflow.apps.http import run_api; from taskflow.apps.settings import Settings; "
+    "import sys; from taskflow.apps.api import run_api; from taskflow.apps.settings import Settings; "
     "run_api(Settings.from_env(), fd=int(sys.argv[1]))"
 )
 

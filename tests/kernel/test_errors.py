@@ -14,7 +14,6 @@ from taskflow.kernel.errors import (
     PayloadTooLarge,
     Permanent,
     TaskFlowError,
-    UnknownKind,
 )
 
 TREE = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, TaskFlowError)]
@@ -49,7 +48,7 @@ def test_a_domain_error_carries_what_it_was_given() -> None:
     assert Invalid.code == "invalid"  # the class's own is left alone
 
 
-@pytest.mark.parametrize("error", [LeaseLost, UnknownKind, PayloadTooLarge, Permanent])
+@pytest.mark.parametrize("error", [LeaseLost, PayloadTooLarge, Permanent])
 def test_an_engine_error_needs_no_words(error: type[EngineError]) -> None:
     assert str(error()) != ""
     assert str(error("in detail")) == "in detail"

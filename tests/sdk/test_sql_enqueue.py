@@ -15,8 +15,8 @@ import pytest
 from typer.testing import CliRunner
 
 from taskflow.apps.cli import app as cli
-from taskflow.db.embedded import bindir
 from taskflow.db.query import Connection
+from taskflow.db.server_program import bindir
 from taskflow.engine.client import Engine
 from taskflow.engine.job import DEFAULT_NAMESPACE, JobFilter, KindInfo, State
 from taskflow.engine.store import Store

@@ -131,6 +131,7 @@ async def test_a_window_that_cannot_be_is_refused_by_name(client: httpx.AsyncCli
     for asked, errors in (
         ({"days": "0"}, {"days": "out_of_range"}),
         ({"days": "93"}, {"days": "out_of_range"}),
+        ({"days": "00921"}, {"days": "out_of_range"}),
         ({"days": "1.5"}, {"days": "out_of_range"}),
         ({"days": "1", "from": "2026-01-01T00:00:00Z"}, {"days": "exclusive"}),
         ({"from": "yesterday"}, {"from": "instant"}),

@@ -37,7 +37,6 @@ from taskflow.http.body import BODY_TIMEOUT_S, MAX_QUERY_FIELDS
 from taskflow.http.call import MAX_BODY_BYTES
 from taskflow.http.edge import MAX_REQUEST_ID_LENGTH, Edge
 from taskflow.http.wire import HEAD_TIMEOUT_S, MAX_HEAD_BYTES
-from taskflow.jobs.endpoints import MAX_PAGE_BYTES
 from taskflow.kernel import json
 from taskflow.telemetry import metrics
 from taskflow.telemetry.events import EVENTS
@@ -274,7 +273,7 @@ def _limits_of_all() -> str:
         ("retries", f"{job.MAX_RETRIES}"),
         ("timeout of an attempt", f"1 ms to {job.MAX_TIMEOUT_S / 3600:g} h"),
         ("delay", f"{job.MAX_DELAY_S / day_s:g} days"),
-        ("page of a list", f"{page}; ends early at {MAX_PAGE_BYTES // 1024 // 1024} MiB"),
+        ("page of a list", f"{page}; ends early at {paging.MAX_PAGE_BYTES // 1024 // 1024} MiB"),
         ("query parameters of a request", f"{MAX_QUERY_FIELDS}"),
         ("errors named in one answer", f"{problem.MAX_FIELD_ERRORS}"),
         ("`Idempotency-Key`", f"{idempotency.MAX_KEY_LENGTH} visible ASCII characters, kept {kept_h:g} h"),

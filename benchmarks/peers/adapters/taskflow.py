@@ -8,25 +8,19 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from uuid import UUID
 
-import msgspec
 import uvloop
 
+from benchmarks import worker
 from benchmarks.peers.adapters.harness import Adapter, Client, handler, main, payload
 from taskflow.db.migrate import migrate
 from taskflow.db.pool import Database
 from taskflow.engine.client import Engine
-from taskflow.engine.job import NewJob, WorkerId
+from taskflow.engine.job import NewJob
 from taskflow.engine.registry import JobContext, Registry
 from taskflow.engine.supervision import SupervisorInfo, WorkerSupervision
-from taskflow.engine.worker import Worker
 from taskflow.telemetry.log import configure
 
 CONCURRENCY = 1000
-
-
-class Nothing(msgspec.Struct, forbid_unknown_fields=True):
-    n: int
-    padding: str
 
 
 @asynccontextmanager
@@ -69,33 +63,16 @@ async def _supervise(url: str) -> None:
     await supervision.stop()
 
 
-async def work(url: str, worker_id: UUID) -> None:
+async def run_child(url: str, worker_id: UUID) -> None:
     registry = Registry()
     started = handler()
 
-    @registry.job("noop", payload=Nothing)
-    async def noop(ctx: JobContext, payload: Nothing) -> None:
+    @registry.job("noop", payload=worker.Nothing)
+    async def noop(ctx: JobContext, payload: worker.Nothing) -> None:
         started(payload.n)
 
-    worker = Worker(
-        url,
-        registry,
-        worker_id=WorkerId(worker_id),
-        incarnation=1,
-        queues=["default"],
-        concurrency=CONCURRENCY,
-        log_attempts=False,
-    )
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGTERM, worker.request_stop)
-
-    def on_line() -> None:
-        if sys.stdin.readline():
-            worker.beat()
-
-    loop.add_reader(sys.stdin.fileno(), on_line)
     with suppress(asyncio.CancelledError):
-        await worker.run()
+        await worker.work(url, registry, worker_id, CONCURRENCY)
 
 
 ADAPTER = Adapter(
@@ -113,6 +90,6 @@ if __name__ == "__main__":
     configure("text", level="warning")
     if sys.argv[1] == "child":
         assert Path("tally").exists(), "started by the worker role"
-        uvloop.run(work(sys.argv[2], UUID(sys.argv[3])))
+        uvloop.run(run_child(sys.argv[2], UUID(sys.argv[3])))
     else:
         main(ADAPTER)

@@ -8,21 +8,19 @@ blocked by a handler; the thread sleeps in `poll` and costs nothing.
 
 import asyncio
 import os
-import select
 import socket
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 
+from taskflow.kernel.processes import EXIT_ORPHANED, wait_for_hang_up
+
 ALIVE = b"a"
 READY = b"r"  # alive, and doing what it is for
 HEARTBEAT = b"h"
 STOP = b"s"  # before a SIGTERM of the supervisor: what tells it from everybody else's
 ALIVE_EVERY_S = 1.0
-EXIT_ORPHANED = 75  # EX_TEMPFAIL: nobody is there to read it
-
-_HANG_UP = getattr(select, "POLLRDHUP", select.POLLHUP)
 
 
 class ControlChannel:
@@ -92,8 +90,6 @@ class ControlChannel:
 
 
 def _end_after(fd: int, grace_s: float) -> None:
-    poll = select.poll()
-    poll.register(fd, _HANG_UP)
-    poll.poll()
+    wait_for_hang_up(fd)
     time.sleep(grace_s)
     os._exit(EXIT_ORPHANED)

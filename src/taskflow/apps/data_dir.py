@@ -163,3 +163,12 @@ def complete(settings: Settings) -> Settings:
     directory = DataDirectory(settings.data_dir)
     url = settings.database_url or directory.get_database_url()
     return dataclasses.replace(settings, database_url=url, secret_key=directory.get_secret(settings))
+
+
+def find_secret(settings: Settings) -> str | None:
+    """Return the root secret that the API of this deployment has; None where nobody has told us."""
+    if settings.secret_key is not None:
+        return settings.secret_key
+    if settings.database_url is not None and not settings.is_development:
+        return None  # what is kept here may be another deployment's
+    return DataDirectory(settings.data_dir).get_secret(settings)

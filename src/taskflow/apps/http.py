@@ -1,23 +1,17 @@
 """
-The API process: its parts put together, and run.
-
-`create_app` is the ASGI application with everything in it; `run_api` is the process that a supervisor starts with a
-listening socket that it holds itself, so that a restarted API answers at the same address.
+The API as an ASGI application, its parts put together: `create_app`, which runs under any server. `apps.api` is the
+process that serves it.
 """
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from types import FrameType
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 import taskflow
 from taskflow.adapters.blobs import DatabaseBlobs
-from taskflow.apps.fitness import check_schema
-from taskflow.apps.settings import Settings
 from taskflow.datasets import endpoints as datasets_endpoints
 from taskflow.datasets.service import Datasets
 from taskflow.db.listen import Listener
@@ -35,7 +29,7 @@ from taskflow.http.docs import add_docs
 from taskflow.http.drain import Drain
 from taskflow.http.edge import ASGIApp, Edge
 from taskflow.http.idempotency import HEADER, REPLAYED_HEADER, Idempotency
-from taskflow.http.limits import LimitName, RateLimits
+from taskflow.http.limits import RateLimits
 from taskflow.http.operation import add_operations
 from taskflow.http.paging import Cursors
 from taskflow.http.secret import RootSecret
@@ -57,7 +51,6 @@ from taskflow.jobs.remote.token import Tokens
 from taskflow.jobs.service import Jobs
 from taskflow.jobs.streams import SubmitStreams
 from taskflow.jobs.writes import Writes
-from taskflow.kernel.errors import SetupError
 from taskflow.schedules import endpoints as schedules_endpoints
 from taskflow.schedules.service import Schedules
 from taskflow.stats import endpoints as stats_endpoints
@@ -66,8 +59,6 @@ from taskflow.telemetry.log import get_logger
 from taskflow.webhooks import endpoints as webhooks_endpoints
 from taskflow.webhooks.service import Deliveries
 
-MAX_CONNECTIONS = 10  # of the pool
-DRAIN_S = 10  # requests may take so long after SIGTERM
 CORS_MAX_AGE_S = 600
 DESCRIPTION = (
     "One durable place for work, done by people and by machines. Errors are Problem Details (RFC 9457) with a stable "
@@ -173,7 +164,7 @@ def create_app(
                 jobs_endpoints.JobEndpoints(jobs, guard, writes, cursors, LogEvents(engine, following, guard, drain))
             ),
             *jobs_queues.operations(jobs_queues.QueueEndpoints(engine, guard, writes, cursors)),
-            *webhooks_endpoints.operations(webhooks_endpoints.DeliveryEndpoints(deliveries, guard, once, cursors)),
+            *webhooks_endpoints.operations(webhooks_endpoints.DeliveryEndpoints(deliveries, guard, writes, cursors)),
             *schedules_endpoints.operations(
                 schedules_endpoints.ScheduleEndpoints(schedules, database, guard, once, cursors)
             ),
@@ -190,145 +181,37 @@ def create_app(
         ],
     )
     add_docs(app)
-    inner: ASGIApp = app
-    if cors_origins:
-        inner = CORSMiddleware(
-            app,
-            allow_origins=list(cors_origins),
-            allow_methods=["GET", "POST", "PATCH", "DELETE"],
-            allow_headers=[
-                "Authorization",
-                "Content-Type",
-                "If-None-Match",
-                "Range",
-                "X-API-Key",
-                "X-Request-Id",
-                "traceparent",
-                "tracestate",
-                HEADER,
-            ],
-            expose_headers=[
-                "Content-Disposition",
-                "Content-Range",
-                "ETag",
-                "Location",
-                "Link",
-                "RateLimit",
-                "RateLimit-Policy",
-                "Retry-After",
-                "X-Request-Id",
-                REPLAYED_HEADER,
-            ],
-            max_age=CORS_MAX_AGE_S,
-        )
-    return Edge(inner)
+    return Edge(_with_cors(app, cors_origins) if cors_origins else app)
 
 
-def run_api(settings: Settings, *, fd: int | None = None, control_fd: int | None = None) -> None:
-    """
-    Run the API until SIGTERM or SIGINT, then answer what is under way for `DRAIN_S` at most; a second signal: now.
-
-    Args:
-        fd: a listening socket to use; without one, `settings.host` and `settings.port` are bound.
-        control_fd: the channel to the supervisor, if there is one.
-
-    Raises:
-        SetupError: no database or secret is known, the schema does not fit, or the address is taken.
-    """
-    # Imported here: `create_app` runs under any server.
-    import uvicorn
-    import uvloop
-
-    from taskflow.apps.control import ControlChannel
-    from taskflow.apps.tracing import traced
-    from taskflow.http.wire import BoundedProtocol
-    from taskflow.telemetry import log
-
-    if settings.database_url is None:
-        raise SetupError("no database: set TASKFLOW_DATABASE_URL, or use `taskflow up`")
-    if settings.secret_key is None:
-        raise SetupError("no root secret: set TASKFLOW_SECRET_KEY to 32 random bytes or more, the same for every API")
-    log.configure(settings.log_format, level=settings.log_level)
-    if fd is None:  # `up` has looked before it starts the API
-        asyncio.run(check_schema(settings.database_url))
-    listener = _listener(settings, fd)
-
-    class Server(uvicorn.Server):
-        """uvicorn's, which also says when it answers, and whom an obeyed signal does not kill afterwards."""
-
-        answers = asyncio.Event()
-        loop: asyncio.AbstractEventLoop | None = None
-
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            await super().startup(sockets)
-            self.loop = asyncio.get_running_loop()
-            self.answers.set()
-
-        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-            self.force_exit = self.should_exit
-            self.should_exit = True
-            if self.loop is not None:
-                self.loop.call_soon_threadsafe(drain.begin)
-
-    drain = Drain()
-    app = create_app(
-        Database(settings.database_url, max_size=MAX_CONNECTIONS, application_name="taskflow api"),
-        secret=settings.secret_key.encode(),
-        development=settings.is_development,
-        cors_origins=settings.cors_origins,
-        public_url=settings.public_url,
-        limits=RateLimits(
-            {
-                LimitName.READ: settings.rate_limit_read,
-                LimitName.WRITE: settings.rate_limit_write,
-                LimitName.STREAM: settings.rate_limit_stream,
-                LimitName.WORK: settings.rate_limit_work,
-                LimitName.FAILURES: settings.rate_limit_failures,
-            }
-        ),
-        drain=drain,
+def _with_cors(app: FastAPI, origins: Sequence[str]) -> ASGIApp:
+    """Let pages of *origins* call *app*, and read what its answers say."""
+    return CORSMiddleware(
+        app,
+        allow_origins=list(origins),
+        allow_methods=["GET", "POST", "PATCH", "DELETE"],
+        allow_headers=[
+            "Authorization",
+            "Content-Type",
+            "If-None-Match",
+            "Range",
+            "X-API-Key",
+            "X-Request-Id",
+            "traceparent",
+            "tracestate",
+            HEADER,
+        ],
+        expose_headers=[
+            "Content-Disposition",
+            "Content-Range",
+            "ETag",
+            "Location",
+            "Link",
+            "RateLimit",
+            "RateLimit-Policy",
+            "Retry-After",
+            "X-Request-Id",
+            REPLAYED_HEADER,
+        ],
+        max_age=CORS_MAX_AGE_S,
     )
-    server = Server(
-        uvicorn.Config(
-            app,
-            loop="uvloop",
-            http=BoundedProtocol,
-            ws="none",
-            lifespan="on",
-            access_log=False,
-            log_config=None,
-            server_header=False,
-            proxy_headers=False,  # whoever calls is who calls; addresses from headers would be anybody's word
-            timeout_graceful_shutdown=DRAIN_S,
-        )
-    )
-
-    async def prove_life(channel: ControlChannel) -> None:
-        await server.answers.wait()
-        channel.mark_ready()
-        await channel.run()
-
-    async def run() -> None:
-        async with asyncio.TaskGroup() as group:
-            control = None
-            if control_fd is not None:
-                channel = ControlChannel(control_fd, on_orphaned=lambda: server.handle_exit(0, None), grace_s=DRAIN_S)
-                control = group.create_task(prove_life(channel), name="control channel")
-            await server.serve(sockets=[listener])
-            if control is not None:
-                control.cancel()
-
-    with traced(settings):
-        uvloop.run(run())
-
-
-def _listener(settings: Settings, fd: int | None) -> socket.socket:
-    if fd is not None:
-        return socket.socket(fileno=fd)
-    try:
-        family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-        return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
-    except OSError as error:
-        raise SetupError(
-            f"cannot listen on {settings.host} port {settings.port}: {error.strerror}; choose another with --port"
-        ) from error

@@ -12,15 +12,14 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import ip_address
-from math import ceil
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from taskflow.kernel.bucket import MAX_BURST, MAX_RATE, MIN_RATE, NO_LIMIT, Limit
+from taskflow.apps import parsing
+from taskflow.kernel.bucket import NO_LIMIT, Limit
 from taskflow.kernel.errors import SetupError
 
-MIN_SECRET_BYTES = 32
 MAX_WORKERS = 64
 MAX_CONCURRENCY = 10_000
 MAX_TIMEOUT_MS = 24 * 3600 * 1000
@@ -58,108 +57,6 @@ class Setting:
     secret: bool = False
 
 
-def _whole(least: int, most: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        if not text.isascii() or not text.isdecimal() or not least <= int(text) <= most:
-            raise ValueError(f"must be a whole number from {least} to {most}")
-        return int(text)
-
-    return parse
-
-
-def _milliseconds(least: int, most: int) -> Callable[[str], float]:
-    whole = _whole(least, most)
-    return lambda text: whole(text) / 1000
-
-
-def _one_of(*choices: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if text not in choices:
-            raise ValueError(f"must be {' or '.join(choices)}")
-        return text
-
-    return parse
-
-
-def _url(*schemes: str) -> Callable[[str], str | None]:
-    def parse(text: str) -> str | None:
-        if not text:
-            return None
-        if urlsplit(text).scheme not in schemes or not urlsplit(text).netloc:
-            raise ValueError(f"must start with {' or '.join(f'{scheme}://' for scheme in schemes)} and name a host")
-        return text
-
-    return parse
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
-
-
-def _origins(text: str) -> tuple[str, ...]:
-    origins = _names(text)
-    for origin in origins:
-        parts = urlsplit(origin)
-        if origin != "*" and (parts.scheme not in {"http", "https"} or origin != f"{parts.scheme}://{parts.netloc}"):
-            raise ValueError(
-                f"must be origins like https://app.example.org, separated by commas; {origin!r} is not one"
-            )
-    return origins
-
-
-def _origin(text: str) -> str | None:
-    if not text:
-        return None
-    try:
-        parts = urlsplit(text)
-        whole = parts.port != 0 and bool(parts.hostname) and text == f"{parts.scheme}://{parts.netloc}"
-    except ValueError:  # a port or an address that is none
-        whole = False
-    if not whole or parts.scheme not in {"http", "https"} or set(text) & set(" @\\") or not text.isascii():
-        raise ValueError("must be an origin like https://tasks.example.org, without a path")
-    return text
-
-
-def _secret(text: str) -> str | None:
-    if text and len(text.encode()) < MIN_SECRET_BYTES:
-        raise ValueError(f"must have at least {MIN_SECRET_BYTES} bytes")
-    return text or None
-
-
-def _text(text: str) -> str:
-    if not text:
-        raise ValueError("must not be empty")
-    return text
-
-
-def _address(text: str) -> str:
-    name, _, host = text.rpartition("@")
-    if not name or not host or not text.isprintable() or any(char in text for char in " <>"):
-        raise ValueError("must be a bare mail address, name@host")
-    return text
-
-
-def _directory(text: str) -> Path:
-    return Path(_text(text)).expanduser().absolute()
-
-
-def _limit(text: str) -> Limit | None:
-    if not text:
-        return None
-    if text == "0":
-        return NO_LIMIT
-    rate, _, burst = text.partition(":")
-    try:
-        if not set(text) <= set("0123456789.:"):
-            raise ValueError  # noqa: TRY301 -- the same words for all of them
-        return Limit(float(rate), int(burst) if ":" in text else max(1, ceil(float(rate))))
-    except ValueError:
-        raise ValueError(
-            f"must be 0, or RATE or RATE:BURST like 100:500, where RATE is {MIN_RATE} to {MAX_RATE} requests per "
-            f"second and BURST a whole number, no less than RATE and {MAX_BURST} at most"
-        ) from None
-
-
 def _both(name: str) -> tuple[str, ...]:
     """The names of a setting that is everybody's: ours says it to us alone."""
     return f"TASKFLOW_{name}", name
@@ -171,7 +68,7 @@ def _limit_setting(name: str, meaning: str) -> Setting:
         f"rate_limit_{name}",
         (f"TASKFLOW_RATE_LIMIT_{name.upper()}",),
         "",  # depends on the environment
-        _limit,
+        parsing.limit,
         f"{meaning}, as requests per second and burst, `RATE:BURST`; 0 for no limit; by default "
         f"`{limit.rate}:{limit.burst}` in production, no limit in development",
     )
@@ -182,21 +79,21 @@ SETTINGS: tuple[Setting, ...] = (
         "environment",
         ("TASKFLOW_ENV",),
         "",  # development when `up` binds loopback, else production
-        lambda text: Environment(_one_of("development", "production")(text)) if text else None,
+        lambda text: Environment(parsing.one_of("development", "production")(text)) if text else None,
         "`development` or `production`; development for an `up` on loopback and what joins it, else production",
     ),
     Setting(
         "data_dir",
         ("TASKFLOW_DATA_DIR",),
         "",  # depends on the user
-        lambda text: _directory(text) if text else None,
+        lambda text: parsing.directory(text) if text else None,
         "where `up` keeps everything; by default `taskflow` in the user's data directory, root's `/var/lib/taskflow`",
     ),
     Setting(
         "database_url",
         ("TASKFLOW_DATABASE_URL",),
         "",
-        _url("postgresql", "postgres"),
+        parsing.url("postgresql", "postgres"),
         "a PostgreSQL 15 or newer to use in place of the embedded one",
         secret=True,
     ),
@@ -204,40 +101,46 @@ SETTINGS: tuple[Setting, ...] = (
         "secret_key",
         ("TASKFLOW_SECRET_KEY",),
         "",
-        _secret,
+        parsing.secret,
         "root secret, 32 bytes or more; by default made and kept as `secret.key` in the data directory; must be given "
         "in production with an own database",
         secret=True,
     ),
-    Setting("host", ("TASKFLOW_HOST",), "127.0.0.1", _text, "address that the API listens on"),
+    Setting("host", ("TASKFLOW_HOST",), "127.0.0.1", parsing.given, "address that the API listens on"),
     Setting(
         "port",
         ("TASKFLOW_PORT", "PORT"),
         "3000",
-        _whole(0, 65535),
+        parsing.whole(0, 65535),
         "port that the API listens on; 0 takes a free one",
     ),
     Setting(
         "public_url",
         ("TASKFLOW_PUBLIC_URL",),
         "",
-        _origin,
+        parsing.origin,
         "origin that clients reach the API at, such as `https://tasks.example.org`, for links to files; without one "
         "links have the scheme and host of the request that made them",
     ),
-    Setting("workers", ("TASKFLOW_WORKERS",), "1", _whole(0, MAX_WORKERS), "worker processes of `up` and `worker`"),
+    Setting(
+        "workers",
+        ("TASKFLOW_WORKERS",),
+        "1",
+        parsing.whole(0, MAX_WORKERS),
+        "worker processes of `up` and `worker`",
+    ),
     Setting(
         "worker_concurrency",
         ("TASKFLOW_WORKER_CONCURRENCY", "WORKER_CONCURRENCY"),
         "5",
-        _whole(1, MAX_CONCURRENCY),
+        parsing.whole(1, MAX_CONCURRENCY),
         "jobs that one worker process runs at the same time",
     ),
     Setting(
         "queues",
         ("TASKFLOW_QUEUES",),
         "",
-        _names,
+        parsing.names,
         "queues that workers serve, separated by commas; by default all of theirs",
     ),
     Setting(
@@ -251,35 +154,35 @@ SETTINGS: tuple[Setting, ...] = (
         "job_timeout_s",
         ("TASKFLOW_JOB_TIMEOUT_MS", "JOB_TIMEOUT_MS"),
         "30000",
-        _milliseconds(1, MAX_TIMEOUT_MS),
+        parsing.milliseconds(1, MAX_TIMEOUT_MS),
         "how long an attempt may take where the submit does not say, in milliseconds",
     ),
     Setting(
         "max_retries",
         ("TASKFLOW_MAX_RETRIES", "MAX_RETRIES"),
         "3",
-        _whole(0, MAX_RETRIES),
+        parsing.whole(0, MAX_RETRIES),
         "retries after the first attempt where the submit does not say; 10 at most",
     ),
     Setting(
         "webhook_timeout_s",
         ("TASKFLOW_WEBHOOK_TIMEOUT_MS", "WEBHOOK_TIMEOUT_MS"),
         "10000",
-        _milliseconds(1, MAX_WEBHOOK_TIMEOUT_MS),
+        parsing.milliseconds(1, MAX_WEBHOOK_TIMEOUT_MS),
         "how long a receiver of callbacks may take, all in all, in milliseconds; 60000 at most",
     ),
     Setting(
         "webhook_max_retries",
         ("TASKFLOW_WEBHOOK_MAX_RETRIES", "WEBHOOK_MAX_RETRIES"),
         "9",
-        _whole(0, MAX_WEBHOOK_RETRIES),
+        parsing.whole(0, MAX_WEBHOOK_RETRIES),
         "retries of a callback after the first attempt; fewer than 9 cut the schedule short",
     ),
     Setting(
         "retention_days",
         ("TASKFLOW_RETENTION_DAYS",),
         "30",
-        lambda text: _whole(0, MAX_RETENTION_DAYS)(text) or None,
+        lambda text: parsing.whole(0, MAX_RETENTION_DAYS)(text) or None,
         "days for which a job is kept after its end, with its result, attempts, logs and callbacks; read by "
         "supervisors of workers; 0 keeps everything; 3650 at most",
     ),
@@ -287,7 +190,7 @@ SETTINGS: tuple[Setting, ...] = (
         "cors_origins",
         ("TASKFLOW_CORS_ORIGIN", "CORS_ORIGIN"),
         "",
-        _origins,
+        parsing.origins,
         "web origins that may call the API from a browser, separated by commas, or `*`",
     ),
     _limit_setting("read", "rate limit of a key's GET requests"),
@@ -299,7 +202,7 @@ SETTINGS: tuple[Setting, ...] = (
         "smtp_url",
         ("TASKFLOW_SMTP_URL", "SMTP_URL"),
         "",
-        _url("smtp", "smtps"),
+        parsing.url("smtp", "smtps"),
         "mail server, `smtp://user:password@host:587`; without one, mails become files below the data directory",
         secret=True,
     ),
@@ -307,21 +210,21 @@ SETTINGS: tuple[Setting, ...] = (
         "mail_from",
         ("TASKFLOW_MAIL_FROM",),
         "taskflow@localhost",
-        _address,
+        parsing.mail_address,
         "address that mails come from",
     ),
     Setting(
         "log_format",
         ("TASKFLOW_LOG_FORMAT",),
         "",  # depends on the environment
-        lambda text: _one_of("json", "text")(text) if text else None,
+        lambda text: parsing.one_of("json", "text")(text) if text else None,
         "`json` or `text`; by default text in development, else json",
     ),
     Setting(
         "log_level",
         ("TASKFLOW_LOG_LEVEL",),
         "info",
-        _one_of("debug", "info", "warning", "error"),
+        parsing.one_of("debug", "info", "warning", "error"),
         "least level that is logged: `debug`, `info`, `warning` or `error`",
     ),
     Setting(
@@ -350,7 +253,7 @@ SETTINGS: tuple[Setting, ...] = (
         "traces_sampler",
         _both("OTEL_TRACES_SAMPLER"),
         "parentbased_always_on",
-        _text,
+        parsing.given,
         "which traces are recorded: `always_on`, `always_off`, `traceidratio`, or one of them after `parentbased_`, "
         "for traces that do not come with a decision",
     ),
@@ -358,7 +261,7 @@ SETTINGS: tuple[Setting, ...] = (
         "traces_sampler_arg",
         _both("OTEL_TRACES_SAMPLER_ARG"),
         "1.0",
-        _text,
+        parsing.given,
         "share of traces that samplers with `traceidratio` record, from 0 to 1",
     ),
     Setting(
@@ -372,7 +275,7 @@ SETTINGS: tuple[Setting, ...] = (
         "metrics_port",
         ("TASKFLOW_METRICS_PORT",),
         "0",
-        _whole(0, 65535 - MAX_WORKERS),
+        parsing.whole(0, 65535 - MAX_WORKERS),
         "loopback port on which a supervisor of workers shows its metrics, each worker on the ones after it; 0: none",
     ),
 )

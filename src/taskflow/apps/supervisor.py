@@ -16,7 +16,6 @@ One event loop, no threads: SIGCHLD says that somebody ended, `Popen.poll` says 
 
 import asyncio
 import itertools
-import os
 import signal
 import socket
 import subprocess
@@ -29,6 +28,7 @@ from typing import Any
 
 from taskflow.apps.control import HEARTBEAT, READY, STOP
 from taskflow.kernel.errors import SetupError
+from taskflow.kernel.processes import end_in_words, kill_group
 
 FIRST_BACKOFF_S = 0.1
 MAX_BACKOFF_S = 5.0
@@ -251,8 +251,8 @@ class Child:
                 self._send(signal.SIGKILL)
         self._close_control()
         if self._process is not None:
-            _kill_group(self._process.pid)  # what it may have started itself
-        self.last_end = _in_words(self.exited.result())
+            kill_group(self._process.pid)  # what it may have started itself
+        self.last_end = end_in_words(self.exited.result())
 
     async def _start_again(self, backoff_s: float) -> bool:
         """Report the end, wait, spawn; False if the spawn failed or we are stopping."""
@@ -284,7 +284,7 @@ class Child:
         if self._process is None or self._process.poll() is not None:
             return
         if signum is signal.SIGKILL:
-            _kill_group(self._process.pid)
+            kill_group(self._process.pid)
         elif signum is signal.SIGTERM:
             self._tell(STOP)
         self._process.send_signal(signum)
@@ -374,18 +374,3 @@ def stop_signals(stop: asyncio.Event, hurry: asyncio.Event, say: Callable[[str],
     finally:
         for signum in signals:
             loop.remove_signal_handler(signum)
-
-
-def _kill_group(leader: int) -> None:
-    """Kill the session's processes: the leader, and whatever it started that is still there."""
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(leader, signal.SIGKILL)
-
-
-def _in_words(code: int) -> str:
-    if code >= 0:
-        return f"ended with exit code {code}"
-    try:
-        return f"was killed by {signal.Signals(-code).name}"
-    except ValueError:
-        return f"was killed by signal {-code}"

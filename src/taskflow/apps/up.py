@@ -27,6 +27,7 @@ import asyncpg
 
 import taskflow
 from taskflow.apps.data_dir import DataDirectory
+from taskflow.apps.fleet import WorkerFleet
 from taskflow.apps.settings import Settings, is_loopback, usual_data_dir
 from taskflow.apps.supervisor import (
     MAX_FAILED_STARTS,
@@ -40,7 +41,6 @@ from taskflow.apps.supervisor import (
     until_ready,
 )
 from taskflow.apps.tracing import check_tracing, traced
-from taskflow.apps.worker import WorkerFleet
 from taskflow.db.embedded import EmbeddedPostgres
 from taskflow.db.migrate import read_schema
 from taskflow.db.pool import Database

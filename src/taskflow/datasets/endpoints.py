@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import quote
 
 import msgspec
 from starlette.requests import Request
@@ -19,15 +18,13 @@ from taskflow.datasets.schemas import (
 from taskflow.datasets.service import Datasets
 from taskflow.http import operation
 from taskflow.http.body import read_query
+from taskflow.http.fields import NoQuery
 from taskflow.http.idempotency import Answer
-from taskflow.http.operation import Operation
-from taskflow.http.paging import Cursors, next_link
+from taskflow.http.link import LINK, link_headers
+from taskflow.http.operation import PREFIX, Operation
+from taskflow.http.paging import MAX_PAGE_BYTES, Cursors
 from taskflow.identity.access import Permission
 from taskflow.identity.guard import Guard
-from taskflow.jobs.schemas import NoQuery
-
-PREFIX = "/api/v1"
-MAX_PAGE_BYTES = 4 * 1024 * 1024  # a page ends early when it has grown to this
 
 _encode = msgspec.json.Encoder().encode
 
@@ -49,7 +46,7 @@ class DatasetEndpoints:
         items = found[: query.limit]
         cursor = self._cursors.seal(items[-1].name.encode(), *binding) if len(found) > len(items) else None
         page = DatasetPageView([view_of_dataset(dataset) for dataset in items], cursor)
-        return Answer(200, _encode(page), _link(request, cursor)).response()
+        return Answer(200, _encode(page), link_headers(request, cursor)).response()
 
     async def get_dataset(self, request: Request) -> Response:
         principal = await self._guard.admit(request, Permission.READ_FILES)
@@ -79,13 +76,7 @@ class DatasetEndpoints:
                 break
         cursor = self._cursors.seal(items[-1].key.encode(), *binding) if len(found) > len(items) else None
         page = RowPageView(dataset.version, items, cursor)
-        return Answer(200, _encode(page), _link(request, cursor)).response()
-
-
-def _link(request: Request, cursor: str | None) -> dict[str, str]:
-    if cursor is None:
-        return {}
-    return {"Link": next_link(quote(request.scope["path"]), dict(request.query_params), cursor)}
+        return Answer(200, _encode(page), link_headers(request, cursor)).response()
 
 
 # What OpenAPI says ---------------------------------------------------------------------------------------------------
@@ -101,7 +92,6 @@ _EXAMPLE: Mapping[str, Any] = {
 }
 _NAME = {"name": "Of the dataset."}
 _NO_DATASET = "No such dataset in the key's namespace."
-_HEADERS = {"Link": 'The next page, `rel="next"`.'}
 
 
 def operations(endpoints: DatasetEndpoints) -> Iterator[Operation]:
@@ -118,9 +108,7 @@ def operations(endpoints: DatasetEndpoints) -> Iterator[Operation]:
         summary="List datasets",
         description="Those that jobs of the kind `sync` keep, by name.",
         query=ListDatasets,
-        answers={
-            200: operation.Answer("A page.", DatasetPageView, {"items": [_EXAMPLE], "nextCursor": None}, _HEADERS)
-        },
+        answers={200: operation.Answer("A page.", DatasetPageView, {"items": [_EXAMPLE], "nextCursor": None}, LINK)},
     )
     yield route(
         "GET",
@@ -142,7 +130,7 @@ def operations(endpoints: DatasetEndpoints) -> Iterator[Operation]:
         description="By key. `version` tells whether two pages are of the same state.",
         query=ListDatasets,
         path_parameters=_NAME,
-        answers={200: operation.Answer("A page.", RowPageView, headers=_HEADERS)},
+        answers={200: operation.Answer("A page.", RowPageView, headers=LINK)},
         problems={404: _NO_DATASET},
     )
     yield route(

@@ -5,20 +5,13 @@ from typing import Annotated
 
 import msgspec
 from msgspec import Meta
-from pydantic import BaseModel, ConfigDict, Field
 
 from taskflow.datasets.repository import Dataset, Row
-from taskflow.http.paging import DEFAULT_LIMIT
-from taskflow.jobs.schemas import Cursor, Limit
+from taskflow.http.fields import ListPage
 
 
-class ListDatasets(BaseModel):
+class ListDatasets(ListPage):
     """A page, in order."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    limit: Limit = DEFAULT_LIMIT
-    cursor: Cursor | None = Field(default=None, description="`nextCursor` of the page before.")
 
 
 class DatasetView(msgspec.Struct, frozen=True, rename="camel"):

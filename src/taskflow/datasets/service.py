@@ -44,7 +44,7 @@ class Datasets:
         async with self._database.acquire() as connection:
             dataset = await repository.find(connection, namespace, name)
         if dataset is None:
-            raise NotFound(f"there is no dataset {name[:100]!r}")
+            raise _missing(name)
         return dataset
 
     async def list_page(self, namespace: UUID, *, after: str, limit: int) -> list[Dataset]:
@@ -57,7 +57,7 @@ class Datasets:
         async with self._database.transaction(isolation="repeatable_read", readonly=True) as connection:
             dataset = await repository.find(connection, namespace, name)
             if dataset is None:
-                raise NotFound(f"there is no dataset {name[:100]!r}")
+                raise _missing(name)
             return dataset, await repository.list_rows(connection, namespace, name, after=after, limit=limit)
 
     # Changing --------------------------------------------------------------------------------------------------------
@@ -96,7 +96,7 @@ class Datasets:
         """
         async with self._database.transaction() as connection:
             if await repository.lock(connection, namespace, name) is None:
-                raise NotFound(f"there is no dataset {name[:100]!r}")
+                raise _missing(name)
             await repository.delete(connection, namespace, name)
 
     async def switch(
@@ -162,3 +162,7 @@ async def _take_turn(connection: Connection, namespace: UUID, dataset: Dataset) 
 
 def _deleted(name: str) -> Permanent:
     return Permanent(f"the dataset {name!r} was deleted while this job ran")
+
+
+def _missing(name: str) -> NotFound:
+    return NotFound(f"there is no dataset {name[:100]!r}")

@@ -21,15 +21,13 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from taskflow.db.server_program import LINUX, ServerProgram, bindir, find_program
+from taskflow.db.pid_file import is_alive, read_pid_file, servers_of, serves
+from taskflow.db.server_program import LINUX, ServerProgram, find_program
 from taskflow.kernel.errors import SetupError
 from taskflow.kernel.files import sync_directory, write_private
-
-__all__ = ["QUEUE_SETTINGS", "TEST_SETTINGS", "EmbeddedPostgres", "bindir", "find_running"]
 
 HOST = "127.0.0.1"
 ROLE = "taskflow"
@@ -76,8 +74,8 @@ TEST_SETTINGS: Mapping[str, str] = MappingProxyType(
 
 def find_running(directory: Path) -> str | None:
     """Return the URL of the server that runs on *directory* under someone else's supervision; None if none does."""
-    found = _read_pid_file(directory)
-    if found is None or not found.ready or not _serves(found.pid, directory):
+    found = read_pid_file(directory)
+    if found is None or not found.ready or not serves(found.pid, directory):
         return None
     try:
         password = directory.with_name(f"{directory.name}.password").read_text().strip()
@@ -195,7 +193,7 @@ class EmbeddedPostgres:
 
         Its pid file says so, not the port: there may be a foreign server behind that.
         """
-        found = _read_pid_file(self.directory)
+        found = read_pid_file(self.directory)
         return found is not None and found.ready and found.pid == self.pid
 
     def wait_ready(self, timeout_s: float | None = None) -> None:
@@ -207,7 +205,7 @@ class EmbeddedPostgres:
         Raises:
             SetupError: it ended, with its own last words, or *timeout_s* went by.
         """
-        for waited_s in self._every(PROGRESS_S, "PostgreSQL is starting (after a crash this may take minutes)"):
+        for waited_s in self._every("PostgreSQL is starting (after a crash this may take minutes)"):
             if self.is_ready():
                 return
             if self.pid is None:
@@ -376,14 +374,14 @@ class EmbeddedPostgres:
 
     def _stop_leftover(self) -> None:
         """Stop a server on our directory whose supervisor is gone (we hold the lock): fast, then at once."""
-        found = _read_pid_file(self.directory)
-        if found is None or not _serves(found.pid, self.directory):
+        found = read_pid_file(self.directory)
+        if found is None or not serves(found.pid, self.directory):
             return
         os.kill(found.pid, signal.SIGINT)
         at_once = False
         line = f"waiting for the PostgreSQL of an earlier run (process {found.pid}) to stop"
-        for waited_s in self._every(PROGRESS_S, line):
-            if not _serves(found.pid, self.directory):
+        for waited_s in self._every(line):
+            if not serves(found.pid, self.directory):
                 return
             if waited_s > LEFTOVER_STOP_S / 2 and not at_once:
                 at_once = True
@@ -400,80 +398,33 @@ class EmbeddedPostgres:
         backend of the killed server is still attached to the shared memory named further down in the file. Those
         backends notice the death at once, so a moment's wait spares a failed start.
         """
-        found = _read_pid_file(self.directory)
+        found = read_pid_file(self.directory)
         if found is None:
             return
-        if _serves(found.pid, self.directory):
+        if serves(found.pid, self.directory):
             raise SetupError(f"{self.directory} is served by process {found.pid}: stop it first")
-        if _is_alive(found.pid):
+        if is_alive(found.pid):
             path = self.directory / "postmaster.pid"
             rest = path.read_text().partition("\n")[2]
             path.write_text(f"{os.getpid()}\n{rest}")  # in place: the file stays the server's user's
         began = time.monotonic()
-        while time.monotonic() - began < ORPHAN_WAIT_S and any(_servers_of(self.directory)):
+        while time.monotonic() - began < ORPHAN_WAIT_S and any(servers_of(self.directory)):
             time.sleep(POLL_S)
 
-    def _every(self, period_s: float, line: str) -> Iterator[float]:
-        """Poll: yield the seconds gone by every few milliseconds, and report *line* once per *period_s*."""
+    def _every(self, line: str) -> Iterator[float]:
+        """Poll: yield the seconds gone by every few milliseconds, and report *line* once per `PROGRESS_S`."""
         began = reported = time.monotonic()
         while True:
             now = time.monotonic()
             yield now - began
-            if now - reported >= period_s:
+            if now - reported >= PROGRESS_S:
                 reported = now
                 self._report(f"{line}, {now - began:.0f} s so far")
             time.sleep(POLL_S)
 
 
-@dataclass(frozen=True, slots=True)
-class _PidFile:
-    pid: int
-    port: int
-    ready: bool
-
-
-def _read_pid_file(directory: Path) -> _PidFile | None:
-    """Read `postmaster.pid`: the pid in line 1, the port in line 4, "ready" in line 8 once connections are taken."""
-    try:
-        lines = (directory / "postmaster.pid").read_text().splitlines()
-        return _PidFile(abs(int(lines[0])), int(lines[3]), len(lines) >= 8 and lines[7].strip() == "ready")
-    except (OSError, ValueError, IndexError):
-        return None
-
-
 def _url(password: str, port: int) -> str:
     return f"postgresql://{ROLE}:{password}@{HOST}:{port}/{DATABASE}"
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def _serves(pid: int, directory: Path) -> bool:
-    """Say whether process *pid* is a PostgreSQL on *directory*: pids are reused, so the number alone says nothing."""
-    if LINUX:
-        try:
-            status = Path(f"/proc/{pid}/stat").read_text()
-            name, rest = status.partition("(")[2].rpartition(")")[::2]
-            return name == "postgres" and rest.split()[0] != "Z" and Path(f"/proc/{pid}/cwd").samefile(directory)
-        except OSError:
-            return False
-    words = ["ps", "-ww", "-o", "command=", "-p", str(pid)]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)  # noqa: S603
-    return "postgres" in done.stdout and f"-D {directory}" in done.stdout
-
-
-def _servers_of(directory: Path) -> Iterator[int]:
-    """Yield the pids of server processes on *directory*, backends included (Linux; elsewhere none are found)."""
-    for entry in Path("/proc").glob("[0-9]*") if LINUX else ():
-        if _serves(int(entry.name), directory):
-            yield int(entry.name)
 
 
 def _is_free(port: int) -> bool:

@@ -97,8 +97,8 @@ def migrate(url: str) -> list[str]:
     transaction, so a crash leaves whole revisions only. A newer schema on which this code works is left as it is.
 
     Raises:
-        SetupError: the server cannot be reached or is older than PostgreSQL 15, a table is in use for too long, or the
-            schema is too new.
+        SetupError: the server cannot be reached or is too old, a table is in use for too long, or the schema is too
+            new.
     """
     # Imported here: a process that never migrates need not load SQLAlchemy and Alembic (30 MB, 0.3 s).
     import psycopg
@@ -126,7 +126,7 @@ def migrate(url: str) -> list[str]:
     with connecting as connection:
         version = connection.dialect.server_version_info or (0,)
         if int(version[0]) < MIN_SERVER_MAJOR:
-            raise SetupError(f"TaskFlow needs PostgreSQL 15 or newer, this server is {version[0]}")
+            raise SetupError(f"TaskFlow needs PostgreSQL {MIN_SERVER_MAJOR} or newer, this server is {version[0]}")
         connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": LOCK_KEY})
         try:
             connection.execute(text("CREATE SCHEMA IF NOT EXISTS taskflow"))

@@ -126,6 +126,15 @@ class Database:
                 await pool.release(connection)  # which shields itself from a cancellation
 
     @asynccontextmanager
+    async def lend(self, connection: Connection | None) -> AsyncIterator[Connection]:
+        """Lend the caller's *connection*, or, without one, one of the pool's."""
+        if connection is not None:
+            yield connection
+        else:
+            async with self.acquire() as own:
+                yield own
+
+    @asynccontextmanager
     async def transaction(self, **options: Any) -> AsyncIterator[Connection]:
         """
         Lend a connection inside BEGIN … COMMIT; an error rolls back. *options* as for asyncpg's `transaction`.

@@ -74,6 +74,11 @@ class Query:
     async def execute(self, connection: Connection, **params: Any) -> str:
         return await connection.execute(self.sql, *self.arguments(params))
 
+    async def write(self, connection: Connection, **params: Any) -> int:
+        """Execute an INSERT, UPDATE or DELETE; return how many rows it wrote."""
+        status = await self.execute(connection, **params)
+        return int(status.rpartition(" ")[2])  # such as INSERT 0 n
+
 
 class Queries:
     """The statements of one folder. Only the repository beside the folder holds one of these."""

@@ -7,8 +7,8 @@ their poll.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Self
 from uuid import UUID
@@ -35,6 +35,7 @@ from taskflow.engine.job import (
     State,
     WorkerInfo,
 )
+from taskflow.engine.meter import SubmitMeter
 from taskflow.engine.notifier import Notifier
 from taskflow.engine.policy import check_new_job, check_queue_name
 from taskflow.engine.record import (
@@ -52,10 +53,11 @@ from taskflow.engine.record import (
 from taskflow.engine.store import Store, day_floor
 from taskflow.engine.submitter import Submitter, store_jobs
 from taskflow.kernel.errors import AlreadyFinal, Conflict, FieldError, Invalid, NotFound, Unavailable
-from taskflow.telemetry.metrics import JOBS_ENQUEUED, OTHER
 
 _FLUSH_S = 1.0  # what the last wake-ups may take; without them workers find the work by their poll
-_CANCEL_TRIES = 20  # a job that changes its place between two looks this often is not to be believed
+_TRIES = 20  # a job that changes its place between two looks this often is not to be believed
+
+_SUBMITS = SubmitMeter()  # of the process, however many clients it has
 
 
 class Engine:
@@ -130,7 +132,7 @@ class Engine:
             [enqueued] = await store_jobs(self._database, self._store, [job])
             self.wake([job.queue])
         if not enqueued.duplicate:
-            _ENQUEUED.count(job)
+            _SUBMITS.count(job)
         return enqueued
 
     async def enqueue_many(
@@ -163,7 +165,7 @@ class Engine:
             self.wake({job.queue for job in jobs})
         for job, enqueued in zip(jobs, stored, strict=True):
             if not enqueued.duplicate:
-                _ENQUEUED.count(job)
+                _SUBMITS.count(job)
         return stored
 
     def wake(self, queues: Iterable[str]) -> None:
@@ -181,7 +183,7 @@ class Engine:
         self, job_id: JobId, *, namespace: UUID | None = None, connection: Connection | None = None
     ) -> Job:
         """Return a job with its present state. Raises NotFound."""
-        async with self._lend(connection) as lent:
+        async with self._database.lend(connection) as lent:
             found = await self._store.read_jobs(lent, [job_id], namespace=namespace)
             if not found:
                 raise await self._gone(lent, job_id)
@@ -199,7 +201,7 @@ class Engine:
         self, job_id: JobId, *, namespace: UUID | None = None, connection: Connection | None = None
     ) -> list[Attempt]:
         """Return the attempts of a job that have ended, oldest first. Raises NotFound."""
-        async with self._lend(connection) as lent:
+        async with self._database.lend(connection) as lent:
             attempts = await self._store.list_attempts(lent, await self._body(lent, job_id, namespace))
             if not attempts:  # of a job that is gone, the body may still be there
                 await self.get_job(job_id, namespace=namespace, connection=lent)
@@ -241,7 +243,7 @@ class Engine:
 
     async def find_hindrance(self, job: Job, *, connection: Connection | None = None) -> Hindrance | None:
         """Return what keeps a pending job from being claimed; None if only others before it do."""
-        async with self._lend(connection) as lent:
+        async with self._database.lend(connection) as lent:
             return await self._store.find_hindrance(lent, queue=job.queue, kind=job.kind, namespace=job.namespace)
 
     async def queue_depths(self) -> list[QueueDepth]:
@@ -268,7 +270,7 @@ class Engine:
 
     async def get_queue(self, name: str, *, connection: Connection | None = None) -> QueueInfo:
         """Return one queue. Raises NotFound: nobody has ever named it."""
-        async with self._lend(connection) as lent:
+        async with self._database.lend(connection) as lent:
             found = await self._store.read_queues(lent, name=name)
         if not found:
             raise NotFound(f"there is no queue {name[:MAX_NAME_LENGTH]!r}")
@@ -316,8 +318,8 @@ class Engine:
             NotFound: no such job in *namespace*.
             AlreadyFinal: it has ended; `state` says how.
         """
-        async with self._lend(connection) as lent:
-            for _ in range(_CANCEL_TRIES):
+        async with self._database.lend(connection) as lent:
+            for _ in range(_TRIES):
                 body = await self._body(lent, job_id, namespace)  # each round: it may have been deleted meanwhile
                 if await self._store.cancel_waiting(lent, body):
                     if body.settles and connection is None:
@@ -379,9 +381,9 @@ class Engine:
             NotFound: no such job in *namespace*.
             Conflict: it does not wait for a time; `facts["state"]` says what it is.
         """
-        async with self._lend(connection) as lent:
+        async with self._database.lend(connection) as lent:
             body = await self._body(lent, job_id, namespace)
-            for _ in range(_CANCEL_TRIES):
+            for _ in range(_TRIES):
                 moved = await self._store.run_now(lent, body)
                 job = await self.get_job(job_id, namespace=namespace, connection=lent)
                 if moved or job.state not in (State.SCHEDULED, State.RETRYING):
@@ -410,9 +412,9 @@ class Engine:
             NotFound: no such job in *namespace*.
             Conflict: it is active or has ended; `facts["state"]` says which.
         """
-        async with self._lend(connection) as lent:
+        async with self._database.lend(connection) as lent:
             body = await self._body(lent, job_id, namespace)
-            for _ in range(_CANCEL_TRIES):
+            for _ in range(_TRIES):
                 changed = await self._store.change_waiting(
                     lent, body, priority=priority, run_at=run_at, run_after=run_after
                 )
@@ -455,7 +457,7 @@ class Engine:
         if concurrency is not None and not 1 <= concurrency <= MAX_QUEUE_CONCURRENCY:
             detail = f"must be from 1 to {MAX_QUEUE_CONCURRENCY}, got {concurrency}"
             raise Invalid("the limit is not valid", errors=[FieldError("/concurrency", "out_of_range", detail)])
-        async with self._lend(connection) as lent:
+        async with self._database.lend(connection) as lent:
             if await self._store.count_queue_settings(lent, besides=name, limit=MAX_QUEUES) >= MAX_QUEUES:
                 raise Conflict(
                     f"{MAX_QUEUES} queues have settings already, the most there can be", code="too_many_queues"
@@ -467,15 +469,6 @@ class Engine:
         if connection is None:
             self.wake([name])
         return found[0] if found else QueueInfo(name)
-
-    @asynccontextmanager
-    async def _lend(self, connection: Connection | None) -> AsyncIterator[Connection]:
-        """Lend the caller's connection, or one of our own."""
-        if connection is not None:
-            yield connection
-        else:
-            async with self._database.acquire() as own:
-                yield own
 
     async def _body(self, connection: Connection, job_id: JobId, namespace: UUID | None) -> JobBody:
         body = await self._store.find_body(connection, job_id, namespace)
@@ -489,30 +482,3 @@ class Engine:
         if job_id.version != 7 or kept_from is None or job_id >= day_floor(kept_from):  # only ours have an age
             return NotFound(f"there is no job {str(job_id)!r}")
         return NotFound(f"there is no job {str(job_id)!r} any more: those that ended before {kept_from} are gone")
-
-
-class _Meter:
-    """
-    Counts submits by queue and kind; looking a label up costs more than counting.
-
-    Submitters name queues as they like, so only the first `MAX_PAIRS` pairs get labels of their own.
-    """
-
-    MAX_PAIRS = 1000
-
-    def __init__(self) -> None:
-        self._counters: dict[tuple[str, str], Callable[[], None]] = {}
-        self._other: Callable[[], None] = JOBS_ENQUEUED.labels(OTHER, OTHER).inc
-
-    def count(self, job: NewJob) -> None:
-        pair = job.queue, job.kind
-        count = self._counters.get(pair)
-        if count is None:
-            if len(self._counters) >= self.MAX_PAIRS:
-                count = self._other
-            else:
-                count = self._counters[pair] = JOBS_ENQUEUED.labels(*pair).inc
-        count()
-
-
-_ENQUEUED = _Meter()

@@ -20,8 +20,10 @@ from taskflow.engine.job import (
     NewProgress,
 )
 from taskflow.engine.trace import given_headers
+from taskflow.kernel.json import storable
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
+LINES_DROPPED = f"an attempt keeps {MAX_LOG_LINES} lines; the rest are dropped"
 
 
 class Retry(Exception):
@@ -131,8 +133,8 @@ class JobContext:
         if self._lines > MAX_LOG_LINES:
             return
         if self._lines == MAX_LOG_LINES:
-            level, message = "warning", f"an attempt keeps {MAX_LOG_LINES} lines; the rest are dropped"
-        self._sink.write_line(NewLogLine(self._claim, level, _storable(message)[:MAX_LOG_CHARS], time.monotonic()))
+            level, message = "warning", LINES_DROPPED
+        self._sink.write_line(NewLogLine(self._claim, level, storable(str(message))[:MAX_LOG_CHARS], time.monotonic()))
 
     def progress(self, fraction: float, message: str = "") -> None:
         """
@@ -147,10 +149,5 @@ class JobContext:
         """
         if not 0 <= fraction <= 1:
             raise ValueError(f"fraction must be from 0 to 1, got {fraction!r}")
-        text = _storable(message)[:MAX_PROGRESS_CHARS]
+        text = storable(str(message))[:MAX_PROGRESS_CHARS]
         self._sink.write_progress(NewProgress(self._claim, float(fraction), text, time.monotonic()))
-
-
-def _storable(text: str) -> str:
-    """Spell out what PostgreSQL text cannot hold."""
-    return str(text).replace("\x00", "\\u0000").encode("utf-8", "backslashreplace").decode()

@@ -15,28 +15,18 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from enum import Enum
-from typing import Any, Protocol, assert_never
+from typing import Any
 
 from taskflow.engine import policy
 from taskflow.engine.board import Board
 from taskflow.engine.context import JobContext, Sink
 from taskflow.engine.isolation.base import Call, Isolator
-from taskflow.engine.isolation.ending import (
-    CpuSpent,
-    Crashed,
-    Ending,
-    Interrupted,
-    NotStarted,
-    Raised,
-    Returned,
-    Verdict,
-    raised,
-)
+from taskflow.engine.isolation.ending import Crashed, Interrupted, Raised, Returned, Verdict, raised
 from taskflow.engine.isolation.loop import LoopIsolator
 from taskflow.engine.isolation.process import ChildCommand, ProcessIsolator
 from taskflow.engine.isolation.thread import ThreadIsolator
 from taskflow.engine.job import MAX_CRASHES, Claim, JobError, JobId, LeaseId, Outcome, OutcomeKind
+from taskflow.engine.outcome import Stop, outcome_of, outcome_of_stop
 from taskflow.engine.registry import Kind, Registry
 from taskflow.engine.trace import begin_process
 from taskflow.telemetry.log import get_logger
@@ -46,15 +36,6 @@ TOLD_WAIT_S = 1.0  # between a signal to a child and one to its worker, from who
 DEFAULT_PLACES = 64
 
 _log = get_logger(__name__)
-
-
-class Stop(Enum):
-    """Why an attempt was told to end."""
-
-    TIMEOUT = "timeout"
-    CANCEL = "cancel"
-    HAND_BACK = "hand_back"
-    LOST = "lost"
 
 
 class _Attempt(Call):
@@ -213,7 +194,7 @@ class Executor:
         outcomes = []
         for attempt in self._running:
             if attempt.stop is not Stop.LOST:
-                outcomes.append(_stopped(attempt, attempt.stop or Stop.HAND_BACK))
+                outcomes.append(outcome_of_stop(attempt, attempt.stop or Stop.HAND_BACK))
             attempt.stop = Stop.LOST
         return outcomes
 
@@ -286,7 +267,10 @@ class Executor:
         process = begin_process(attempt.claim)
         outcome: Outcome | None = None
         try:
-            outcome = _stopped(attempt, attempt.stop) if attempt.stop is not None else await self._guarded(attempt)
+            if attempt.stop is None:
+                outcome = await self._guarded(attempt)
+            else:
+                outcome = outcome_of_stop(attempt, attempt.stop)
         finally:
             if attempt.expiry is not None:
                 attempt.expiry.cancel()
@@ -324,19 +308,19 @@ class Executor:
                 ending = Crashed(JobError("Crashed", says))
         except asyncio.CancelledError:
             if attempt.stop is not None:
-                return _stopped(attempt, attempt.stop)
+                return outcome_of_stop(attempt, attempt.stop)
             if attempt.task is not None and attempt.task.cancelling():
                 raise  # the whole process is being torn down
             escaped = JobError("CancelledError", "the handler let a cancellation of its own escape")
-            return _failed(attempt, OutcomeKind.ERROR, escaped)
+            return outcome_of(attempt, Raised(Verdict.ERROR, escaped))
         except (KeyboardInterrupt, GeneratorExit):
             raise
         except BaseException as error:  # noqa: BLE001 -- the edge of an attempt: what it raises is its outcome
             if attempt.stop is not None:  # it failed while winding down
-                return _stopped(attempt, attempt.stop)
+                return outcome_of_stop(attempt, attempt.stop)
             ending = raised(error)
         if attempt.stop is not None and not isinstance(ending, Returned):
-            return _stopped(attempt, attempt.stop)
+            return outcome_of_stop(attempt, attempt.stop)
         return outcome_of(attempt, ending)
 
     async def _hears_of_a_stop(self) -> bool:
@@ -351,81 +335,7 @@ class Executor:
         return self._stopping.is_set()
 
 
-class Ended(Protocol):
-    """What must be known of an attempt to say what its end means."""
-
-    @property
-    def claim(self) -> Claim: ...
-    @property
-    def kind(self) -> Kind[Any]: ...
-    @property
-    def elapsed_s(self) -> float | None: ...
-
-
 def check_command(registry: Registry, command: ChildCommand | None) -> None:
     """Raise ValueError if kinds run in child processes and nothing starts one."""
     if command is None and (kinds := registry.isolated_by("process")):
         raise ValueError(f"kinds {', '.join(kinds)} run in child processes, and there is no command that starts one")
-
-
-def outcome_of(attempt: Ended, ending: Ending) -> Outcome:
-    """What an attempt comes to whose call ended by itself."""
-    claim, elapsed_s = attempt.claim, attempt.elapsed_s
-    match ending:
-        case Returned(result):
-            return policy.completed(claim, result, elapsed_s)
-        case Raised(Verdict.SNOOZE, _, wait_s):
-            return policy.snoozed(claim, wait_s or 0.0, elapsed_s)
-        case Raised(Verdict.CANCEL):
-            return policy.cancelled(claim, elapsed_s)
-        case Raised(Verdict.PERMANENT, error):
-            return policy.failed_for_good(claim, error, elapsed_s)
-        case Raised(_, error, wait_s):
-            return _failed(attempt, OutcomeKind.ERROR, error, retry_after_s=wait_s)
-        case NotStarted(error):
-            return _failed(attempt, OutcomeKind.ERROR, error)
-        case CpuSpent(limit_s):
-            spent = JobError("CpuLimit", f"stopped after {limit_s} s of CPU time, the kind's limit")
-            return _failed(attempt, OutcomeKind.TIMEOUT, spent)
-        case Interrupted():
-            return policy.handed_back(claim, elapsed_s)
-        case Crashed(error):
-            return _crashed(attempt, error)
-        case _:
-            assert_never(ending)
-
-
-def _stopped(attempt: _Attempt, stop: Stop) -> Outcome:
-    """What an attempt comes to that was told to end."""
-    claim, elapsed_s = attempt.claim, attempt.elapsed_s
-    match stop:
-        case Stop.TIMEOUT:
-            error = JobError("Timeout", f"stopped after {claim.timeout_s:g} s, the job's timeout")
-            return _failed(attempt, OutcomeKind.TIMEOUT, error)
-        case Stop.CANCEL:
-            return policy.cancelled(claim, elapsed_s)
-        case Stop.HAND_BACK | Stop.LOST:
-            return policy.handed_back(claim, elapsed_s)
-        case _:
-            assert_never(stop)
-
-
-def _failed(attempt: Ended, outcome: OutcomeKind, error: JobError, *, retry_after_s: float | None = None) -> Outcome:
-    """Charge the attempt. If the kind's own backoff fails, the default one takes its place: the job must not hang."""
-    claim, elapsed_s, backoff = attempt.claim, attempt.elapsed_s, attempt.kind.backoff
-    try:
-        return policy.failed(claim, outcome, error, elapsed_s, backoff=backoff, retry_after_s=retry_after_s)
-    except Exception:  # noqa: BLE001 -- it is the application's function
-        _log.exception("taskflow.attempt.exception", job_id=str(claim.job_id), kind=claim.kind)
-        return policy.failed(claim, outcome, error, elapsed_s)
-
-
-def _crashed(attempt: Ended, error: JobError) -> Outcome:
-    """Charge the crash, with the kind's backoff or the default one."""
-    claim, elapsed_s = attempt.claim, attempt.elapsed_s
-    _log.error("taskflow.attempt.crashed", job_id=str(claim.job_id), kind=claim.kind, error=error.message)
-    try:
-        return policy.crashed(claim, error, elapsed_s, backoff=attempt.kind.backoff)
-    except Exception:  # noqa: BLE001 -- it is the application's function
-        _log.exception("taskflow.attempt.exception", job_id=str(claim.job_id), kind=claim.kind)
-        return policy.crashed(claim, error, elapsed_s)

@@ -39,7 +39,7 @@ from taskflow.engine.job import (
 )
 from taskflow.kernel.backoff import backoff_s
 from taskflow.kernel.errors import FieldError, Invalid, PayloadTooLarge
-from taskflow.kernel.json import JSONObject, JSONValue, find_unstorable
+from taskflow.kernel.json import JSONObject, JSONValue, find_unstorable, storable
 
 MAX_ERROR_CHARS = 2000
 MAX_TRACEBACK_CHARS = 8000
@@ -252,10 +252,6 @@ def cut_error(error: JobError) -> JobError:
         message=storable(error.message)[:MAX_ERROR_CHARS],
         traceback=storable(traceback)[-MAX_TRACEBACK_CHARS:] if traceback else None,
     )
-
-
-def storable(text: str) -> str:
-    return text.replace("\x00", "\\u0000").encode("utf-8", "backslashreplace").decode()
 
 
 def _result_fault(text: bytes) -> str | None:

@@ -116,11 +116,10 @@ class Registry:
             is_async = _is_async(handler)
             chosen = _check_isolation(kind, is_async, isolation, memory_limit_mb, cpu_limit_s)
             said = msgspec.json.schema(payload) if schema is None else schema
-            text = msgspec.json.encode(said, order="deterministic")
             info = KindInfo(kind, queue, said, retries, timeout_s, priority)
             self._kinds[kind] = Kind(
                 info=info,
-                schema_hash=hashlib.sha256(text).hexdigest()[:16],
+                schema_hash=schema_hash(said),
                 handler=handler,
                 decode=decode or msgspec.json.Decoder(payload).decode,
                 backoff=backoff,
@@ -157,6 +156,11 @@ class Registry:
     def isolated_by(self, *isolations: Isolation) -> Sequence[str]:
         """The kinds that run in one of these ways."""
         return [name for name in self.names if self._kinds[name].isolation in isolations]
+
+
+def schema_hash(schema: JSONObject) -> str:
+    """Return what tells one schema of a kind from another."""
+    return hashlib.sha256(msgspec.json.encode(schema, order="deterministic")).hexdigest()[:16]
 
 
 def _is_async(handler: Callable[..., Any]) -> bool:

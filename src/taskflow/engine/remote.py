@@ -17,6 +17,7 @@ from taskflow.db.pool import Database, is_partition_missing
 from taskflow.db.query import Connection
 from taskflow.engine import policy
 from taskflow.engine.client import Engine
+from taskflow.engine.context import LINES_DROPPED
 from taskflow.engine.job import (
     MAX_LOG_LINES,
     Claim,
@@ -39,7 +40,6 @@ INCARNATION = 0  # such a worker has no children
 HEARTBEAT_S = 5.0
 MAX_WORKERS = 1000  # of one namespace
 MAX_KINDS = 1000  # schemas that a namespace's workers may publish, all versions together
-LINES_DROPPED = f"an attempt keeps {MAX_LOG_LINES} lines; the rest are dropped"
 SUSPECT_TURN = 10  # so often a claim begins with the first job of the queue, whether suspect or not
 STRAY_S = LEASE_S  # a claim that its worker does not know after so long never reached it
 

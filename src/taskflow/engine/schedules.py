@@ -5,8 +5,7 @@ Everything counts from the database's clock, read on the connection that writes.
 was read, and written only if nobody else has changed it meanwhile.
 """
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -26,11 +25,11 @@ from taskflow.engine.schedule import (
     timing_errors,
 )
 from taskflow.engine.store import Store
-from taskflow.engine.store.reading import MAX_ID
 from taskflow.engine.submission import Submission
 from taskflow.engine.trace import Send
 from taskflow.kernel.cron import upcoming
 from taskflow.kernel.errors import Conflict, FieldError, Invalid, NotFound
+from taskflow.kernel.ids import MAX_ID
 from taskflow.telemetry.tracing import active
 
 PREVIEW = 5
@@ -53,18 +52,10 @@ class Schedules:
 
     async def get(self, schedule_id: ScheduleId, namespace: UUID, *, connection: Connection | None = None) -> Schedule:
         """Return a schedule. Raises NotFound."""
-        async with self._lend(connection) as lent:
+        async with self._database.lend(connection) as lent:
             found = await self._store.find_schedule(lent, schedule_id, namespace)
         if found is None:
-            raise _missing(str(schedule_id))
-        return found
-
-    async def get_by_name(self, name: str, namespace: UUID) -> Schedule:
-        """Return a schedule. Raises NotFound."""
-        async with self._database.acquire() as connection:
-            found = await self._store.find_schedule_by_name(connection, name, namespace)
-        if found is None:
-            raise _missing(name)
+            raise _missing(schedule_id)
         return found
 
     async def find_by_name(self, name: str, namespace: UUID) -> Schedule | None:
@@ -82,7 +73,7 @@ class Schedules:
         """Return the ledger of a schedule, newest first, before *before*. Raises NotFound."""
         async with self._database.acquire() as connection:
             if await self._store.find_schedule(connection, schedule_id, namespace) is None:
-                raise _missing(str(schedule_id))
+                raise _missing(schedule_id)
             return await self._store.list_ticks(connection, schedule_id, before=before or _END_OF_TIME, limit=limit)
 
     async def preview(self, plan: SchedulePlan, *, count: int = PREVIEW) -> list[datetime]:
@@ -158,7 +149,7 @@ class Schedules:
     async def delete(self, schedule_id: ScheduleId, namespace: UUID, *, connection: Connection) -> None:
         """Forget it; jobs that it submitted go on. Raises NotFound."""
         if not await self._store.delete_schedule(connection, schedule_id, namespace):
-            raise _missing(str(schedule_id))
+            raise _missing(schedule_id)
 
     async def run_now(
         self, schedule_id: ScheduleId, namespace: UUID, *, connection: Connection
@@ -194,7 +185,7 @@ class Schedules:
     async def _locked(self, schedule_id: ScheduleId, namespace: UUID, connection: Connection) -> Schedule:
         found = await self._store.find_schedule(connection, schedule_id, namespace, lock=True)
         if found is None:
-            raise _missing(str(schedule_id))
+            raise _missing(schedule_id)
         return found
 
     async def _write(self, schedule: Schedule, now: datetime, connection: Connection) -> Schedule:
@@ -207,14 +198,6 @@ class Schedules:
             raise Conflict(detail, code="changed_meanwhile", retry_after_s=_LATER_S)
         return written
 
-    @asynccontextmanager
-    async def _lend(self, connection: Connection | None) -> AsyncIterator[Connection]:
-        if connection is not None:
-            yield connection
-        else:
-            async with self._database.acquire() as own:
-                yield own
-
 
 _END_OF_TIME = datetime.fromisoformat("9000-01-01T00:00:00+00:00")
 
@@ -224,8 +207,8 @@ def _check_timing(plan: SchedulePlan, now: datetime) -> None:
         raise Invalid("the schedule's times are not valid", errors=errors)
 
 
-def _missing(name: str) -> NotFound:
-    return NotFound(f"there is no schedule {name[:100]!r}")
+def _missing(schedule_id: ScheduleId) -> NotFound:
+    return NotFound(f"there is no schedule {str(schedule_id)!r}")
 
 
 def _taken(name: str) -> Conflict:

@@ -30,13 +30,13 @@ from taskflow.engine.executor import CANCEL_GRACE_S, Executor, check_command
 from taskflow.engine.isolation.process import ChildCommand
 from taskflow.engine.job import DELIVERY_QUEUE, Claim, JobId, Outcome, OutcomeKind, WorkerId
 from taskflow.engine.loopwatch import LoopWatch
+from taskflow.engine.meter import AttemptMeter
 from taskflow.engine.notifier import CANCEL_CHANNEL, WAKE_CHANNEL, Notifier
 from taskflow.engine.producer import Producer
 from taskflow.engine.registry import Registry
 from taskflow.engine.store import LEASE_S, Store
 from taskflow.kernel.backoff import reconnect_waits_s
 from taskflow.telemetry.log import get_logger
-from taskflow.telemetry.metrics import ATTEMPTS, JOB_DURATION_SECONDS, JOB_QUEUE_WAIT_SECONDS
 
 EXIT_STUCK = 70  # EX_SOFTWARE: a handler would not end
 FENCE_S = LEASE_S - 3.0
@@ -129,7 +129,7 @@ class Worker:
         self._reconcile_now = asyncio.Event()
         self.on_ready: Callable[[], None] = lambda: None  # called once its kinds are published and it claims
         self.is_stuck = False  # a handler would not end: the process must exit without waiting for it
-        self._meters: dict[tuple[str, str], _Meter] = {}
+        self._meter = AttemptMeter()
 
     def beat(self) -> None:
         """The supervisor's heartbeat reached the database: this process may go on."""
@@ -220,11 +220,8 @@ class Worker:
 
     def _ended(self, outcome: Outcome) -> None:
         self._completer.add(outcome)
+        self._meter.count(outcome)
         claim = outcome.claim
-        meter = self._meters.get((claim.queue, claim.kind))
-        if meter is None:
-            meter = self._meters[claim.queue, claim.kind] = _Meter(claim.queue, claim.kind)
-        meter.count(outcome)
         if self._log_attempts:
             _log.info(
                 "taskflow.attempt.stop",
@@ -368,19 +365,3 @@ class Worker:
         await asyncio.wait({idle, now}, timeout=self._grace_s, return_when=asyncio.FIRST_COMPLETED)
         idle.cancel()
         now.cancel()
-
-
-class _Meter:
-    """The metrics of one queue and kind; looking a label up costs more than counting."""
-
-    def __init__(self, queue: str, kind: str) -> None:
-        self._duration = JOB_DURATION_SECONDS.labels(queue, kind)
-        self._queue_wait = JOB_QUEUE_WAIT_SECONDS.labels(queue, kind)
-        self._attempts = {outcome: ATTEMPTS.labels(queue, kind, str(outcome)) for outcome in OutcomeKind}
-
-    def count(self, outcome: Outcome) -> None:
-        self._attempts[outcome.kind].inc()
-        if outcome.claim.queue_wait_s is not None:
-            self._queue_wait.observe(outcome.claim.queue_wait_s)
-        if outcome.duration_s is not None:
-            self._duration.observe(outcome.duration_s)

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 from uuid import UUID
 
 import msgspec
@@ -22,7 +22,6 @@ from taskflow.files.schemas import (
     LinkView,
     ListFiles,
     MakeLink,
-    NoQuery,
     ReadContent,
     read_fields,
     view_of_file,
@@ -33,10 +32,12 @@ from taskflow.files.upload import MAX_UPLOAD_BYTES, Upload
 from taskflow.http import idempotency, operation
 from taskflow.http.body import check_json_type, parse_json, read_body, read_query
 from taskflow.http.call import Call
+from taskflow.http.fields import NoQuery
 from taskflow.http.idempotency import HEADER, Answer, Idempotency
 from taskflow.http.limits import LimitName
-from taskflow.http.operation import Operation
-from taskflow.http.paging import Cursors, next_link
+from taskflow.http.link import LINK, link_headers
+from taskflow.http.operation import PREFIX, Operation
+from taskflow.http.paging import Cursors
 from taskflow.http.places import Places
 from taskflow.http.problem import BadHeader, problem_response
 from taskflow.http.validation import field_errors
@@ -44,7 +45,6 @@ from taskflow.identity.access import Permission
 from taskflow.identity.guard import Guard
 from taskflow.kernel.errors import FieldError, Invalid, TooLarge
 
-PREFIX = "/api/v1"
 MAX_UPLOADS = 20  # at the same time, in one process: each may fill 100 MiB of disk
 
 _encode = msgspec.json.Encoder().encode
@@ -120,11 +120,8 @@ class FileEndpoints:
         files = await self._files.list_files(principal.namespace, before=before, limit=query.limit + 1)
         more, files = len(files) > query.limit, files[: query.limit]
         cursor = self._cursors.seal(files[-1].id.bytes, *binding) if more else None
-        headers = {}
-        if cursor is not None:
-            headers["Link"] = next_link(quote(request.scope["path"]), dict(request.query_params), cursor)
         page = FilePageView([view_of_file(file) for file in files], cursor)
-        return Answer(200, _encode(page), headers).response()
+        return Answer(200, _encode(page), link_headers(request, cursor)).response()
 
     async def get_file(self, request: Request) -> Response:
         principal = await self._guard.admit(request, Permission.READ_FILES)
@@ -282,7 +279,7 @@ def operations(endpoints: FileEndpoints) -> Iterator[Operation]:
                 "A page.",
                 FilePageView,
                 {"items": [_EXAMPLE_FILE], "nextCursor": None},
-                {"Link": 'The next page, `rel="next"`.'},
+                LINK,
             )
         },
         scope="files:read",

@@ -1,34 +1,21 @@
 """What the files API takes and gives."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
 from msgspec import Meta
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, WithJsonSchema
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
 
 from taskflow.files.link import DEFAULT_LIFETIME_S, MAX_LIFETIME_S
 from taskflow.files.repository import File
 from taskflow.files.service import MAX_RETENTION_DAYS
+from taskflow.http.fields import InstantParameter
 from taskflow.http.paging import DEFAULT_LIMIT, MAX_LIMIT, MIN_LIMIT
 from taskflow.http.validation import field_errors
 from taskflow.kernel.errors import FieldError, Invalid
-
-
-def _instant(value: object) -> datetime | None:
-    if value is None:
-        return None
-    if isinstance(value, str):
-        try:
-            at = datetime.fromisoformat(value)
-            if at.tzinfo is not None:
-                return at.astimezone(UTC)
-        except (ValueError, OverflowError):
-            pass
-    raise PydanticCustomError("instant", "must be an ISO 8601 instant with a time zone, such as 2026-11-23T09:30:00Z")
 
 
 class UploadFields(BaseModel):
@@ -36,9 +23,9 @@ class UploadFields(BaseModel):
 
     model_config = ConfigDict(extra="forbid", title="UploadFields")
 
-    expiresAt: Annotated[  # noqa: N815
-        datetime | None, PlainValidator(_instant), WithJsonSchema({"type": "string", "format": "date-time"})
-    ] = Field(default=None, description="Delete it then. Not together with `retentionDays`.")
+    expiresAt: InstantParameter = Field(  # noqa: N815
+        default=None, description="Delete it then. Not together with `retentionDays`."
+    )
     retentionDays: Annotated[int | None, WithJsonSchema({"type": "integer"})] = Field(  # noqa: N815
         default=None, ge=1, le=MAX_RETENTION_DAYS, description="Delete it after so many days; by default it is kept."
     )
@@ -85,12 +72,6 @@ class ReadContent(BaseModel):
 
     expires: str | None = Field(default=None, max_length=20, description="Of a signed link.")
     signature: str | None = Field(default=None, max_length=100, description="Of a signed link.")
-
-
-class NoQuery(BaseModel):
-    """A route that takes no parameters."""
-
-    model_config = ConfigDict(extra="forbid")
 
 
 class MakeLink(BaseModel):

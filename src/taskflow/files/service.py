@@ -5,7 +5,6 @@ Handlers use it as endpoints do: a file belongs to a namespace, and whoever asks
 """
 
 import asyncio
-import random
 import re
 import unicodedata
 from collections.abc import AsyncIterator, Callable
@@ -15,18 +14,19 @@ from pathlib import Path
 from uuid import UUID
 
 from taskflow.adapters.blobs import BlobStore
-from taskflow.db.pool import DATABASE_ERRORS, Database
+from taskflow.db.pool import Database
+from taskflow.db.pruning import prune_for_ever
 from taskflow.db.query import Connection
 from taskflow.files import detection, repository
 from taskflow.files.repository import File
 from taskflow.files.spool import HEAD_BYTES, MAX_FILE_BYTES, Spool
 from taskflow.kernel.errors import FieldError, Invalid, NotFound, TooLarge
+from taskflow.kernel.ids import MAX_ID, find_id
 from taskflow.telemetry.log import get_logger
 
 MAX_NAME_LENGTH = 255
 MAX_RETENTION_DAYS = 3650
 MAX_WRITES = 3  # files written at the same time: each holds a connection of the pool
-MAX_ID = UUID(int=(1 << 128) - 1)
 PRUNE_INTERVAL_S = 60.0
 PRUNE_BATCH = 10  # files; each may have 400 chunks
 DEFAULT_NAME = "file"
@@ -175,24 +175,19 @@ class Files:
         return len(ids)
 
     async def run(self) -> None:
-        """Prune now and then, for ever. Several processes may: rows that one holds are skipped by the others."""
-        while True:
-            await asyncio.sleep(PRUNE_INTERVAL_S * random.uniform(0.5, 1.5))  # noqa: S311 -- spreads load
-            try:
-                while await self.prune() == PRUNE_BATCH:
-                    pass
-            except DATABASE_ERRORS as error:
-                _log.warning("taskflow.file.prune.exception", error=type(error).__name__)
+        """Prune now and then, for ever."""
+
+        def tell(error: Exception) -> None:
+            _log.warning("taskflow.file.prune.exception", error=type(error).__name__)
+
+        await prune_for_ever(self.prune, batch=PRUNE_BATCH, interval_s=PRUNE_INTERVAL_S, on_error=tell)
 
 
 def file_id_of(text: str) -> UUID:
     """Return the file id that *text* is. Raises NotFound: what is no id belongs to no file."""
-    try:
-        if len(text) == 36:
-            return UUID(text)
-    except ValueError:
-        pass
-    raise NotFound(f"there is no file {text[:100]!r}")
+    if (found := find_id(text)) is None:
+        raise NotFound(f"there is no file {text[:100]!r}")
+    return found
 
 
 def safe_name(name: str) -> str:

@@ -55,20 +55,26 @@ def check_json_type(headers: Mapping[str, str]) -> None:
             media_type.startswith("application/") and media_type.endswith("+json")
         ):
             raise WrongMediaType(f"send JSON with 'Content-Type: application/json', got {given[:100]!r}")
-        charset = parameters.strip().lower().removeprefix("charset=").strip('"')
-        if charset not in {"", "utf-8", "utf8"}:
+        if not _is_utf8(parameters):
             raise WrongMediaType(f"JSON is sent in UTF-8, got {parameters.strip()[:100]!r}")
-    if (encoding := headers.get("content-encoding", "identity")) != "identity":
-        raise WrongMediaType(f"send the body uncompressed, got 'Content-Encoding: {encoding[:100]}'")
+    _check_uncompressed(headers)
 
 
 def check_ndjson_type(headers: Mapping[str, str]) -> None:
     """Raise WrongMediaType unless the headers announce plain JSON lines in UTF-8."""
     given = headers.get("content-type", "")
     media_type, _, parameters = given.partition(";")
-    charset = parameters.strip().lower().removeprefix("charset=").strip('"')
-    if media_type.strip().lower() not in NDJSON_TYPES or charset not in {"", "utf-8", "utf8"}:
+    if media_type.strip().lower() not in NDJSON_TYPES or not _is_utf8(parameters):
         raise WrongMediaType(f"send lines of JSON with 'Content-Type: {NDJSON_TYPES[0]}', got {given[:100]!r}")
+    _check_uncompressed(headers)
+
+
+def _is_utf8(parameters: str) -> bool:
+    """Say so of the parameters of a media type; without any it is."""
+    return parameters.strip().lower().removeprefix("charset=").strip('"') in {"", "utf-8", "utf8"}
+
+
+def _check_uncompressed(headers: Mapping[str, str]) -> None:
     if (encoding := headers.get("content-encoding", "identity")) != "identity":
         raise WrongMediaType(f"send the body uncompressed, got 'Content-Encoding: {encoding[:100]}'")
 

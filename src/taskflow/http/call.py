@@ -8,6 +8,7 @@ from taskflow.engine.trace import headers_with
 from taskflow.telemetry.tracing import TraceContext
 
 SCOPE_KEY = "taskflow.call"
+PROBES = frozenset({"/live", "/ready", "/health", "/metrics"})  # asked every few seconds, by machines
 MAX_BODY_BYTES = 1024 * 1024  # a payload at its limit fits, however its JSON is written
 
 

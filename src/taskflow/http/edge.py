@@ -15,7 +15,7 @@ from uuid import uuid4
 
 from prometheus_client import Counter, Histogram
 
-from taskflow.http.call import SCOPE_KEY, Call
+from taskflow.http.call import PROBES, SCOPE_KEY, Call
 from taskflow.http.problem import as_domain_error, problem_response
 from taskflow.http.visit import begin_visit
 from taskflow.kernel.errors import TooLarge
@@ -44,7 +44,6 @@ _API_HEADERS = {  # set unless the answer says otherwise
 }
 _METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD"})
 _VISIBLE = frozenset(map(chr, range(0x21, 0x7F)))
-_QUIET_ROUTES = frozenset({"/live", "/ready", "/health", "/metrics"})  # asked every few seconds: logged at debug
 
 
 class Edge:
@@ -92,7 +91,7 @@ class Edge:
             )
         children[0].inc()
         children[1].observe(seconds)
-        quiet = call.route in _QUIET_ROUTES and exchange.status < 400
+        quiet = call.route in PROBES and exchange.status < 400  # many lines that say nothing
         (self._log.debug if quiet else self._log.info)(
             "taskflow.request.stop",
             method=method,

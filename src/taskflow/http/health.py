@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from ipaddress import ip_address
 from typing import Annotated, Literal, TypeAlias
 
-import asyncpg
 import msgspec
 from msgspec import Meta
 from prometheus_client.metrics_core import Metric
@@ -20,12 +19,11 @@ from starlette.responses import Response
 
 import taskflow
 from taskflow.db.migrate import Fit, Schema, read_schema
-from taskflow.db.pool import CONNECTION_ERRORS, Database
+from taskflow.db.pool import DATABASE_ERRORS, Database
 from taskflow.engine.client import Engine
 from taskflow.http import operation
 from taskflow.http.call import Call
 from taskflow.http.operation import Operation
-from taskflow.kernel.errors import Unavailable
 from taskflow.telemetry import metrics
 
 FRESH_S = 1.0
@@ -41,7 +39,6 @@ _SHOWN: Mapping[Fit, SchemaFit] = {
     Fit.NEWER: "newer",
     Fit.TOO_NEW: "too_new",
 }
-_AWAY: tuple[type[Exception], ...] = (*CONNECTION_ERRORS, asyncpg.PostgresError, Unavailable)
 
 
 class Live(msgspec.Struct, frozen=True):
@@ -111,7 +108,7 @@ class HealthEndpoints:
                     database = "up"
                     if schema.fits:
                         workers = sum(worker.alive for worker in await self._engine.list_workers())
-            except _AWAY:
+            except DATABASE_ERRORS:
                 pass
             health = Health(
                 status="ok" if schema is not None and schema.fits else "down",
@@ -129,7 +126,7 @@ class HealthEndpoints:
             async with asyncio.timeout(CHECK_TIMEOUT_S):
                 depths = (await self._engine.queue_depths())[:MAX_DEPTHS]
                 workers = await self._engine.list_workers()
-        except _AWAY:
+        except DATABASE_ERRORS:
             return [metrics.gauge("taskflow_database_up", "1 while the database answers.", (), [((), 0)])]
         labels = ("queue", "kind")
         return [

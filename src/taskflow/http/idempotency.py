@@ -13,9 +13,7 @@ the second claim waits until the first transaction has ended, then sees its row,
 Only answers of writes that happened are kept. A refusal (a 409, a 422) changed nothing and is worked out again.
 """
 
-import asyncio
 import hashlib
-import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -26,11 +24,12 @@ import asyncpg
 import msgspec
 from starlette.responses import Response
 
-from taskflow.db.pool import CONNECTION_ERRORS, Database
+from taskflow.db.pool import Database
+from taskflow.db.pruning import prune_for_ever
 from taskflow.db.query import Connection, load_queries
 from taskflow.db.server import confirm_what_is_seen
 from taskflow.http.problem import BadHeader
-from taskflow.kernel.errors import Conflict, FieldError, Invalid, Unavailable
+from taskflow.kernel.errors import Conflict, FieldError, Invalid
 from taskflow.telemetry.log import get_logger
 
 HEADER = "Idempotency-Key"
@@ -44,8 +43,6 @@ PRUNE_BATCH = 1000
 _CLAIM_TRIES = 3  # a key that is freed and claimed by others in between each time is a busy twin
 
 QUERIES = load_queries(Path(__file__).parent / "queries")
-
-_OUTAGES: tuple[type[Exception], ...] = (*CONNECTION_ERRORS, asyncpg.PostgresError, Unavailable)
 
 _log = get_logger(__name__)
 
@@ -138,20 +135,17 @@ class Idempotency:
     async def prune(self) -> int:
         """Delete one batch of keys whose 24 h are over and return how many that were."""
         async with self._database.acquire() as connection:
-            done = await QUERIES["prune_idempotency_keys"].execute(
+            return await QUERIES["prune_idempotency_keys"].write(
                 connection, now=self._now(), kept=KEPT, limit=PRUNE_BATCH
             )
-        return int(done.rpartition(" ")[2])
 
     async def run(self) -> None:
-        """Prune now and then, for ever. Several processes may: rows that one holds are skipped by the others."""
-        while True:
-            await asyncio.sleep(PRUNE_INTERVAL_S * random.uniform(0.5, 1.5))  # noqa: S311 -- spreads load
-            try:
-                while await self.prune() == PRUNE_BATCH:
-                    pass
-            except _OUTAGES as error:
-                _log.warning("taskflow.idempotency.prune.exception", error=type(error).__name__)
+        """Prune now and then, for ever."""
+
+        def tell(error: Exception) -> None:
+            _log.warning("taskflow.idempotency.prune.exception", error=type(error).__name__)
+
+        await prune_for_ever(self.prune, batch=PRUNE_BATCH, interval_s=PRUNE_INTERVAL_S, on_error=tell)
 
     async def _claim(self, connection: Connection, request: Request, names: Mapping[str, object]) -> Answer | None:
         """Claim the key and return None, or return the answer that is kept for it."""

@@ -26,6 +26,9 @@ from taskflow.http.limits import LimitName
 from taskflow.http.problem import MEDIA_TYPE, Problem
 from taskflow.kernel.errors import Invalid
 
+PREFIX = "/api/v1"
+ALIAS_PREFIX = "/api"  # the same without a version, for clients that were there before it
+
 _REF = "#/components/schemas/{name}"
 
 # What every route may answer, by status.
@@ -98,7 +101,7 @@ class Operation(APIRoute):
     One route.
 
     Args:
-        method, path: the path with `{names}`; *alias* is another one that answers the same and is not in the schema.
+        method, path: the path with `{names}`.
         answers: by status; the first is the usual one.
         problems: by status, beyond those that every such route has.
         body, query: models of what is taken.
@@ -109,6 +112,7 @@ class Operation(APIRoute):
         once: an Idempotency-Key is taken.
         resumable: an Idempotency-Key is taken and names what can be sent again in part.
         limit: which rate limit it falls under; by default `read` for GET, else `write`.
+        alias_of: the path of the operation that this one answers like; only that one is in the schema.
     """
 
     def __init__(
@@ -185,7 +189,7 @@ class Operation(APIRoute):
         self.method = method
         self.answers = answers
         self.structs = [answer.body for answer in answers.values() if answer.body is not None]
-        self.models = [model for model in (body,) if model is not None]
+        self.body_model = body
 
     async def _answer(
         self,
@@ -200,6 +204,13 @@ class Operation(APIRoute):
             raise Invalid("the path holds the character U+0000", code="bad_path")
         response = await self._call(Request(scope, receive))
         await response(scope, receive, send)
+
+
+def below(
+    prefix: str, method: str, path: str, endpoint: Callable[[Request], Awaitable[Response]], **said: Any
+) -> Operation:
+    """Return the operation at *path* below *prefix*; below `ALIAS_PREFIX` it is an alias of the one below `PREFIX`."""
+    return Operation(method, prefix + path, endpoint, alias_of=None if prefix == PREFIX else PREFIX + path, **said)
 
 
 class _Untitled(GenerateJsonSchema):
@@ -233,7 +244,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
     operations = [route for route in app.routes if isinstance(route, Operation)]
     structs = {Problem, *(struct for operation in operations for struct in operation.structs)}
     _, schemas = msgspec.json.schema_components(sorted(structs, key=lambda item: item.__name__), ref_template=_REF)
-    for model in {model for operation in operations for model in operation.models}:
+    for model in {operation.body_model for operation in operations if operation.body_model is not None}:
         schema = model.model_json_schema(schema_generator=_Untitled, ref_template="#/components/schemas/{model}")
         schemas.update(schema.pop("$defs", {}))
         schemas[model.__name__] = schema

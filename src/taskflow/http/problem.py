@@ -26,7 +26,6 @@ from taskflow.kernel.errors import (
     PayloadTooLarge,
     TaskFlowError,
     Unauthenticated,
-    UnknownKind,
 )
 from taskflow.telemetry.log import get_logger
 
@@ -111,8 +110,6 @@ def as_domain_error(error: Exception) -> DomainError:
     match error:
         case DomainError():
             return error
-        case UnknownKind():
-            return _Plain(422, "unknown_kind", str(error))
         case PayloadTooLarge():
             return _Plain(413, "payload_too_large", str(error))
         case AlreadyFinal():

@@ -7,7 +7,7 @@ A process that does not trace passes the caller's context on to the jobs that a 
 from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, Any
 
-from taskflow.http.call import Call
+from taskflow.http.call import PROBES, Call
 from taskflow.telemetry.tracing import active, context_in
 
 if TYPE_CHECKING:
@@ -16,14 +16,12 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.trace import Span
 
-_UNTRACED = frozenset({"/live", "/ready", "/health", "/metrics"})  # asked every few seconds, by machines
-
 
 def begin_visit(scope: MutableMapping[str, Any], call: Call) -> "Visit | None":
     """Start the span of a request and make it the current one, and note in *call* which trace it is in."""
     call.trace = context_in(call.headers)
     spans = active()
-    if spans is None or scope["path"] in _UNTRACED:
+    if spans is None or scope["path"] in PROBES:
         return None
     from taskflow.telemetry.spans import SERVER, context_of
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -21,14 +22,15 @@ from taskflow.engine.record import BulkAction, Operation, OperationId
 from taskflow.http import operation
 from taskflow.http.body import check_json_type, parse_json, read_body, read_query
 from taskflow.http.call import Call
+from taskflow.http.fields import NoQuery
 from taskflow.http.idempotency import Answer
+from taskflow.http.operation import ALIAS_PREFIX, PREFIX, below
 from taskflow.http.operation import Operation as Route
 from taskflow.http.validation import field_errors
 from taskflow.identity.access import Permission
 from taskflow.identity.guard import Guard
-from taskflow.jobs.endpoints import ALIAS_PREFIX, PREFIX
 from taskflow.jobs.naming import unknown_in
-from taskflow.jobs.schemas import ChooseJobs, NoQuery
+from taskflow.jobs.schemas import ChooseJobs, chosen_by
 from taskflow.jobs.writes import Writes
 from taskflow.kernel.errors import Invalid, NotFound
 from taskflow.kernel.json import JSONValue
@@ -98,7 +100,7 @@ def _said(chosen: JobFilter) -> dict[str, Any]:
 
 def filter_of(data: JSONValue) -> JobFilter:
     """Return the filter that *data* asks for. Raises Invalid."""
-    return _filter_of(_read(data))
+    return chosen_by(_read(data))
 
 
 def _read(data: JSONValue) -> ChooseJobs:
@@ -106,17 +108,6 @@ def _read(data: JSONValue) -> ChooseJobs:
         return ChooseJobs.model_validate(data)
     except ValidationError as error:
         raise Invalid("the filter has invalid fields", errors=field_errors(error)) from None
-
-
-def _filter_of(asked: ChooseJobs) -> JobFilter:
-    return JobFilter(
-        kind=None if asked.taskType is None else kinds.canonical(asked.taskType),
-        state=asked.status,
-        queue=asked.queue,
-        tag=asked.tag,
-        created_from=asked.created_from,
-        created_to=asked.created_to,
-    )
 
 
 class BulkEndpoints:
@@ -134,7 +125,7 @@ class BulkEndpoints:
         check_json_type(Call.of(request.scope).headers)
         body = await read_body(request)
         asked = _read(parse_json(body))
-        chosen = _filter_of(asked)
+        chosen = chosen_by(asked)
         action = BulkAction(request.scope["path"].rpartition("/")[2])
         if asked.dry_run:
             read_query(request, NoQuery)
@@ -200,11 +191,7 @@ _SUMMARIES = {
 def operations(endpoints: BulkEndpoints) -> Iterator[Route]:
     """Yield the routes, each also under the alias without a version."""
     for prefix in (PREFIX, ALIAS_PREFIX):
-
-        def route(method: str, path: str, handler: Any, *, prefix: str = prefix, **said: Any) -> Route:
-            alias_of = None if prefix == PREFIX else PREFIX + path
-            return Route(method, prefix + path, handler, tag="jobs", alias_of=alias_of, **said)
-
+        route = partial(below, prefix, tag="jobs")
         for action, (summary, description) in _SUMMARIES.items():
             yield route(
                 "POST",

@@ -1,7 +1,7 @@
 """Routes that change jobs before they are active, and the one that stores many at once."""
 
 from collections.abc import Iterator
-from typing import Any
+from functools import partial
 
 import msgspec
 from starlette.requests import Request
@@ -12,15 +12,15 @@ from taskflow.engine.job import NewJob
 from taskflow.http import operation
 from taskflow.http.body import check_json_type, parse_json, read_body
 from taskflow.http.call import Call
+from taskflow.http.fields import NoQuery
 from taskflow.http.idempotency import Answer, read_key
-from taskflow.http.operation import Operation
+from taskflow.http.operation import ALIAS_PREFIX, PREFIX, Operation, below
 from taskflow.identity.access import Permission, Principal
 from taskflow.identity.guard import Guard
-from taskflow.jobs.endpoints import ALIAS_PREFIX, EXAMPLE_JOB, JOB_ID, NO_JOB, PREFIX
-from taskflow.jobs.schemas import ChangeJob, JobBatchView, JobView, NoQuery, SubmitBatch, view_of_job, view_of_new
+from taskflow.jobs.endpoints import EXAMPLE_JOB, JOB_ID, NO_JOB
+from taskflow.jobs.schemas import ChangeJob, JobBatchView, JobView, SubmitBatch, view_of_job, view_of_new
 from taskflow.jobs.service import Jobs, job_id_of
-from taskflow.jobs.writes import Writes
-from taskflow.kernel.errors import DomainError
+from taskflow.jobs.writes import Writes, later
 
 _encode = msgspec.json.Encoder().encode
 
@@ -40,26 +40,16 @@ class ChangeEndpoints:
         key = read_key(call.headers)
         body = await read_body(request)
         data = parse_json(body)
-        headers = call.job_headers
         if key is None:
-            jobs = await self._jobs.prepare_batch(principal, data, headers)
+            jobs = await self._jobs.prepare_batch(principal, data, call.job_headers)
             return (await self._store(principal, jobs, None)).response()
-        # An answer that was kept is given again whatever has become of the kinds meanwhile, so a refusal has to wait.
-        refusal: DomainError | None = None
-        prepared: list[NewJob] = []
-        try:
-            prepared = await self._jobs.prepare_batch(principal, data, headers)
-        except DomainError as error:
-            refusal = error
+        prepared = await later(self._jobs.prepare_batch(principal, data, call.job_headers))
 
         async def write(connection: Connection) -> Answer:
-            if refusal is not None:
-                raise refusal
-            return await self._store(principal, prepared, connection)
+            return await self._store(principal, prepared(), connection)
 
         def wake(_answer: Answer) -> None:
-            for queue in {job.queue for job in prepared}:
-                self._jobs.wake(queue)
+            self._jobs.wake({job.queue for job in prepared()})
 
         return await self._writes.once(request, principal, key, body, write, after=wake)
 
@@ -73,7 +63,7 @@ class ChangeEndpoints:
             queues.append(job.queue)
             return Answer(200, _encode(view_of_job(job)))
 
-        return await self._writes.act(request, principal, write, after=lambda _answer: self._wake(queues))
+        return await self._writes.act(request, principal, write, after=lambda _answer: self._jobs.wake(queues))
 
     async def change(self, request: Request) -> Response:
         principal = await self._guard.admit(request, Permission.WRITE_JOBS)
@@ -88,11 +78,9 @@ class ChangeEndpoints:
             queues.append(job.queue)
             return Answer(200, _encode(view_of_job(job)))
 
-        return await self._writes.act(request, principal, write, body=body, after=lambda _answer: self._wake(queues))
-
-    def _wake(self, queues: list[str]) -> None:
-        for queue in queues:
-            self._jobs.wake(queue)
+        return await self._writes.act(
+            request, principal, write, body=body, after=lambda _answer: self._jobs.wake(queues)
+        )
 
     async def _store(self, principal: Principal, jobs: list[NewJob], connection: Connection | None) -> Answer:
         stored = await self._jobs.submit_batch(jobs, connection=connection)
@@ -115,13 +103,7 @@ _EXAMPLE_BATCH = [
 def operations(endpoints: ChangeEndpoints) -> Iterator[Operation]:
     """Yield the routes, each also under the alias without a version."""
     for prefix in (PREFIX, ALIAS_PREFIX):
-
-        def route(method: str, path: str, handler: Any, *, prefix: str = prefix, **said: Any) -> Operation:
-            alias_of = None if prefix == PREFIX else PREFIX + path
-            return Operation(
-                method, prefix + path, handler, tag="jobs", scope="jobs:write", once=True, alias_of=alias_of, **said
-            )
-
+        route = partial(below, prefix, tag="jobs", scope="jobs:write", once=True)
         yield route(
             "POST",
             "/jobs/batch",

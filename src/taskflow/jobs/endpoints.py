@@ -1,23 +1,24 @@
 """The routes of jobs: they read requests and write answers; what happens in between is `jobs.service`."""
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
-from urllib.parse import quote
 from uuid import UUID
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from taskflow import kinds
 from taskflow.db.query import Connection
-from taskflow.engine.job import JobFilter, JobId, NewJob, State
+from taskflow.engine.job import JobId, NewJob, State
 from taskflow.http import idempotency, operation
 from taskflow.http.body import check_json_type, parse_json, read_body, read_query
 from taskflow.http.call import Call
+from taskflow.http.fields import NoQuery
 from taskflow.http.idempotency import Answer
-from taskflow.http.operation import Operation
-from taskflow.http.paging import Cursors, next_link
+from taskflow.http.link import LINK, link_headers
+from taskflow.http.operation import ALIAS_PREFIX, PREFIX, Operation, below
+from taskflow.http.paging import MAX_PAGE_BYTES, Cursors
 from taskflow.identity.access import Permission, Principal
 from taskflow.identity.guard import Guard
 from taskflow.jobs.log_events import MAX_FOLLOWERS, LogEvents
@@ -28,20 +29,16 @@ from taskflow.jobs.schemas import (
     ListJobs,
     ListLogs,
     LogPageView,
-    NoQuery,
     SubmitJob,
+    chosen_by,
     view_of_job,
     view_of_kind,
     view_of_line,
     view_of_new,
 )
 from taskflow.jobs.service import Jobs, job_id_of
-from taskflow.jobs.writes import Writes
-from taskflow.kernel.errors import DomainError, FieldError, Invalid, PayloadTooLarge
-
-PREFIX = "/api/v1"
-ALIAS_PREFIX = "/api"  # the same without a version, for clients that were there before it
-MAX_PAGE_BYTES = 4 * 1024 * 1024  # a page ends early when it has grown to this
+from taskflow.jobs.writes import Writes, later
+from taskflow.kernel.errors import FieldError, Invalid
 
 _encode = msgspec.json.Encoder().encode
 
@@ -63,24 +60,16 @@ class JobEndpoints:
         key = idempotency.read_key(call.headers)
         body = await read_body(request)
         data = parse_json(body)
-        headers = call.job_headers
         if key is None:
-            job = await self._jobs.prepare(principal, data, headers)
+            job = await self._jobs.prepare(principal, data, call.job_headers)
             return (await self._store(principal, job)).response()
-        # An answer that was kept is given again whatever has become of the kind meanwhile, so a refusal has to wait.
-        refusal: DomainError | PayloadTooLarge | None = None
-        try:
-            job = await self._jobs.prepare(principal, data, headers)
-        except (DomainError, PayloadTooLarge) as error:
-            refusal = error
+        prepared = await later(self._jobs.prepare(principal, data, call.job_headers))
 
         async def write(connection: Connection) -> Answer:
-            if refusal is not None:
-                raise refusal
-            return await self._store(principal, job, connection)
+            return await self._store(principal, prepared(), connection)
 
         return await self._writes.once(
-            request, principal, key, body, write, after=lambda _answer: self._jobs.wake(job.queue)
+            request, principal, key, body, write, after=lambda _answer: self._jobs.wake([prepared().queue])
         )
 
     async def _store(self, principal: Principal, job: NewJob, connection: Connection | None = None) -> Answer:
@@ -93,14 +82,7 @@ class JobEndpoints:
     async def list_jobs(self, request: Request) -> Response:
         principal = await self._guard.admit(request, Permission.READ_JOBS)
         query = read_query(request, ListJobs)
-        chosen = JobFilter(
-            kind=None if query.taskType is None else kinds.canonical(query.taskType),
-            state=query.status,
-            queue=query.queue,
-            tag=query.tag,
-            created_from=query.created_from,
-            created_to=query.created_to,
-        )
+        chosen = chosen_by(query)
         binding = ("jobs", principal.namespace, chosen, query.sort)
         before = None
         if query.cursor is not None:
@@ -169,11 +151,7 @@ class JobEndpoints:
             queues.append(job.queue)
             return Answer(200, _encode(view_of_job(job)))
 
-        def wake(_answer: Answer) -> None:
-            for queue in queues:
-                self._jobs.wake(queue)
-
-        return await self._writes.act(request, principal, write, after=wake)
+        return await self._writes.act(request, principal, write, after=lambda _answer: self._jobs.wake(queues))
 
     async def list_kinds(self, request: Request) -> Response:
         principal = await self._guard.admit(request, Permission.READ_JOBS)
@@ -191,10 +169,7 @@ def _location(job_id: UUID) -> str:
 
 
 def _page(request: Request, items: list[Any], cursor: str | None) -> Response:
-    headers = {}
-    if cursor is not None:
-        headers["Link"] = next_link(quote(request.scope["path"]), dict(request.query_params), cursor)
-    return Answer(200, _encode({"items": items, "nextCursor": cursor}), headers).response()
+    return Answer(200, _encode({"items": items, "nextCursor": cursor}), link_headers(request, cursor)).response()
 
 
 def _job_id(request: Request) -> JobId:
@@ -292,17 +267,12 @@ _LOGS = (
     "`end` with the job's status when it has ended. `Last-Event-ID` goes on after that event. A connection that closes "
     "without `end` is to be made again."
 )
-_LINK = {"Link": 'The next page, `rel="next"`.'}
 
 
 def operations(endpoints: JobEndpoints) -> Iterator[Operation]:
     """Yield the routes, each also under the alias without a version."""
     for prefix in (PREFIX, ALIAS_PREFIX):
-
-        def route(method: str, path: str, handler: Any, *, prefix: str = prefix, **said: Any) -> Operation:
-            alias_of = None if prefix == PREFIX else PREFIX + path
-            return Operation(method, prefix + path, handler, tag="jobs", alias_of=alias_of, **said)
-
+        route = partial(below, prefix, tag="jobs")
         yield route(
             "POST",
             "/jobs",
@@ -339,9 +309,7 @@ def operations(endpoints: JobEndpoints) -> Iterator[Operation]:
             summary="List jobs",
             description="Newest first.",
             query=ListJobs,
-            answers={
-                200: operation.Answer("A page.", JobPageView, {"items": [EXAMPLE_JOB], "nextCursor": None}, _LINK)
-            },
+            answers={200: operation.Answer("A page.", JobPageView, {"items": [EXAMPLE_JOB], "nextCursor": None}, LINK)},
             scope="jobs:read",
         )
         yield route(
@@ -367,7 +335,7 @@ def operations(endpoints: JobEndpoints) -> Iterator[Operation]:
             query=ListLogs,
             path_parameters=JOB_ID,
             answers={
-                200: operation.Answer("A page.", LogPageView, headers=_LINK),
+                200: operation.Answer("A page.", LogPageView, headers=LINK),
                 204: operation.Answer("With `follow=true`: the end was told before.", None, media_type=""),
             },
             problems={404: NO_JOB, 503: f"{MAX_FOLLOWERS} clients follow logs, or half as many of this namespace."},

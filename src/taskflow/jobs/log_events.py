@@ -89,7 +89,6 @@ class LogEvents:
             await self._guard.check_again(request, Permission.READ_JOBS)
             if news.lines or news.end is not None:
                 said_s = time.monotonic()
-            if news.lines or news.end is not None:
                 position = replace(position, after_seq=news.lines[-1].seq if news.lines else position.after_seq)
                 await write(_events(position, news))
             if news.end is not None:

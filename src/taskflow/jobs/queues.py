@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Annotated, Any
-from urllib.parse import quote
 
 import msgspec
 from msgspec import Meta
@@ -17,14 +16,15 @@ from taskflow.engine.job import MAX_QUEUE_CONCURRENCY, QueueInfo
 from taskflow.http import operation
 from taskflow.http.body import check_json_type, parse_json, read_body, read_query
 from taskflow.http.call import Call
+from taskflow.http.fields import NoQuery, bounded
 from taskflow.http.idempotency import Answer
-from taskflow.http.operation import Operation
-from taskflow.http.paging import Cursors, next_link
+from taskflow.http.link import LINK, link_headers
+from taskflow.http.operation import PREFIX, Operation
+from taskflow.http.paging import Cursors
 from taskflow.http.validation import field_errors
 from taskflow.identity.access import Permission, Principal
 from taskflow.identity.guard import Guard
-from taskflow.jobs.endpoints import PREFIX
-from taskflow.jobs.schemas import ListQueues, NoQuery, bounded
+from taskflow.jobs.schemas import ListQueues
 from taskflow.jobs.writes import Writes
 from taskflow.kernel.errors import Invalid
 
@@ -102,12 +102,8 @@ class QueueEndpoints:
         found = await self._engine.list_queues(after=after, limit=query.limit + 1)
         more, found = len(found) > query.limit, found[: query.limit]
         cursor = self._cursors.seal(found[-1].name.encode(), "queues") if more else None
-        headers = {}
-        if cursor is not None:
-            headers["Link"] = next_link(quote(request.scope["path"]), dict(request.query_params), cursor)
-        return Answer(
-            200, _encode(QueuePageView([view_of_queue(queue) for queue in found], cursor)), headers
-        ).response()
+        page = QueuePageView([view_of_queue(queue) for queue in found], cursor)
+        return Answer(200, _encode(page), link_headers(request, cursor)).response()
 
     async def get_queue(self, request: Request) -> Response:
         await self._guard.admit(request, Permission.OPERATE)
@@ -181,7 +177,7 @@ def operations(endpoints: QueueEndpoints) -> Iterator[Operation]:
             "A page.",
             QueuePageView,
             {"items": [_EXAMPLE], "nextCursor": None},
-            {"Link": 'The next page, `rel="next"`.'},
+            LINK,
         ),
         name="listQueues",
         summary="List queues",

@@ -84,8 +84,7 @@ class StreamRepository:
 
     async def prune(self, connection: Connection, *, kept: timedelta, limit: int) -> int:
         """Forget streams without news for *kept*; return how many, at most *limit*."""
-        done = await QUERIES["prune_streams"].execute(connection, now=self._now(), kept=kept, limit=limit)
-        return int(done.rpartition(" ")[2])
+        return await QUERIES["prune_streams"].write(connection, now=self._now(), kept=kept, limit=limit)
 
 
 def _names(stream: StreamId) -> dict[str, Any]:

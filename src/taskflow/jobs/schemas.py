@@ -3,8 +3,8 @@ What the jobs API takes and gives. In comes Pydantic, which finds every bad fiel
 are encoded in one pass. `JobView` is a job everywhere: in the answer to a submit, alone and in lists.
 """
 
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -13,6 +13,7 @@ from msgspec import UNSET, Meta, UnsetType
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, RootModel, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from taskflow import kinds
 from taskflow.engine.job import (
     MAX_CALLBACK_URL_LENGTH,
     MAX_DELAY_S,
@@ -31,6 +32,7 @@ from taskflow.engine.job import (
     FailureReason,
     Job,
     JobError,
+    JobFilter,
     KindInfo,
     LogLine,
     NewJob,
@@ -40,7 +42,8 @@ from taskflow.engine.job import (
     UniqueScope,
 )
 from taskflow.engine.policy import scope_of
-from taskflow.http.paging import DEFAULT_LIMIT, MAX_LIMIT, MIN_LIMIT
+from taskflow.http.fields import Cursor, Instant, InstantParameter, Limit, ListPage, bounded
+from taskflow.http.paging import DEFAULT_LIMIT
 from taskflow.telemetry.log import redacted
 
 PRIORITIES = {"low": PRIORITY_LOW, "normal": PRIORITY_NORMAL, "high": PRIORITY_HIGH}
@@ -56,38 +59,11 @@ def _priority(value: object) -> int | None:
     raise PydanticCustomError("priority", "must be high, normal, low or a whole number from 0 to 9 (higher first)")
 
 
-def _instant(value: object) -> datetime | None:
-    if value is None:
-        return None
-    if isinstance(value, str):
-        try:
-            at = datetime.fromisoformat(value)
-            if at.tzinfo is not None:
-                return at.astimezone(UTC)
-        except (ValueError, OverflowError):
-            pass
-    raise PydanticCustomError("instant", "must be an ISO 8601 instant with a time zone, such as 2026-11-23T09:30:00Z")
-
-
-def whole(low: int, high: int, *, unit: str = "") -> Callable[[object], int | None]:
-    def check(value: object) -> int | None:
-        if value is None:
-            return None
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise PydanticCustomError("wrong_type", "must be a whole number")
-        if not low <= value <= high:
-            limits = {"low": low, "high": high, "unit": unit}
-            raise PydanticCustomError("out_of_range", "must be from {low} to {high}{unit}", limits)
-        return value
-
-    return check
-
-
 MAX_TIMEOUT_MS = int(MAX_TIMEOUT_S * 1000)
 MAX_DELAY_MS = int(MAX_DELAY_S * 1000)
 MAX_UNIQUE_WINDOW_MS = int(MAX_UNIQUE_WINDOW_S * 1000)
 
-_Priority = Annotated[
+Priority = Annotated[
     int | None,
     PlainValidator(_priority),
     WithJsonSchema(
@@ -100,17 +76,7 @@ _Priority = Annotated[
         }
     ),
 ]
-_Instant = Annotated[
-    datetime | None, PlainValidator(_instant), WithJsonSchema({"type": ["string", "null"], "format": "date-time"})
-]
-
-
-def bounded(low: int, high: int, unit: str = "") -> Any:
-    schema = {"type": ["integer", "null"], "minimum": low, "maximum": high}
-    return Annotated[int | None, PlainValidator(whole(low, high, unit=unit)), WithJsonSchema(schema)]
-
-
-_Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_LENGTH)]
+Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_LENGTH)]
 
 
 def _scope(value: object) -> UniqueScope | None:
@@ -121,13 +87,13 @@ def _scope(value: object) -> UniqueScope | None:
     raise PydanticCustomError("unknown_value", f"must be {', '.join(UniqueScope)}")
 
 
-_Scope = Annotated[UniqueScope | None, PlainValidator(_scope), WithJsonSchema({"enum": [*UniqueScope, None]})]
+Scope = Annotated[UniqueScope | None, PlainValidator(_scope), WithJsonSchema({"enum": [*UniqueScope, None]})]
 
 
-_Url = Annotated[str, Field(max_length=MAX_CALLBACK_URL_LENGTH, json_schema_extra={"format": "uri"})]
-_Key = Annotated[str, Field(min_length=1, max_length=MAX_UNIQUE_KEY_LENGTH)]
-_Ttl = bounded(1, MAX_DELAY_MS, " ms")
-_Window = bounded(1, MAX_UNIQUE_WINDOW_MS, " ms")
+CallbackUrl = Annotated[str, Field(max_length=MAX_CALLBACK_URL_LENGTH, json_schema_extra={"format": "uri"})]
+UniqueKey = Annotated[str, Field(min_length=1, max_length=MAX_UNIQUE_KEY_LENGTH)]
+Ttl = bounded(1, MAX_DELAY_MS, " ms")
+Window = bounded(1, MAX_UNIQUE_WINDOW_MS, " ms")
 
 
 class SubmitJob(BaseModel):
@@ -135,45 +101,45 @@ class SubmitJob(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, title="SubmitJob")
 
-    taskType: _Name = Field(description="A kind that workers offer; `GET /api/v1/job-types` lists them.")  # noqa: N815
+    taskType: Name = Field(description="A kind that workers offer; `GET /api/v1/job-types` lists them.")  # noqa: N815
     payload: dict[str, Any] = Field(
         default_factory=dict, description="What the kind's schema asks for; at most 256 KiB of JSON."
     )
-    priority: _Priority = Field(default=None, description="Higher first; by default the kind's.")
+    priority: Priority = Field(default=None, description="Higher first; by default the kind's.")
     retries: bounded(0, MAX_RETRIES) = Field(  # type: ignore[valid-type]
         default=None, description="Attempts after the first that failed or timed out; by default the kind's."
     )
     timeout: bounded(1, MAX_TIMEOUT_MS, " ms") = Field(  # type: ignore[valid-type]
         default=None, description="Milliseconds that one attempt may run; by default the kind's."
     )
-    queue: _Name | None = Field(default=None, description="By default the kind's.")
-    runAt: _Instant = Field(default=None, description="Not before this instant. Not together with `delay`.")  # noqa: N815
+    queue: Name | None = Field(default=None, description="By default the kind's.")
+    runAt: Instant = Field(default=None, description="Not before this instant. Not together with `delay`.")  # noqa: N815
     delay: bounded(0, MAX_DELAY_MS, " ms") = Field(  # type: ignore[valid-type]
         default=None, description="Not before this many milliseconds from now."
     )
-    callbackUrl: _Url | None = Field(  # noqa: N815
+    callbackUrl: CallbackUrl | None = Field(  # noqa: N815
         default=None,
         description="Is told, signed and with retries, when the job has completed, failed or been cancelled.",
     )
-    tags: list[_Name] = Field(default_factory=list, max_length=MAX_TAGS, description="Words to find it by.")
-    expiresAt: _Instant = Field(  # noqa: N815
+    tags: list[Name] = Field(default_factory=list, max_length=MAX_TAGS, description="Words to find it by.")
+    expiresAt: Instant = Field(  # noqa: N815
         default=None,
         description="Fail with the reason `expired` if no worker has started it by then. Has to be after `runAt`. Not "
         "together with `delay`.",
     )
-    ttl: _Ttl = Field(  # type: ignore[valid-type]
+    ttl: Ttl = Field(  # type: ignore[valid-type]
         default=None,
         description="The same in milliseconds, counted from the submit and not from when the job is due. Has to be "
         "more than `delay`. Not together with `expiresAt` or `runAt`.",
     )
-    uniqueKey: _Key | None = Field(  # noqa: N815
+    uniqueKey: UniqueKey | None = Field(  # noqa: N815
         default=None,
         description="Of the jobs of one kind, only one holds a key: while it does, submits with the key give that job.",
     )
-    uniqueScope: _Scope = Field(  # noqa: N815
+    uniqueScope: Scope = Field(  # noqa: N815
         default=None, description="How long the key is held; by default `until_finished`."
     )
-    uniqueWindow: _Window = Field(  # type: ignore[valid-type]  # noqa: N815
+    uniqueWindow: Window = Field(  # type: ignore[valid-type]  # noqa: N815
         default=None, description="Milliseconds from now; with the scope `window`, and only then."
     )
 
@@ -187,38 +153,11 @@ class ChangeJob(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, title="ChangeJob")
 
-    priority: _Priority = Field(default=None, description="Higher first.")
-    runAt: _Instant = Field(default=None, description="Not before this instant. Not together with `delay`.")  # noqa: N815
+    priority: Priority = Field(default=None, description="Higher first.")
+    runAt: Instant = Field(default=None, description="Not before this instant. Not together with `delay`.")  # noqa: N815
     delay: bounded(0, MAX_DELAY_MS, " ms") = Field(  # type: ignore[valid-type]
         default=None, description="Not before this many milliseconds from now."
     )
-
-
-def digits(value: object) -> object:
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10:
-        return int(value)
-    return value
-
-
-_Limit = Annotated[
-    int,
-    PlainValidator(lambda value: whole(MIN_LIMIT, MAX_LIMIT)(digits(value))),
-    WithJsonSchema({"type": "integer", "minimum": MIN_LIMIT, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}),
-]
-_Cursor = Annotated[str, WithJsonSchema({"type": "string"})]
-
-# For other slices, whose requests describe jobs and lists too.
-Name = _Name
-Priority = _Priority
-Instant = _Instant
-CallbackUrl = _Url
-UniqueKey = _Key
-Scope = _Scope
-Window = _Window
-Ttl = _Ttl
-Limit = _Limit
-Cursor = _Cursor
-bounded = bounded
 
 
 def _state(value: object) -> State | None:
@@ -233,18 +172,14 @@ class ListJobs(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    taskType: _Name | None = Field(default=None, json_schema_extra={"type": "string"})  # noqa: N815
+    taskType: Name | None = Field(default=None, json_schema_extra={"type": "string"})  # noqa: N815
     status: Annotated[State | None, PlainValidator(_state), WithJsonSchema({"type": "string", "enum": list(State)})] = (
         None
     )
-    queue: _Name | None = None
-    tag: _Name | None = None
-    created_from: Annotated[
-        datetime | None, PlainValidator(_instant), WithJsonSchema({"type": "string", "format": "date-time"})
-    ] = Field(default=None, alias="from", description="Created at this instant or later.")
-    created_to: Annotated[
-        datetime | None, PlainValidator(_instant), WithJsonSchema({"type": "string", "format": "date-time"})
-    ] = Field(default=None, alias="to", description="Created before this instant.")
+    queue: Name | None = None
+    tag: Name | None = None
+    created_from: InstantParameter = Field(default=None, alias="from", description="Created at this instant or later.")
+    created_to: InstantParameter = Field(default=None, alias="to", description="Created before this instant.")
     sort: Literal["-createdAt"] = Field(default="-createdAt", description="Newest first, the only order.")
     limit: Limit = Field(default=DEFAULT_LIMIT, description="A page may be shorter and still have a next.")
     cursor: Cursor | None = Field(default=None, description="`nextCursor` of the page before.")
@@ -255,47 +190,44 @@ class ChooseJobs(BaseModel):
 
     model_config = ConfigDict(extra="forbid", title="ChooseJobs")
 
-    taskType: _Name | None = Field(default=None, description="Of this kind.")  # noqa: N815
+    taskType: Name | None = Field(default=None, description="Of this kind.")  # noqa: N815
     status: Annotated[
         State | None,
         PlainValidator(lambda value: None if value is None else _state(value)),
         WithJsonSchema({"type": ["string", "null"], "enum": [*State, None]}),
     ] = Field(default=None, description="In this state; one that the action applies to.")
-    queue: _Name | None = Field(default=None, description="Of this queue.")
-    tag: _Name | None = Field(default=None, description="With this tag.")
-    created_from: _Instant = Field(default=None, alias="from", description="Created at this instant or later.")
-    created_to: _Instant = Field(default=None, alias="to", description="Created before this instant.")
+    queue: Name | None = Field(default=None, description="Of this queue.")
+    tag: Name | None = Field(default=None, description="With this tag.")
+    created_from: Instant = Field(default=None, alias="from", description="Created at this instant or later.")
+    created_to: Instant = Field(default=None, alias="to", description="Created before this instant.")
     dry_run: bool = Field(
         default=False, alias="dryRun", strict=True, description="Count what is found, and change nothing."
     )
 
 
-class ListLogs(BaseModel):
+def chosen_by(asked: ListJobs | ChooseJobs) -> JobFilter:
+    """Return the filter that a checked request describes."""
+    return JobFilter(
+        kind=None if asked.taskType is None else kinds.canonical(asked.taskType),
+        state=asked.status,
+        queue=asked.queue,
+        tag=asked.tag,
+        created_from=asked.created_from,
+        created_to=asked.created_to,
+    )
+
+
+class ListLogs(ListPage):
     """A page of log lines, oldest first."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    limit: Limit = DEFAULT_LIMIT
-    cursor: Cursor | None = Field(default=None, description="`nextCursor` of the page before.")
     follow: Literal["true", "false"] = Field(
         default="false",
         description="`true`: server-sent events in place of a page, until the job has ended. Not with the others.",
     )
 
 
-class ListQueues(BaseModel):
+class ListQueues(ListPage):
     """A page of queues, by name."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    limit: _Limit = DEFAULT_LIMIT
-    cursor: _Cursor | None = Field(default=None, description="`nextCursor` of the page before.")
-
-
-class NoQuery(BaseModel):
-    """A route without query parameters."""
-
-    model_config = ConfigDict(extra="forbid")
 
 
 class AttemptView(msgspec.Struct, frozen=True, rename="camel"):

@@ -5,10 +5,8 @@ Checks come before anything is stored, and all of them at once: the shape of the
 the payload by the kind's own schema.
 """
 
-from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
-from uuid import UUID
 
 from pydantic import ValidationError
 
@@ -35,7 +33,9 @@ from taskflow.http.validation import field_errors
 from taskflow.identity.access import Principal
 from taskflow.jobs.catalogue import Catalogue, Kind
 from taskflow.jobs.schemas import ChangeJob, SubmitJob
+from taskflow.kernel.durations import of_ms
 from taskflow.kernel.errors import FieldError, Invalid, NotFound, PayloadTooLarge
+from taskflow.kernel.ids import find_id
 from taskflow.kernel.json import JSONValue
 from taskflow.telemetry.tracing import active
 
@@ -90,13 +90,13 @@ class Jobs:
             retries=info.retries if submit.retries is None else submit.retries,
             timeout_s=info.timeout_s if submit.timeout is None else submit.timeout / 1000,
             run_at=submit.runAt,
-            run_after=None if submit.delay is None else timedelta(milliseconds=submit.delay),
+            run_after=of_ms(submit.delay),
             callback_url=submit.callbackUrl,
             unique_key=submit.uniqueKey,
             unique_scope=submit.uniqueScope,
-            unique_window=None if submit.uniqueWindow is None else timedelta(milliseconds=submit.uniqueWindow),
+            unique_window=of_ms(submit.uniqueWindow),
             expires_at=submit.expiresAt,
-            expires_after=None if submit.ttl is None else timedelta(milliseconds=submit.ttl),
+            expires_after=of_ms(submit.ttl),
             tags=submit.tags,
             headers=headers,
         )
@@ -169,9 +169,9 @@ class Jobs:
         """Make today's partitions where nobody did (a deployment that slept)."""
         await self._engine.make_partitions()
 
-    def wake(self, queue: str) -> None:
-        """Tell workers of a job stored or replayed in a transaction that has just committed."""
-        self._engine.wake([queue])
+    def wake(self, queues: Iterable[str]) -> None:
+        """Tell workers of jobs stored or replayed in a transaction that has just committed."""
+        self._engine.wake(queues)
 
     # Looking ---------------------------------------------------------------------------------------------------------
 
@@ -236,7 +236,7 @@ class Jobs:
             job_id,
             priority=change.priority,
             run_at=change.runAt,
-            run_after=None if change.delay is None else timedelta(milliseconds=change.delay),
+            run_after=of_ms(change.delay),
             namespace=principal.namespace,
             connection=connection,
         )
@@ -287,9 +287,6 @@ class Jobs:
 
 def job_id_of(text: str) -> JobId:
     """Return the job id that *text* is. Raises NotFound: what is no id belongs to no job."""
-    try:
-        if len(text) == 36:
-            return JobId(UUID(text))
-    except ValueError:
-        pass
-    raise NotFound(f"there is no job {text[:100]!r}")
+    if (found := find_id(text)) is None:
+        raise NotFound(f"there is no job {text[:100]!r}")
+    return JobId(found)

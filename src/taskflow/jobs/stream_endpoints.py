@@ -13,15 +13,14 @@ from taskflow.http import idempotency, operation
 from taskflow.http.body import check_ndjson_type, read_query
 from taskflow.http.call import Call
 from taskflow.http.drain import Drain
+from taskflow.http.fields import digits, whole
 from taskflow.http.limits import LimitName
-from taskflow.http.operation import Operation
+from taskflow.http.operation import ALIAS_PREFIX, PREFIX, Operation, below
 from taskflow.http.places import Places
 from taskflow.http.problem import OUTAGES, BodyTimeout
 from taskflow.http.streaming import NDJSON, Incoming, ServerDrains, StreamedAnswer, Write
 from taskflow.identity.access import Permission
 from taskflow.identity.guard import Guard
-from taskflow.jobs.endpoints import ALIAS_PREFIX, PREFIX
-from taskflow.jobs.schemas import digits, whole
 from taskflow.jobs.streams import (
     MAX_BATCH_BYTES,
     MAX_BATCH_LINES,
@@ -239,15 +238,15 @@ def operations(endpoints: StreamEndpoints) -> Iterator[Operation]:
         503: f"{MAX_STREAMS} streams are open, or half as many of this namespace.",
     }
     for prefix in (PREFIX, ALIAS_PREFIX):
-        yield Operation(
+        yield below(
+            prefix,
             "POST",
-            f"{prefix}/jobs/stream",
+            "/jobs/stream",
             endpoints.submit,
             name="streamJobs",
             summary="Submit a stream of jobs",
             description=_DESCRIPTION,
             tag="jobs",
-            alias_of=None if prefix == PREFIX else f"{PREFIX}/jobs/stream",
             query=StreamJobs,
             text_body=operation.TextBody(NDJSON, _EXAMPLE_BODY),
             answers={200: operation.Answer("A line per batch.", None, _EXAMPLE_ANSWER, media_type=NDJSON)},

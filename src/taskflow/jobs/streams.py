@@ -11,7 +11,6 @@ at once take turns. What was wrong with refused lines is kept beside it, because
 """
 
 import asyncio
-import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -19,7 +18,8 @@ from datetime import datetime, timedelta
 import asyncpg
 import msgspec
 
-from taskflow.db.pool import CONNECTION_ERRORS, DATABASE_ERRORS, Database, is_partition_missing
+from taskflow.db.pool import CONNECTION_ERRORS, Database, is_partition_missing
+from taskflow.db.pruning import prune_for_ever
 from taskflow.db.query import Connection
 from taskflow.engine.job import MAX_BATCH, NewJob
 from taskflow.engine.policy import check_new_job
@@ -117,14 +117,12 @@ class SubmitStreams:
         return stream
 
     async def run(self) -> None:
-        """Forget old streams now and then, for ever. Several processes may."""
-        while True:
-            await asyncio.sleep(PRUNE_INTERVAL_S * random.uniform(0.5, 1.5))  # noqa: S311 -- spreads load
-            try:
-                while await self.prune() == PRUNE_BATCH:
-                    pass
-            except DATABASE_ERRORS as error:
-                _log.warning("taskflow.stream.prune.exception", error=type(error).__name__)
+        """Forget old streams now and then, for ever."""
+
+        def tell(error: Exception) -> None:
+            _log.warning("taskflow.stream.prune.exception", error=type(error).__name__)
+
+        await prune_for_ever(self.prune, batch=PRUNE_BATCH, interval_s=PRUNE_INTERVAL_S, on_error=tell)
 
     async def prune(self) -> int:
         async with self._database.acquire() as connection:
@@ -280,8 +278,7 @@ class SubmitStream:
         self._errors_kept += len(kept)
         if checked.first <= checked.last:
             batches.append(Batch(Summary(checked.first, checked.last, accepted, rejected, duplicates), errors))
-            for queue in {job.queue for _, job in checked.jobs}:
-                self._jobs.wake(queue)
+            self._jobs.wake({job.queue for _, job in checked.jobs})
         return batches
 
     async def _insert(

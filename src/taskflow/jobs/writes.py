@@ -1,6 +1,7 @@
 """Writes that happen once: what every endpoint with an Idempotency-Key shares."""
 
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -9,9 +10,12 @@ from taskflow.db.query import Connection
 from taskflow.http import idempotency
 from taskflow.http.body import read_query
 from taskflow.http.call import Call
+from taskflow.http.fields import NoQuery
 from taskflow.http.idempotency import Answer, Idempotency
 from taskflow.identity.access import Principal
-from taskflow.jobs.schemas import NoQuery
+from taskflow.kernel.errors import DomainError, PayloadTooLarge
+
+_T = TypeVar("_T")
 
 
 class Writes:
@@ -64,3 +68,24 @@ class Writes:
         if not replayed:
             after(answer)
         return answer.response(replayed=replayed)
+
+
+async def later(checking: Awaitable[_T]) -> Callable[[], _T]:
+    """
+    Return what gives the result of *checking*, or raises what it raised.
+
+    Checks use connections of their own, so they come before the transaction; but an answer that was kept is given again
+    whatever has changed meanwhile, so a refusal has to wait until it is known that there is none.
+    """
+    refusal: DomainError | PayloadTooLarge
+    try:
+        result = await checking
+    except (DomainError, PayloadTooLarge) as error:
+        refusal = error
+    else:
+        return lambda: result
+
+    def refuse() -> _T:
+        raise refusal
+
+    return refuse

@@ -1,1 +1,1 @@
-"""What every layer may use: ids, clock, backoff, errors, JSON values, times of schedules. No layer of ours below it."""
+"""What every layer may use: errors, JSON values, backoff, times of schedules and more. No layer of ours below it."""

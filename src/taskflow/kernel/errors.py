@@ -5,7 +5,7 @@ The tree of errors: one class per thing a caller would handle differently.
     ├─ DomainError      expected; carries a stable code, an HTTP status and a detail that is safe to show
     │  ├─ NotFound 404 · NotPermitted 403 · Unauthenticated 401 · Conflict 409 · Invalid 422 · TooLarge 413
     │  └─ RateLimited 429 · Unavailable 503
-    ├─ EngineError      LeaseLost · AlreadyFinal · UnknownKind · PayloadTooLarge · Permanent (a handler's own verdict)
+    ├─ EngineError      LeaseLost · AlreadyFinal · PayloadTooLarge · Permanent (a handler's own verdict)
     ├─ ExternalError    a system we call failed; adapters raise it, never a vendor's own class
     └─ SetupError       the product cannot start; the message says what to do
 
@@ -132,10 +132,6 @@ class AlreadyFinal(EngineError):
     def __init__(self, message: str | None = None, *, state: str) -> None:
         super().__init__(message)
         self.state = state
-
-
-class UnknownKind(EngineError):
-    """No worker has ever offered this kind of job."""
 
 
 class PayloadTooLarge(EngineError):

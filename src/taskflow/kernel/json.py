@@ -1,4 +1,4 @@
-"""JSON values as types, and the two checks that PostgreSQL's `jsonb` needs beyond valid JSON."""
+"""JSON values as types, and what PostgreSQL's `jsonb` asks of them beyond valid JSON."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -18,6 +18,11 @@ def find_unstorable(value: JSONValue) -> tuple[str, str] | None:
     `jsonb` refuses the character U+0000, lone surrogates and numbers outside its range; nesting is bounded by us.
     """
     return None if _is_plainly_storable(value, 0) else _find_unstorable(value, "", 0)
+
+
+def storable(text: str) -> str:
+    """Spell out what PostgreSQL text cannot hold."""
+    return text.replace("\x00", "\\u0000").encode("utf-8", "backslashreplace").decode()
 
 
 def _is_plainly_storable(value: JSONValue, depth: int) -> bool:

@@ -2,8 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
-from urllib.parse import quote
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -16,14 +15,15 @@ from taskflow.engine.schedule import Schedule
 from taskflow.http import idempotency, operation
 from taskflow.http.body import check_json_type, parse_json, read_body, read_query
 from taskflow.http.call import Call
+from taskflow.http.fields import NoQuery
 from taskflow.http.idempotency import Answer, Idempotency
-from taskflow.http.operation import Operation
-from taskflow.http.paging import Cursors, next_link
+from taskflow.http.link import LINK, link_headers
+from taskflow.http.operation import PREFIX, Operation
+from taskflow.http.paging import Cursors
 from taskflow.identity.access import Permission, Principal
 from taskflow.identity.guard import Guard
-from taskflow.jobs.endpoints import PREFIX
-from taskflow.jobs.schemas import JobView, NoQuery, view_of_job, view_of_new
-from taskflow.kernel.errors import DomainError, PayloadTooLarge
+from taskflow.jobs.schemas import JobView, view_of_job, view_of_new
+from taskflow.jobs.writes import later
 from taskflow.kernel.json import JSONValue
 from taskflow.schedules.schemas import (
     CreateSchedule,
@@ -41,7 +41,6 @@ from taskflow.schedules.schemas import (
 )
 from taskflow.schedules.service import Schedules, coming, schedule_id_of
 
-_T = TypeVar("_T")
 _encode = msgspec.json.Encoder().encode
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -61,7 +60,7 @@ class ScheduleEndpoints:
     async def create(self, request: Request) -> Response:
         principal = await self._guard.admit(request, Permission.WRITE_JOBS)
         body, data = await _read_json(request)
-        prepared = await _later(self._schedules.prepare(principal, data))
+        prepared = await later(self._schedules.prepare(principal, data))
 
         async def write(connection: Connection) -> Answer:
             plan, paused = prepared()
@@ -115,7 +114,7 @@ class ScheduleEndpoints:
         principal = await self._guard.admit(request, Permission.WRITE_JOBS)
         schedule_id = schedule_id_of(_id(request))
         body, data = await _read_json(request)
-        prepared = await _later(self._schedules.prepare_update(principal, schedule_id, data))
+        prepared = await later(self._schedules.prepare_update(principal, schedule_id, data))
 
         async def write(connection: Connection) -> Answer:
             seen, plan = prepared()
@@ -168,8 +167,7 @@ class ScheduleEndpoints:
             return Answer(201, _encode(view_of_new(job, enqueued)), headers)
 
         response = await self._write(request, principal, b"", write)
-        for queue in queues:
-            self._schedules.wake(queue)
+        self._schedules.wake(queues)
         return response
 
     async def _write(
@@ -200,36 +198,12 @@ async def _read_json(request: Request) -> tuple[bytes, JSONValue]:
     return body, parse_json(body)
 
 
-async def _later(checking: Awaitable[_T]) -> Callable[[], _T]:
-    """
-    Return what gives the result of *checking*, or raises what it raised.
-
-    Checks use connections of their own, so they come before the transaction; but an answer that was kept is given again
-    whatever has changed meanwhile, so a refusal has to wait until it is known that there is none.
-    """
-    refusal: DomainError | PayloadTooLarge
-    try:
-        result = await checking
-    except (DomainError, PayloadTooLarge) as error:
-        refusal = error
-    else:
-        return lambda: result
-
-    def refuse() -> _T:
-        raise refusal
-
-    return refuse
-
-
 def _answer(schedule: Schedule, status: int = 200, headers: Mapping[str, str] | None = None) -> Answer:
     return Answer(status, _encode(view_of_schedule(schedule, coming(schedule))), headers or {})
 
 
 def _page(request: Request, items: Sequence[msgspec.Struct], cursor: str | None) -> Response:
-    headers = {}
-    if cursor is not None:
-        headers["Link"] = next_link(quote(request.scope["path"]), dict(request.query_params), cursor)
-    return Answer(200, _encode({"items": items, "nextCursor": cursor}), headers).response()
+    return Answer(200, _encode({"items": items, "nextCursor": cursor}), link_headers(request, cursor)).response()
 
 
 def _id(request: Request) -> str:
@@ -301,7 +275,6 @@ _EXAMPLE_TICK = {
 }
 _SCHEDULE_ID = {"scheduleId": "Of the schedule."}
 _NO_SCHEDULE = "No such schedule in the key's namespace."
-_LINK = {"Link": 'The next page, `rel="next"`.'}
 
 
 def operations(endpoints: ScheduleEndpoints) -> Iterator[Operation]:
@@ -339,7 +312,7 @@ def operations(endpoints: ScheduleEndpoints) -> Iterator[Operation]:
         summary="List schedules",
         description="Newest first.",
         query=ListSchedules,
-        answers={200: operation.Answer("A page.", SchedulePageView, {"items": [_EXAMPLE], "nextCursor": None}, _LINK)},
+        answers={200: operation.Answer("A page.", SchedulePageView, {"items": [_EXAMPLE], "nextCursor": None}, LINK)},
         scope="jobs:read",
     )
     yield route(
@@ -448,6 +421,6 @@ def operations(endpoints: ScheduleEndpoints) -> Iterator[Operation]:
         summary="Read a schedule's ledger",
         description="What became of each of its times, newest first; kept for 30 days.",
         query=ListTicks,
-        answers={200: operation.Answer("A page.", TickPageView, {"items": [_EXAMPLE_TICK], "nextCursor": None}, _LINK)},
+        answers={200: operation.Answer("A page.", TickPageView, {"items": [_EXAMPLE_TICK], "nextCursor": None}, LINK)},
         scope="jobs:read",
     )

@@ -13,12 +13,11 @@ from pydantic_core import PydanticCustomError
 from taskflow import kinds
 from taskflow.engine.job import MAX_PRIORITY, MAX_RETRIES, MAX_TAGS, UniqueScope
 from taskflow.engine.schedule import Catchup, Overlap, Schedule, SchedulePlan, Tick, TickOutcome
+from taskflow.http.fields import Cursor, Limit, ListPage, bounded
 from taskflow.http.paging import DEFAULT_LIMIT
-from taskflow.jobs.schemas import MAX_TIMEOUT_MS, Cursor, Limit, Scope, Ttl, UniqueKey, Window, bounded
-from taskflow.jobs.schemas import CallbackUrl as _Url
-from taskflow.jobs.schemas import Name as _Name
-from taskflow.jobs.schemas import Priority as _Priority
+from taskflow.jobs.schemas import MAX_TIMEOUT_MS, CallbackUrl, Name, Priority, Scope, Ttl, UniqueKey, Window
 from taskflow.kernel.cron import MAX_EXPRESSION_CHARS, MAX_INTERVAL, MAX_ZONE_CHARS, MIN_INTERVAL, find_zone
+from taskflow.kernel.durations import in_ms, of_ms
 from taskflow.telemetry.log import redacted
 
 MIN_INTERVAL_MS = MIN_INTERVAL // timedelta(milliseconds=1)
@@ -72,8 +71,8 @@ class CreateSchedule(Timing):
 
     model_config = ConfigDict(extra="forbid", strict=True, title="CreateSchedule")
 
-    name: _Name = Field(description="Unique in the namespace.")
-    taskType: _Name = Field(description="A kind that workers offer.")  # noqa: N815
+    name: Name = Field(description="Unique in the namespace.")
+    taskType: Name = Field(description="A kind that workers offer.")  # noqa: N815
     payload: dict[str, Any] = Field(default_factory=dict, description="What the kind's schema asks for.")
     catchup: _Catchup = Field(  # type: ignore[valid-type]
         default=Catchup.LATEST,
@@ -83,14 +82,14 @@ class CreateSchedule(Timing):
         default=Overlap.SKIP, description="`skip` a time while the job before has not ended, or `allow` both."
     )
     paused: bool = Field(default=False, description="Made, but not fired until it is resumed.")
-    priority: _Priority = Field(default=None, description="Higher first.")
+    priority: Priority = Field(default=None, description="Higher first.")
     retries: _Retries = Field(default=None, description="Failures that are tried again.")  # type: ignore[valid-type]
     timeout: _Timeout = Field(  # type: ignore[valid-type]
         default=None, description="Milliseconds that one attempt may run."
     )
-    queue: _Name | None = None
-    tags: list[_Name] = Field(default_factory=list, max_length=MAX_TAGS)
-    callbackUrl: _Url | None = Field(default=None, description=_CALLBACK)  # noqa: N815
+    queue: Name | None = None
+    tags: list[Name] = Field(default_factory=list, max_length=MAX_TAGS)
+    callbackUrl: CallbackUrl | None = Field(default=None, description=_CALLBACK)  # noqa: N815
     ttl: Ttl = Field(default=None, description=_TTL)
     uniqueKey: UniqueKey | None = Field(default=None, description=_KEY)  # noqa: N815
     uniqueScope: Scope = Field(default=None, description=_SCOPE)  # noqa: N815
@@ -103,20 +102,20 @@ class UpdateSchedule(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, title="UpdateSchedule")
 
     # A factory of a default, because OpenAPI shall not promise one: what counts is which fields were given.
-    name: _Name = Field(default_factory=str)
+    name: Name = Field(default_factory=str)
     cron: _Cron = Field(default_factory=str, description="Ends `every`.")
     timezone: _Zone = Field(default_factory=str, description=_ZONE)
     every: _Every = Field(default=None, description="Ends `cron`; counted from the change.")  # type: ignore[valid-type]
-    taskType: _Name = Field(default_factory=str)  # noqa: N815
+    taskType: Name = Field(default_factory=str)  # noqa: N815
     payload: dict[str, Any] = Field(default_factory=dict, description="Replaces the payload as a whole.")
     catchup: _Catchup = Field(default_factory=lambda: Catchup.LATEST)  # type: ignore[valid-type]
     overlap: _Overlap = Field(default_factory=lambda: Overlap.SKIP)  # type: ignore[valid-type]
-    priority: _Priority = None
+    priority: Priority = None
     retries: _Retries = None  # type: ignore[valid-type]
     timeout: _Timeout = None  # type: ignore[valid-type]
-    queue: _Name | None = None
-    tags: list[_Name] = Field(default_factory=list, max_length=MAX_TAGS)
-    callbackUrl: _Url | None = Field(default=None, description=_CALLBACK)  # noqa: N815
+    queue: Name | None = None
+    tags: list[Name] = Field(default_factory=list, max_length=MAX_TAGS)
+    callbackUrl: CallbackUrl | None = Field(default=None, description=_CALLBACK)  # noqa: N815
     ttl: Ttl = Field(default=None, description=_TTL)
     uniqueKey: UniqueKey | None = Field(  # noqa: N815
         default=None, description="`null` takes `uniqueScope` and `uniqueWindow` away too."
@@ -132,18 +131,13 @@ class ListSchedules(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    name: _Name | None = Field(default=None, description="The one of that name, if there is one.")
+    name: Name | None = Field(default=None, description="The one of that name, if there is one.")
     limit: Limit = DEFAULT_LIMIT
     cursor: Cursor | None = Field(default=None, description="`nextCursor` of the page before.")
 
 
-class ListTicks(BaseModel):
+class ListTicks(ListPage):
     """A page of a ledger, newest first."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    limit: Limit = DEFAULT_LIMIT
-    cursor: Cursor | None = Field(default=None, description="`nextCursor` of the page before.")
 
 
 class ScheduleView(msgspec.Struct, frozen=True, rename="camel"):
@@ -228,7 +222,7 @@ def view_of_schedule(schedule: Schedule, upcoming: Sequence[datetime] | None = N
         name=plan.name,
         cron=plan.cron,
         timezone=plan.zone,
-        every=_milliseconds(plan.every),
+        every=in_ms(plan.every),
         task_type=plan.kind,
         payload=dict(plan.payload),
         queue=plan.queue,
@@ -239,10 +233,10 @@ def view_of_schedule(schedule: Schedule, upcoming: Sequence[datetime] | None = N
         catchup=plan.catchup,
         overlap=plan.overlap,
         callback_url=plan.callback_url,
-        ttl=_milliseconds(plan.expires_after),
+        ttl=in_ms(plan.expires_after),
         unique_key=plan.unique_key,
         unique_scope=plan.unique_scope,
-        unique_window=_milliseconds(plan.unique_window),
+        unique_window=in_ms(plan.unique_window),
         paused_at=schedule.paused_at,
         created_at=schedule.created_at,
         updated_at=schedule.updated_at,
@@ -287,17 +281,17 @@ def plan_of(asked: CreateSchedule, namespace: UUID) -> SchedulePlan:
         catchup=asked.catchup,
         overlap=asked.overlap,
         callback_url=asked.callbackUrl,
-        expires_after=_length(asked.ttl),
+        expires_after=of_ms(asked.ttl),
         unique_key=asked.uniqueKey,
         unique_scope=asked.uniqueScope,
-        unique_window=_length(asked.uniqueWindow),
+        unique_window=of_ms(asked.uniqueWindow),
         **timing_of(asked),
     )
 
 
 def timing_of(asked: Timing) -> dict[str, Any]:
     """Return the fields of a plan that say when it fires."""
-    return {"cron": asked.cron, "zone": asked.timezone, "every": _length(asked.every)}
+    return {"cron": asked.cron, "zone": asked.timezone, "every": of_ms(asked.every)}
 
 
 def document_of(plan: SchedulePlan) -> dict[str, Any]:
@@ -306,7 +300,7 @@ def document_of(plan: SchedulePlan) -> dict[str, Any]:
         "name": plan.name,
         "cron": plan.cron,
         "timezone": plan.zone,
-        "every": _milliseconds(plan.every),
+        "every": in_ms(plan.every),
         "taskType": plan.kind,
         "payload": dict(plan.payload),
         "queue": plan.queue,
@@ -317,16 +311,8 @@ def document_of(plan: SchedulePlan) -> dict[str, Any]:
         "catchup": str(plan.catchup),
         "overlap": str(plan.overlap),
         "callbackUrl": plan.callback_url,
-        "ttl": _milliseconds(plan.expires_after),
+        "ttl": in_ms(plan.expires_after),
         "uniqueKey": plan.unique_key,
         "uniqueScope": plan.unique_scope,
-        "uniqueWindow": _milliseconds(plan.unique_window),
+        "uniqueWindow": in_ms(plan.unique_window),
     }
-
-
-def _milliseconds(length: timedelta | None) -> int | None:
-    return None if length is None else length // timedelta(milliseconds=1)
-
-
-def _length(milliseconds: int | None) -> timedelta | None:
-    return None if milliseconds is None else timedelta(milliseconds=milliseconds)

@@ -3,7 +3,7 @@ What the API lets callers do with schedules, whatever the transport; see `jobs.s
 is checked as if it were submitted now.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TypeGuard, TypeVar
 from uuid import UUID
@@ -21,6 +21,7 @@ from taskflow.identity.access import Principal
 from taskflow.jobs.service import Jobs
 from taskflow.kernel.cron import upcoming
 from taskflow.kernel.errors import FieldError, Invalid, NotFound
+from taskflow.kernel.ids import find_id
 from taskflow.kernel.json import JSONValue
 from taskflow.schedules.schemas import CreateSchedule, Timing, UpdateSchedule, document_of, plan_of, timing_of
 
@@ -145,9 +146,9 @@ class Schedules:
     async def get_job(self, principal: Principal, job_id: JobId, *, connection: Connection) -> Job:
         return await self._jobs.get_job(principal, job_id, connection=connection)
 
-    def wake(self, queue: str) -> None:
-        """Tell workers of a job submitted in a transaction that has just committed."""
-        self._jobs.wake(queue)
+    def wake(self, queues: Iterable[str]) -> None:
+        """Tell workers of jobs submitted in a transaction that has just committed."""
+        self._jobs.wake(queues)
 
     # Checks ----------------------------------------------------------------------------------------------------------
 
@@ -184,12 +185,9 @@ def coming(schedule: Schedule) -> list[datetime]:
 
 def schedule_id_of(text: str) -> ScheduleId:
     """Return the id that *text* is. Raises NotFound: what is no id belongs to no schedule."""
-    try:
-        if len(text) == 36:
-            return ScheduleId(UUID(text))
-    except ValueError:
-        pass
-    raise NotFound(f"there is no schedule {text[:100]!r}")
+    if (found := find_id(text)) is None:
+        raise NotFound(f"there is no schedule {text[:100]!r}")
+    return ScheduleId(found)
 
 
 _SOME_DAY = datetime.fromisoformat("2026-01-01T00:00:00+00:00")

@@ -10,10 +10,9 @@ from starlette.responses import Response
 from taskflow.http import operation
 from taskflow.http.body import read_query
 from taskflow.http.idempotency import Answer
-from taskflow.http.operation import Operation
+from taskflow.http.operation import ALIAS_PREFIX, PREFIX, Operation, below
 from taskflow.identity.access import Permission
 from taskflow.identity.guard import Guard
-from taskflow.jobs.endpoints import ALIAS_PREFIX, PREFIX
 from taskflow.stats.schemas import ReadStats, StatsView
 from taskflow.stats.service import Stats
 
@@ -62,11 +61,11 @@ _EXAMPLE: Mapping[str, Any] = {
 def operations(endpoints: StatEndpoints) -> Iterator[Operation]:
     """Yield the route, also under the alias without a version."""
     for prefix in (PREFIX, ALIAS_PREFIX):
-        yield Operation(
+        yield below(
+            prefix,
             "GET",
-            f"{prefix}/stats",
+            "/stats",
             endpoints.read,
-            alias_of=None if prefix == PREFIX else f"{PREFIX}/stats",
             name="readStats",
             summary="Read statistics",
             description="Of the key's namespace, over whole hours; the last seven days unless asked otherwise.",

@@ -9,15 +9,16 @@ from msgspec import Meta
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from taskflow.jobs.schemas import Instant
+from taskflow.http.fields import InstantParameter, digits
 
 MAX_DAYS = 92
 DEFAULT_DAYS = 7
 
 
 def _days(value: object) -> int | None:
-    if isinstance(value, str) and value.isascii() and value.isdigit() and 1 <= int(value[:4]) <= MAX_DAYS:
-        return int(value[:4])
+    number = digits(value)
+    if isinstance(number, int) and 1 <= number <= MAX_DAYS:
+        return number
     raise PydanticCustomError("out_of_range", "must be a whole number from 1 to {high}", {"high": MAX_DAYS})
 
 
@@ -31,10 +32,10 @@ class ReadStats(BaseModel):
         PlainValidator(_days),
         WithJsonSchema({"type": "integer", "minimum": 1, "maximum": MAX_DAYS, "default": DEFAULT_DAYS}),
     ] = Field(default=None, description="So many days back, the hour that goes on included. Not with `from` or `to`.")
-    ended_from: Annotated[Instant, WithJsonSchema({"type": "string", "format": "date-time"})] = Field(
+    ended_from: InstantParameter = Field(
         default=None, alias="from", description="From the hour (UTC) that this instant is in."
     )
-    ended_to: Annotated[Instant, WithJsonSchema({"type": "string", "format": "date-time"})] = Field(
+    ended_to: InstantParameter = Field(
         default=None, alias="to", description="To the end of the hour before this instant, or of the one it is in."
     )
     period: Literal["hour", "day"] | None = Field(

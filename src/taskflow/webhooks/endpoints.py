@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import quote
 from uuid import UUID
 
 import msgspec
@@ -10,15 +9,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from taskflow.db.query import Connection
-from taskflow.http import idempotency, operation
+from taskflow.http import operation
 from taskflow.http.body import read_query
-from taskflow.http.call import Call
-from taskflow.http.idempotency import Answer, Idempotency
-from taskflow.http.operation import Operation
-from taskflow.http.paging import Cursors, next_link
+from taskflow.http.fields import NoQuery
+from taskflow.http.idempotency import Answer
+from taskflow.http.link import LINK, link_headers
+from taskflow.http.operation import PREFIX, Operation
+from taskflow.http.paging import Cursors
 from taskflow.identity.access import Permission
 from taskflow.identity.guard import Guard
-from taskflow.jobs.schemas import NoQuery
+from taskflow.jobs.writes import Writes
 from taskflow.webhooks.schemas import (
     DeliveryPageView,
     DeliveryView,
@@ -29,18 +29,16 @@ from taskflow.webhooks.schemas import (
 )
 from taskflow.webhooks.service import Deliveries, delivery_id_of
 
-PREFIX = "/api/v1"
-
 _encode = msgspec.json.Encoder().encode
 
 
 class DeliveryEndpoints:
     """Handlers of the routes that `operations` lists."""
 
-    def __init__(self, deliveries: Deliveries, guard: Guard, once: Idempotency, cursors: Cursors) -> None:
+    def __init__(self, deliveries: Deliveries, guard: Guard, writes: Writes, cursors: Cursors) -> None:
         self._deliveries = deliveries
         self._guard = guard
-        self._once = once
+        self._writes = writes
         self._cursors = cursors
 
     async def get_secret(self, request: Request) -> Response:
@@ -58,12 +56,9 @@ class DeliveryEndpoints:
             principal, job_id=query.jobId, status=query.status, before=before, limit=query.limit + 1
         )
         items = found[: query.limit]
-        headers, cursor = {}, None
-        if len(found) > len(items):
-            cursor = self._cursors.seal(items[-1].id.bytes, *binding)
-            headers["Link"] = next_link(quote(request.scope["path"]), dict(request.query_params), cursor)
+        cursor = self._cursors.seal(items[-1].id.bytes, *binding) if len(found) > len(items) else None
         page = DeliveryPageView([view_of_delivery(delivery) for delivery in items], cursor)
-        return Answer(200, _encode(page), headers).response()
+        return Answer(200, _encode(page), link_headers(request, cursor)).response()
 
     async def get_delivery(self, request: Request) -> Response:
         principal = await self._guard.admit(request, Permission.READ_JOBS)
@@ -73,29 +68,13 @@ class DeliveryEndpoints:
 
     async def replay(self, request: Request) -> Response:
         principal = await self._guard.admit(request, Permission.WRITE_JOBS)
-        read_query(request, NoQuery)
-        text = request.path_params["deliveryId"]
-        delivery_id = delivery_id_of(text)
-        call = Call.of(request.scope)
+        delivery_id = delivery_id_of(request.path_params["deliveryId"])
 
         async def write(connection: Connection | None) -> Answer:
             followed = await self._deliveries.replay(principal, delivery_id, connection=connection)
             return Answer(200, _encode(view_of_followed(followed)))
 
-        key = idempotency.read_key(call.headers)
-        if key is None:
-            return (await write(None)).response()
-        asked = idempotency.Request(
-            principal_id=principal.id,
-            namespace=principal.namespace,
-            route=f"{request.method} {call.route}",
-            key=key,
-            fingerprint=idempotency.fingerprint(text.encode(), b""),
-        )
-        answer, replayed = await self._once.once(asked, write)
-        if not replayed:
-            self._deliveries.wake()
-        return answer.response(replayed=replayed)
+        return await self._writes.act(request, principal, write, after=lambda _answer: self._deliveries.wake())
 
 
 # What OpenAPI says ---------------------------------------------------------------------------------------------------
@@ -165,7 +144,7 @@ def operations(endpoints: DeliveryEndpoints) -> Iterator[Operation]:
                 "A page.",
                 DeliveryPageView,
                 {"items": [_EXAMPLE], "nextCursor": None},
-                {"Link": 'The next page, `rel="next"`.'},
+                LINK,
             )
         },
         scope="jobs:read",

@@ -7,6 +7,8 @@ from enum import StrEnum
 from pathlib import Path
 from uuid import UUID
 
+import asyncpg
+
 from taskflow.db.query import Connection, load_queries
 from taskflow.engine.job import JobId
 
@@ -130,6 +132,5 @@ async def reopen(connection: Connection, delivery_id: UUID) -> None:
     await QUERIES["reopen_delivery"].execute(connection, id=delivery_id)
 
 
-def _delivery(row: "object") -> Delivery:
-    fields = dict(row)  # type: ignore[call-overload]  # a Record is a mapping in all but its type
-    return Delivery(**{**fields, "status": DeliveryStatus(fields["status"])})
+def _delivery(row: asyncpg.Record) -> Delivery:
+    return Delivery(**{**row, "status": DeliveryStatus(row["status"])})

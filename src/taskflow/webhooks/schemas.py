@@ -11,8 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchem
 from pydantic_core import PydanticCustomError
 
 from taskflow.engine.job import OutcomeKind
+from taskflow.http.fields import Cursor, Limit
 from taskflow.http.paging import DEFAULT_LIMIT
-from taskflow.jobs.schemas import Cursor, Limit
+from taskflow.kernel.ids import find_id
 from taskflow.telemetry.log import redacted
 from taskflow.webhooks.repository import Delivery, DeliveryStatus
 from taskflow.webhooks.service import Followed
@@ -27,11 +28,8 @@ def _status(value: object) -> DeliveryStatus:
 
 
 def _id(value: object) -> UUID:
-    try:
-        if len(str(value)) == 36:
-            return UUID(str(value))
-    except ValueError:
-        pass
+    if (found := find_id(str(value))) is not None:
+        return found
     raise PydanticCustomError("wrong_type", "must be a UUID")
 
 

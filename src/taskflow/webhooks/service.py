@@ -16,10 +16,9 @@ from taskflow.engine.job import DELIVERY_QUEUE, SYSTEM_NAMESPACE, Attempt, State
 from taskflow.http.secret import RootSecret
 from taskflow.identity.access import Principal
 from taskflow.kernel.errors import Conflict, NotFound
+from taskflow.kernel.ids import MAX_ID, find_id
 from taskflow.webhooks import repository, signature
 from taskflow.webhooks.repository import Delivery, DeliveryStatus, Met
-
-MAX_ID = UUID(int=(1 << 128) - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,23 +68,17 @@ class Deliveries:
 
     async def get(self, principal: Principal, delivery_id: UUID, *, connection: Connection | None = None) -> Followed:
         """Return a delivery with its history. Raises NotFound."""
-        if connection is None:
-            async with self._database.acquire() as own:
-                return await self.get(principal, delivery_id, connection=own)
-        delivery = await self._get(connection, principal, delivery_id)
-        job = await self._engine.get_job(delivery.id, namespace=SYSTEM_NAMESPACE, connection=connection)
-        url = None
-        with suppress(NotFound):  # a delivery may be kept longer than its job
-            about = await self._engine.get_job(delivery.job_id, namespace=delivery.namespace, connection=connection)
-            url = about.callback_url
+        async with self._database.lend(connection) as lent:
+            delivery = await self._get(lent, principal, delivery_id)
+            job = await self._engine.get_job(delivery.id, namespace=SYSTEM_NAMESPACE, connection=lent)
+            url = None
+            with suppress(NotFound):  # a delivery may be kept longer than its job
+                about = await self._engine.get_job(delivery.job_id, namespace=delivery.namespace, connection=lent)
+                url = about.callback_url
+            attempts = await self._engine.list_attempts(delivery.id, namespace=SYSTEM_NAMESPACE, connection=lent)
+            met = await repository.list_responses(lent, delivery.id)
         waits = job.state in (State.PENDING, State.SCHEDULED, State.RETRYING)
-        return Followed(
-            delivery,
-            url=url,
-            next_attempt_at=job.run_at if waits else None,
-            attempts=await self._engine.list_attempts(delivery.id, namespace=SYSTEM_NAMESPACE, connection=connection),
-            met=await repository.list_responses(connection, delivery.id),
-        )
+        return Followed(delivery, url=url, next_attempt_at=job.run_at if waits else None, attempts=attempts, met=met)
 
     async def replay(
         self, principal: Principal, delivery_id: UUID, *, connection: Connection | None = None
@@ -146,9 +139,6 @@ def delivery_id_of(text: str) -> UUID:
     Raises NotFound: what is no id belongs to no delivery.
     """
     text = text.removeprefix("msg_")
-    try:
-        if len(text) == 36:
-            return UUID(text)
-    except ValueError:
-        pass
-    raise NotFound(f"there is no delivery {text[:100]!r}")
+    if (found := find_id(text)) is None:
+        raise NotFound(f"there is no delivery {text[:100]!r}")
+    return found

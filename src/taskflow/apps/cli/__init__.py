@@ -30,11 +30,11 @@ from taskflow.apps.cli import (
     worker,
 )
 from taskflow.apps.cli.grammar import Commands
+from taskflow.apps.cli.session import INTERRUPTED
 from taskflow.kernel.errors import DomainError, Invalid, SetupError, TaskFlowError
 
 # The first that an error is an instance of counts.
 EXIT_CODES: tuple[tuple[type[TaskFlowError], int], ...] = ((SetupError, 1), (Invalid, 2), (DomainError, 1))
-INTERRUPTED = 130
 
 app = Commands(
     name="taskflow",

@@ -33,8 +33,8 @@ def api(
         taskflow api --port 3001
     """
     with loading():
+        from taskflow.apps.api import run_api
         from taskflow.apps.data_dir import complete, read_settings
-        from taskflow.apps.http import run_api
 
         settings = complete(read_settings(host=host, port=port, data_dir=data_dir))
     run_api(settings, fd=fd, control_fd=control_fd)

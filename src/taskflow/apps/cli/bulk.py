@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from taskflow.apps.cli.arguments import given
 from taskflow.apps.cli.session import MISUSED, AsJson, DatabaseUrl, DataDir, Failure, Session, complain, ending, run
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ MAX_PAGES = 100  # that it reads of jobs in one state; with a filter, a page may
 PAGE = 200
 SHOWN = 10
 ACTIONS = ("cancel", "retry", "delete")
-NAMES = {
+FILTER_NAMES = {
     "status": "--status",
     "taskType": "--task-type",
     "queue": "--queue",
@@ -27,19 +28,25 @@ NAMES = {
     "to": "--to",
 }
 
+OfKind = Annotated[str | None, typer.Option(metavar="TASK_TYPE", help="Jobs of this kind.")]
+OfQueue = Annotated[str | None, typer.Option(metavar="QUEUE", help="Jobs of this queue.")]
+WithTag = Annotated[str | None, typer.Option(metavar="TAG", help="Jobs with this tag.")]
+CreatedFrom = Annotated[
+    str | None, typer.Option("--from", metavar="INSTANT", help="Created then or later; ISO 8601 with a time zone.")
+]
+CreatedTo = Annotated[str | None, typer.Option("--to", metavar="INSTANT", help="Created before then.")]
+
 
 def bulk(
     action: Annotated[str, typer.Argument(metavar="ACTION", help="cancel, retry or delete.")],
     status: Annotated[
         str | None, typer.Option(metavar="STATUS", help="Jobs in this state, of those that the action applies to.")
     ] = None,
-    task_type: Annotated[str | None, typer.Option(metavar="TASK_TYPE", help="Jobs of this kind.")] = None,
-    queue: Annotated[str | None, typer.Option(metavar="QUEUE", help="Jobs of this queue.")] = None,
-    tag: Annotated[str | None, typer.Option(metavar="TAG", help="Jobs with this tag.")] = None,
-    created_from: Annotated[
-        str | None, typer.Option("--from", metavar="INSTANT", help="Created then or later; ISO 8601 with a time zone.")
-    ] = None,
-    created_to: Annotated[str | None, typer.Option("--to", metavar="INSTANT", help="Created before then.")] = None,
+    task_type: OfKind = None,
+    queue: OfQueue = None,
+    tag: WithTag = None,
+    created_from: CreatedFrom = None,
+    created_to: CreatedTo = None,
     all_: Annotated[bool, typer.Option("--all", help="Instead of options that choose: all jobs.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say how many jobs it would be, and show the newest of them.")
@@ -71,7 +78,7 @@ def bulk(
         "from": created_from,
         "to": created_to,
     }
-    chosen = {name: value for name, value in asked.items() if value is not None}
+    chosen = given(asked)
     with ending():
         if action not in ACTIONS:
             raise Failure(f"ACTION: must be {', '.join(ACTIONS)}, got {action!r}", MISUSED)
@@ -125,7 +132,7 @@ def _preview(
         if views:
             show_jobs(out, views)
 
-    run(work, data_dir=data_dir, database_url=database_url, names=NAMES)
+    run(work, data_dir=data_dir, database_url=database_url, names=FILTER_NAMES)
 
 
 async def _count(session: Session, wanted: "JobFilter", most: int) -> "tuple[int, bool, Sequence[Job]]":
@@ -179,7 +186,7 @@ def _run(
         left = f"; {plural(operation.failed, 'job')} could not be" if operation.failed else ""
         out.line(f"{plural(operation.done, 'job')} {words[action]}{left}")
 
-    run(work, data_dir=data_dir, database_url=database_url, names=NAMES)
+    run(work, data_dir=data_dir, database_url=database_url, names=FILTER_NAMES)
 
 
 async def _remark(session: Session, wanted: "JobFilter") -> None:

@@ -40,7 +40,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Engine:
+class EngineFacts:
     """What the engine said of itself. *leader* is None unless its term still goes."""
 
     leader: Leadership | None
@@ -76,7 +76,7 @@ class Facts:
     skew_s: float
     skew_margin_s: float
     disk: Disk | None
-    engine: Engine | None
+    engine: EngineFacts | None
 
 
 def check_all(facts: Facts) -> Iterator[Finding]:
@@ -222,14 +222,14 @@ SERVER_CHECKS: Sequence[Callable[[Facts], Finding]] = (
 # The engine ----------------------------------------------------------------------------------------------------------
 
 
-def check_workers(engine: Engine) -> Finding:
+def check_workers(engine: EngineFacts) -> Finding:
     alive = sum(worker.alive for worker in engine.workers)
     if not alive:
         return Finding("workers", "fail", "none is alive, so nothing runs", "start `taskflow up` or `taskflow worker`")
     return Finding("workers", "ok", f"{alive} alive")
 
 
-def check_kinds(engine: Engine) -> Finding:
+def check_kinds(engine: EngineFacts) -> Finding:
     lonely = [depth for depth in engine.depths if not depth.has_worker]
     if not lonely:
         return Finding("kinds", "ok", "every job that is ready has a live worker that runs its kind")
@@ -240,14 +240,14 @@ def check_kinds(engine: Engine) -> Finding:
     return Finding("kinds", "warn", f"ready, and no live worker runs it: {named}{more}", advice)
 
 
-def check_leader(engine: Engine) -> Finding:
+def check_leader(engine: EngineFacts) -> Finding:
     if engine.leader is not None:
         return Finding("leader", "ok", f"term {engine.leader.term}, for {span(engine.leader.held_s)}")
     advice = "a supervisor of workers leads: start one; if one runs, look for taskflow.duty.exception in its log"
     return Finding("leader", "fail", "nobody leads: due jobs wait, those of dead workers stay", advice)
 
 
-def check_partitions(engine: Engine) -> Finding:
+def check_partitions(engine: EngineFacts) -> Finding:
     days = engine.upkeep.partition_days
     found = f"made for {plural(days, 'day')} from today on" + (" or more" if days >= 30 else "")
     if days >= PARTITION_OK_DAYS:
@@ -256,7 +256,7 @@ def check_partitions(engine: Engine) -> Finding:
     return Finding("partitions", "fail" if days < PARTITION_FAIL_DAYS else "warn", found, advice)
 
 
-def check_retention(engine: Engine) -> Finding:
+def check_retention(engine: EngineFacts) -> Finding:
     retention = engine.upkeep.retention
     found = kept(retention)
     if not retention.is_looked_after or retention.behind_days <= RETENTION_OK_DAYS:
@@ -269,7 +269,7 @@ def check_retention(engine: Engine) -> Finding:
     return Finding("retention", "warn", found, advice)
 
 
-def check_dead_rows(engine: Engine) -> Finding:
+def check_dead_rows(engine: EngineFacts) -> Finding:
     rows = engine.upkeep.dead_rows.get("ready", 0)
     found = f"{rows:,} in ready"
     if rows < DEAD_WARN_ROWS:
@@ -278,7 +278,7 @@ def check_dead_rows(engine: Engine) -> Finding:
     return Finding("dead rows", "fail" if rows >= DEAD_FAIL_ROWS else "warn", found, advice)
 
 
-def check_dead_letters(engine: Engine) -> Finding:
+def check_dead_letters(engine: EngineFacts) -> Finding:
     count = engine.dead_letters
     if not count:
         return Finding("dead letters", "ok", "none")
@@ -287,7 +287,7 @@ def check_dead_letters(engine: Engine) -> Finding:
     return Finding("dead letters", "warn", found, advice)
 
 
-def check_deliveries(engine: Engine) -> Finding:
+def check_deliveries(engine: EngineFacts) -> Finding:
     failing = engine.deliveries
     if not failing.failed and not failing.retrying:
         return Finding("callbacks", "ok", "none has failed")
@@ -308,7 +308,7 @@ def check_deliveries(engine: Engine) -> Finding:
     return Finding("callbacks", "warn", "; ".join(found), "; ".join(advice))
 
 
-ENGINE_CHECKS: Sequence[Callable[[Engine], Finding]] = (
+ENGINE_CHECKS: Sequence[Callable[[EngineFacts], Finding]] = (
     check_workers,
     check_kinds,
     check_leader,

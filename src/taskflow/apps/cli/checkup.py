@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from taskflow.apps.cli.checks import Disk, Engine, Facts, Finding, Level, check_all
+from taskflow.apps.cli.checks import Disk, EngineFacts, Facts, Finding, Level, check_all
 from taskflow.apps.cli.output import Output, plural
 from taskflow.apps.cli.session import Failure, Place, describe, find_place, make_session, opened
 from taskflow.apps.settings import Settings, is_loopback
@@ -59,7 +59,7 @@ async def read_facts(place: Place) -> Facts:
             leader = await reader.find_leader(NAME)
             async with database.acquire() as connection:
                 deliveries = await count_failing(connection, DEFAULT_NAMESPACE)
-            engine = Engine(
+            engine = EngineFacts(
                 leader=leader if leader is not None and leader.expires_in_s > 0 else None,
                 workers=await reader.list_workers(),
                 depths=await reader.queue_depths(),

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from taskflow.apps.cli.arguments import given
 from taskflow.apps.cli.grammar import Commands
 from taskflow.apps.cli.session import EXITS, WHERE, AsJson, DatabaseUrl, DataDir, Session, run
 
@@ -87,7 +88,7 @@ def list_(
         taskflow files list
         taskflow files list --json | jq -r '.items[].id'
     """
-    asked = {name: value for name, value in (("limit", limit), ("cursor", cursor)) if value is not None}
+    asked = given({"limit": limit, "cursor": cursor})
 
     async def work(session: Session) -> None:
         from taskflow.apps.cli.filing import show_page

@@ -1,7 +1,5 @@
 """`taskflow jobs`: submit, list, show, logs, change, run-now, cancel, retry, bulk."""
 
-import re
-import sys
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from taskflow.apps.cli import completion
-from taskflow.apps.cli.bulk import bulk
+from taskflow.apps.cli.arguments import given, number, read_payload
+from taskflow.apps.cli.bulk import FILTER_NAMES, CreatedFrom, CreatedTo, OfKind, OfQueue, WithTag, bulk
 from taskflow.apps.cli.grammar import Commands
 from taskflow.apps.cli.session import (
     EXITS,
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from taskflow.jobs.schemas import JobView
 
 MAX_WAIT_S = 7 * 24 * 3600
-MAX_INPUT_BYTES = 1024 * 1024  # of a payload's text; the same as of a request to the API
 SUBMIT_NAMES = {
     "taskType": "TASK_TYPE",
     "payload": "PAYLOAD",
@@ -46,19 +44,7 @@ SUBMIT_NAMES = {
     "uniqueWindow": "--unique-window-ms",
     "callbackUrl": "--callback-url",
 }
-LIST_NAMES = {
-    name: f"--{option}"
-    for name, option in (
-        ("status", "status"),
-        ("taskType", "task-type"),
-        ("queue", "queue"),
-        ("tag", "tag"),
-        ("from", "from"),
-        ("to", "to"),
-        ("limit", "limit"),
-        ("cursor", "cursor"),
-    )
-}
+LIST_NAMES = {**FILTER_NAMES, "limit": "--limit", "cursor": "--cursor"}
 
 group = Commands(
     help=f"Submit jobs, look at them, cancel them, run them again.\n\n{WHERE}\n\n{EXITS}",
@@ -67,6 +53,8 @@ group = Commands(
 
 JobIds = Annotated[list[str], typer.Argument(metavar="ID", help="Whole ids of jobs.", show_default=False)]
 JobId = Annotated[str, typer.Argument(metavar="ID", help="The whole id of a job.", show_default=False)]
+DelayMs = Annotated[str | None, typer.Option(metavar="MS", help="Not before so long from now.")]
+RunAt = Annotated[str | None, typer.Option(metavar="INSTANT", help="Not before then; ISO 8601 with a time zone.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -97,10 +85,8 @@ def submit(
         str | None, typer.Option(metavar="N", help="Attempts after the first that fails, 0 to 10.")
     ] = None,
     timeout_ms: Annotated[str | None, typer.Option(metavar="MS", help="How long one attempt may run.")] = None,
-    delay_ms: Annotated[str | None, typer.Option(metavar="MS", help="Not before so long from now.")] = None,
-    run_at: Annotated[
-        str | None, typer.Option(metavar="INSTANT", help="Not before then; ISO 8601 with a time zone.")
-    ] = None,
+    delay_ms: DelayMs = None,
+    run_at: RunAt = None,
     queue: Annotated[str | None, typer.Option(metavar="QUEUE", help="Another queue than the kind's own.")] = None,
     tag: Annotated[
         list[str] | None, typer.Option(metavar="TAG", help="A word to find it by; give it again for more.")
@@ -177,7 +163,7 @@ def submit(
         "uniqueWindow": number(unique_window_ms),
         "callbackUrl": callback_url,
     }
-    data |= {name: value for name, value in options.items() if value is not None}
+    data |= given(options)
 
     async def work(session: Session) -> None:
         from taskflow.apps.cli.submission import submit
@@ -197,13 +183,11 @@ def list_(
             autocompletion=completion.statuses,
         ),
     ] = None,
-    task_type: Annotated[str | None, typer.Option(metavar="TASK_TYPE", help="Jobs of this kind.")] = None,
-    queue: Annotated[str | None, typer.Option(metavar="QUEUE", help="Jobs of this queue.")] = None,
-    tag: Annotated[str | None, typer.Option(metavar="TAG", help="Jobs with this tag.")] = None,
-    created_from: Annotated[
-        str | None, typer.Option("--from", metavar="INSTANT", help="Created then or later; ISO 8601 with a time zone.")
-    ] = None,
-    created_to: Annotated[str | None, typer.Option("--to", metavar="INSTANT", help="Created before then.")] = None,
+    task_type: OfKind = None,
+    queue: OfQueue = None,
+    tag: WithTag = None,
+    created_from: CreatedFrom = None,
+    created_to: CreatedTo = None,
     limit: Annotated[str | None, typer.Option(metavar="N", help="At most so many, 1 to 200. [default: 50]")] = None,
     cursor: Annotated[
         str | None,
@@ -241,7 +225,7 @@ def list_(
     async def work(session: Session) -> None:
         from taskflow.apps.cli.view import show_page
 
-        await show_page(session, {name: value for name, value in asked.items() if value is not None}, as_json=as_json)
+        await show_page(session, given(asked), as_json=as_json)
 
     run(work, data_dir=data_dir, database_url=database_url, names=LIST_NAMES)
 
@@ -301,10 +285,8 @@ def change(
     priority: Annotated[
         str | None, typer.Option(metavar="PRIORITY", help="high, normal, low, or 0 to 9 (higher first).")
     ] = None,
-    delay_ms: Annotated[str | None, typer.Option(metavar="MS", help="Not before so long from now.")] = None,
-    run_at: Annotated[
-        str | None, typer.Option(metavar="INSTANT", help="Not before then; ISO 8601 with a time zone.")
-    ] = None,
+    delay_ms: DelayMs = None,
+    run_at: RunAt = None,
     as_json: AsJson = False,
     data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
@@ -323,7 +305,7 @@ def change(
         from taskflow.jobs.schemas import view_of_job
         from taskflow.jobs.service import job_id_of
 
-        wanted = session.jobs.check_change({name: value for name, value in said.items() if value is not None})
+        wanted = session.jobs.check_change(given(said))
         return view_of_job(await session.jobs.change(session.principal, job_id_of(text), wanted))
 
     _for_each([job_id], change_one, as_json=as_json, data_dir=data_dir, database_url=database_url)
@@ -403,35 +385,6 @@ def retry(job_ids: JobIds, as_json: AsJson = False, data_dir: DataDir = None, da
     _for_each(job_ids, retry_one, as_json=as_json, data_dir=data_dir, database_url=database_url)
 
 
-def read_payload(given: str) -> Any:
-    """
-    Return the value of a payload's text: JSON, `@file` or `-` for standard input.
-
-    Raises:
-        Failure: it cannot be read, is over `MAX_INPUT_BYTES`, or is not JSON.
-    """
-    import msgspec
-
-    text: str | bytes = given
-    if given == "-" or given.startswith("@"):
-        place = "standard input" if given == "-" else repr(given[1:])
-        try:
-            if given == "-":
-                text = sys.stdin.buffer.read(MAX_INPUT_BYTES + 1)
-            else:
-                with Path(given[1:]).open("rb") as file:
-                    text = file.read(MAX_INPUT_BYTES + 1)
-        except OSError as error:
-            raise Failure(f"PAYLOAD: cannot read {place}: {error.strerror}", MISUSED) from error
-        if len(text) > MAX_INPUT_BYTES:
-            raise Failure(f"PAYLOAD: {place} is over the limit of {MAX_INPUT_BYTES} bytes", MISUSED)
-    try:
-        return msgspec.json.decode(text)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError, ValueError) as error:
-        reason = "nested too deeply" if isinstance(error, RecursionError) else error
-        raise Failure(f"PAYLOAD: must be JSON text, @FILE or -: {reason}", MISUSED) from None
-
-
 def _for_each(
     job_ids: Sequence[str],
     act: Callable[[Session, str], Awaitable["JobView"]],
@@ -446,10 +399,3 @@ def _for_each(
         await act_on_each(session, job_ids, act, as_json=as_json)
 
     run(work, data_dir=data_dir, database_url=database_url, names=SUBMIT_NAMES)
-
-
-def number(text: str | None) -> int | str | None:
-    """Return the whole number that *text* is; else the text, for the service to say what it must be."""
-    if text is not None and re.fullmatch(r"-?[0-9]{1,18}", text):
-        return int(text)
-    return text

@@ -101,11 +101,7 @@ class Output:
         if not self.is_terminal:
             from rich.cells import cell_len
 
-            cells = [[cell or NOTHING for cell in row] for row in rows]
-            widths = [
-                max(cell_len(column.header), *(cell_len(row[index]) for row in cells), 0)
-                for index, column in enumerate(columns)
-            ]
+            cells, widths = _measured(columns, rows)
             for line in ([column.header for column in columns], *cells):
                 padded = (cell + " " * (width - cell_len(cell)) for cell, width in zip(line, widths, strict=True))
                 typer.echo(" " * indent + GAP.join(padded).rstrip())
@@ -114,16 +110,11 @@ class Output:
 
     def layout(self, columns: Sequence[Column], rows: Sequence[Sequence[str]], *, indent: int = 0) -> "Padding":
         """Return a terminal's table, as `table` writes it."""
-        from rich.cells import cell_len
         from rich.padding import Padding
         from rich.table import Table
         from rich.text import Text
 
-        cells = [[cell or NOTHING for cell in row] for row in rows]
-        widths = [
-            max(cell_len(column.header), *(cell_len(row[index]) for row in cells), 0)
-            for index, column in enumerate(columns)
-        ]
+        cells, widths = _measured(columns, rows)
         for index, column in enumerate(columns):
             if column.rank and all(row[index] == NOTHING for row in cells):
                 widths[index] = 0
@@ -155,6 +146,18 @@ class Output:
 
             self._console = Console(width=_UNBOUNDED, highlight=False, markup=False, emoji=False)
         return self._console
+
+
+def _measured(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> tuple[list[list[str]], list[int]]:
+    """Return the cells as they are written, and how wide each column wants to be."""
+    from rich.cells import cell_len
+
+    cells = [[cell or NOTHING for cell in row] for row in rows]
+    widths = [
+        max(cell_len(column.header), *(cell_len(row[index]) for row in cells), 0)
+        for index, column in enumerate(columns)
+    ]
+    return cells, widths
 
 
 def fit(columns: Sequence[Column], widths: Sequence[int], available: int) -> list[int]:
@@ -225,6 +228,11 @@ def size(count: int) -> str:
 def plural(count: int, word: str, words: str | None = None) -> str:
     """Return a number of things; *words* is the plural where it is not *word* and an s."""
     return f"{count:,} {word if count == 1 else words or f'{word}s'}"
+
+
+def counted(count: int, limit: int) -> str:
+    """Return a number that was counted up to *limit*."""
+    return f"{count:,}+" if count >= limit else f"{count:,}"
 
 
 def clean(text: str) -> str:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 
-from taskflow.apps.cli.output import Column, Output, clean, plural, size, span
+from taskflow.apps.cli.output import Column, Output, clean, counted, plural, size, span
 from taskflow.apps.cli.session import (
     Failure,
     Place,
@@ -244,7 +244,7 @@ def _view(place: Place, server: Server, found: _Found | None) -> Overview:
 
 def _print(out: Output, place: Place, server: Server, found: _Found) -> None:
     leader, alive = found.leader, sum(worker.alive for worker in found.workers)
-    dead_letters = _counted(found.dead_letters, DEAD_LETTER_ROWS)
+    dead_letters = counted(found.dead_letters, DEAD_LETTER_ROWS)
     leading = "nobody"
     if leader is not None:
         leading = f"{_name_of(leader, found.workers)}, term {leader.term}, for {span(leader.held_s)}"
@@ -314,7 +314,7 @@ def _queue_row(depth: QueueDepth) -> Sequence[str]:
     return (
         clean(depth.queue),
         clean(depth.kind),
-        _counted(depth.pending, DEPTH_ROWS),
+        counted(depth.pending, DEPTH_ROWS),
         span(depth.oldest_due_age_s),
         "yes" if depth.has_worker else "no",
     )
@@ -325,10 +325,6 @@ def _name_of(leader: Leadership, workers: Sequence[WorkerInfo]) -> str:
         if worker.id == leader.holder:
             return clean(f"{worker.host}:{worker.pid}")
     return str(leader.holder)
-
-
-def _counted(count: int, limit: int) -> str:
-    return f"{count:,}+" if count >= limit else f"{count:,}"
 
 
 def _age_s(server: Server, at: datetime) -> float:

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
+from taskflow.apps.cli.arguments import number, read_payload
 from taskflow.apps.cli.grammar import Commands
-from taskflow.apps.cli.jobs import read_payload
 from taskflow.apps.cli.session import EXITS, MISUSED, WHERE, AsJson, DatabaseUrl, DataDir, Failure, Session, ending, run
 
 NAMES = {
@@ -352,8 +352,6 @@ def _names(names: Mapping[str, str], every_ms: str | None) -> Mapping[str, str]:
 
 def _given(**options: str | None) -> dict[str, Any]:
     """Return what was given, in the words of the API: numbers as numbers, `kind` or `none` as null."""
-    from taskflow.apps.cli.jobs import number
-
     numbers = ("every", "priority", "retries", "timeout", "ttl", "uniqueWindow")
     nullable = {
         **dict.fromkeys(("priority", "retries", "timeout", "queue"), "kind"),

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from taskflow.apps.cli.arguments import given
 from taskflow.apps.cli.session import AsJson, DatabaseUrl, DataDir, Session, run
 
 NAMES = {"days": "--days", "from": "--from", "to": "--to", "period": "--period"}
@@ -46,7 +47,6 @@ def stats(
     async def work(session: Session) -> None:
         from taskflow.apps.cli.numbers import show_stats
 
-        given = {name: value for name, value in asked.items() if value is not None}
-        await show_stats(session, given, as_json=as_json)
+        await show_stats(session, given(asked), as_json=as_json)
 
     run(work, data_dir=data_dir, database_url=database_url, names=NAMES)

@@ -109,7 +109,7 @@ async def act(session: Session, which: str, verb: str, *, as_json: bool) -> None
                 change = service.pause if verb == "pause" else service.resume
                 schedule = await change(session.principal, found.id, connection=connection)
         if verb == "run-now":
-            service.wake(job.queue)
+            service.wake([job.queue])
     if verb == "run-now":
         if as_json:
             out.json(await _view_of_run(session, job, enqueued))

@@ -9,18 +9,18 @@ import msgspec
 import typer
 from pydantic import ValidationError
 
-from taskflow import kinds
 from taskflow.apps.cli.output import STATE_STYLES, Column, Output, clean, iso, plural, span
 from taskflow.apps.cli.session import Session, complain, describe
 from taskflow.apps.names import remarks_on_filter
 from taskflow.db.pool import DATABASE_ERRORS
-from taskflow.engine.job import JobFilter, JobId, LogLine
+from taskflow.engine.job import JobId, LogLine
 from taskflow.http.validation import field_errors
 from taskflow.jobs.schemas import (
     AttemptView,
     JobPageView,
     JobView,
     ListJobs,
+    chosen_by,
     view_of_job,
     view_of_line,
 )
@@ -68,14 +68,7 @@ async def show_page(session: Session, asked: Mapping[str, str], *, as_json: bool
         query = ListJobs.model_validate(asked)
     except ValidationError as error:
         raise Invalid("the list cannot be had", errors=field_errors(error, parameters=tuple(asked))) from None
-    chosen = JobFilter(
-        kind=None if query.taskType is None else kinds.canonical(query.taskType),
-        state=query.status,
-        queue=query.queue,
-        tag=query.tag,
-        created_from=query.created_from,
-        created_to=query.created_to,
-    )
+    chosen = chosen_by(query)
     page = await session.jobs.list_jobs(
         session.principal, chosen, limit=query.limit, before=None if query.cursor is None else _position(query.cursor)
     )

@@ -13,7 +13,7 @@ from uuid import UUID
 
 import msgspec
 
-from taskflow.apps.cli.output import Column, Output, clean, iso, span
+from taskflow.apps.cli.output import Column, Output, clean, counted, iso, span
 from taskflow.apps.cli.session import Place, complain, describe, make_session, opened
 from taskflow.db.migrate import read_schema
 from taskflow.db.pool import DATABASE_ERRORS
@@ -307,7 +307,7 @@ def _facts(place: Place, view: TopView) -> list[tuple[str, str, str]]:
         ),
         ("workers", f"{alive} alive, {running} of {places} places taken", "" if alive else "yellow"),
         ("leader", leader, "" if view.leader is not None else "yellow"),
-        ("dead letters", _counted(view.dead_letters, DEAD_LETTER_ROWS), ""),
+        ("dead letters", counted(view.dead_letters, DEAD_LETTER_ROWS), ""),
     ]
 
 
@@ -322,12 +322,12 @@ def _tables(view: TopView) -> Iterator[tuple[Sequence[Column], list[Sequence[str
         [
             (
                 clean(queue.queue),
-                _counted(queue.pending, DEPTH_ROWS),
-                _counted(queue.active, DEPTH_ROWS),
+                counted(queue.pending, DEPTH_ROWS),
+                counted(queue.active, DEPTH_ROWS),
                 "" if queue.ended_per_s is None else f"{queue.ended_per_s:,.1f}",
                 "" if queue.oldest_due_age_ms is None else span(queue.oldest_due_age_ms / 1000),
-                _counted(queue.scheduled, DEPTH_ROWS),
-                _counted(queue.retrying, DEPTH_ROWS),
+                counted(queue.scheduled, DEPTH_ROWS),
+                counted(queue.retrying, DEPTH_ROWS),
                 "yes" if queue.has_worker else "no",
             )
             for queue in view.queues
@@ -347,10 +347,6 @@ def _tables(view: TopView) -> Iterator[tuple[Sequence[Column], list[Sequence[str
             for worker in view.workers
         ],
     )
-
-
-def _counted(count: int, limit: int) -> str:
-    return f"{count:,}+" if count >= limit else f"{count:,}"
 
 
 # Stopping ------------------------------------------------------------------------------------------------------------

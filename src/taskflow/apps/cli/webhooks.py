@@ -1,10 +1,10 @@
 """`taskflow webhooks`: list, show, replay, secret."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from taskflow.apps.cli.arguments import given
 from taskflow.apps.cli.grammar import Commands
 from taskflow.apps.cli.session import (
     EXITS,
@@ -16,11 +16,6 @@ from taskflow.apps.cli.session import (
     Session,
     run,
 )
-
-if TYPE_CHECKING:
-    from taskflow.apps.cli.output import Output
-    from taskflow.webhooks.schemas import DeliveryView
-    from taskflow.webhooks.service import Deliveries
 
 LIST_NAMES = {"jobId": "--job", "status": "--status", "limit": "--limit", "cursor": "--cursor"}
 
@@ -58,65 +53,12 @@ def list_(
         taskflow webhooks list --status failed
         taskflow webhooks list --job 019ab0f2-6b3e-7c41-9d5a-3f6f0c9d2e11
     """
-    asked = {
-        name: value
-        for name, value in (("jobId", job), ("status", status), ("limit", limit), ("cursor", cursor))
-        if value is not None
-    }
+    asked = given({"jobId": job, "status": status, "limit": limit, "cursor": cursor})
 
     async def work(session: Session) -> None:
-        from pydantic import ValidationError
+        from taskflow.apps.cli.deliveries import show_page
 
-        from taskflow.apps.cli.output import Column, Output, clean
-        from taskflow.http.validation import field_errors
-        from taskflow.kernel.errors import FieldError, Invalid, NotFound
-        from taskflow.webhooks.schemas import DeliveryPageView, ListDeliveries, view_of_delivery
-        from taskflow.webhooks.service import delivery_id_of
-
-        try:
-            query = ListDeliveries.model_validate(asked)
-            before = None if query.cursor is None else delivery_id_of(query.cursor)
-        except ValidationError as error:
-            raise Invalid("the list cannot be had", errors=field_errors(error, parameters=tuple(asked))) from None
-        except NotFound:
-            detail = "is not a cursor; take nextCursor as it came"
-            raise Invalid("the cursor is not valid", errors=[FieldError("cursor", "bad_cursor", detail)]) from None
-        found = await _deliveries(session).list_page(
-            session.principal, job_id=query.jobId, status=query.status, before=before, limit=query.limit + 1
-        )
-        items = found[: query.limit]
-        next_cursor = str(items[-1].id) if len(found) > len(items) else None
-        out = Output(session.now)
-        if as_json:
-            out.json(DeliveryPageView([view_of_delivery(item) for item in items], next_cursor))
-            return
-        if items:
-            columns = (
-                Column("ID"),
-                Column("STATUS", style=_style),
-                Column("EVENT", rank=1),
-                Column("TYPE", rank=3, least=10),
-                Column("JOB", rank=2),
-                Column("CREATED", rank=4),
-                Column("SETTLED", rank=5),
-            )
-            rows = [
-                (
-                    str(item.id),
-                    str(item.status),
-                    item.event,
-                    clean(item.kind),
-                    str(item.job_id),
-                    out.time(item.created_at),
-                    out.time(item.settled_at) if item.settled_at else "",
-                )
-                for item in items
-            ]
-            out.table(columns, rows)
-        else:
-            typer.echo("no deliveries", err=True)
-        if next_cursor is not None:
-            typer.echo(f"more: --cursor {next_cursor}", err=True)
+        await show_page(session, asked, as_json=as_json)
 
     run(work, data_dir=data_dir, database_url=database_url, names=LIST_NAMES)
 
@@ -134,17 +76,9 @@ def show(
     """
 
     async def work(session: Session) -> None:
-        from taskflow.apps.cli.output import Output
-        from taskflow.webhooks.schemas import view_of_followed
-        from taskflow.webhooks.service import delivery_id_of
+        from taskflow.apps.cli.deliveries import show_delivery
 
-        followed = await _deliveries(session).get(session.principal, delivery_id_of(delivery_id))
-        out = Output(session.now)
-        view = view_of_followed(followed)
-        if as_json:
-            out.json(view)
-        else:
-            _print(out, view)
+        await show_delivery(session, delivery_id, as_json=as_json)
 
     run(work, data_dir=data_dir, database_url=database_url)
 
@@ -165,18 +99,9 @@ def replay(
     """
 
     async def work(session: Session) -> None:
-        from taskflow.apps.cli.output import Output
-        from taskflow.webhooks.schemas import view_of_followed
-        from taskflow.webhooks.service import delivery_id_of
+        from taskflow.apps.cli.deliveries import replay_delivery
 
-        async with session.engine:
-            followed = await _deliveries(session).replay(session.principal, delivery_id_of(delivery_id))
-        out = Output(session.now)
-        view = view_of_followed(followed)
-        if as_json:
-            out.json(view)
-        else:
-            out.line(f"{view.delivery_id}  {view.status}")
+        await replay_delivery(session, delivery_id, as_json=as_json)
 
     run(work, data_dir=data_dir, database_url=database_url)
 
@@ -195,8 +120,8 @@ def secret(as_json: AsJson = False, data_dir: DataDir = None, database_url: Data
 
     async def work(session: Session) -> None:
         from taskflow.apps.cli.output import Output
+        from taskflow.apps.data_dir import find_secret
         from taskflow.apps.settings import Settings
-        from taskflow.apps.worker import find_secret
         from taskflow.http.secret import RootSecret
         from taskflow.webhooks.schemas import SigningSecretView
         from taskflow.webhooks.signature import signing_secret
@@ -212,63 +137,3 @@ def secret(as_json: AsJson = False, data_dir: DataDir = None, database_url: Data
             out.line(value)
 
     run(work, data_dir=data_dir, database_url=database_url)
-
-
-def _deliveries(session: Session) -> "Deliveries":
-    from taskflow.http.secret import RootSecret
-    from taskflow.webhooks.service import Deliveries
-
-    # Nothing is signed here: what this command does needs no secret.
-    return Deliveries(session.database, session.engine, RootSecret(bytes(32)))
-
-
-def _print(out: "Output", view: "DeliveryView") -> None:
-    from msgspec import UNSET
-
-    from taskflow.apps.cli.output import Column, clean
-
-    due = view.next_attempt_at if view.next_attempt_at is not UNSET else None
-    facts = [
-        ("id", str(view.delivery_id), ""),
-        ("status", str(view.status), _style(str(view.status))),
-        ("event", view.event, ""),
-        ("job", str(view.job_id), ""),
-        ("type", clean(view.task_type), ""),
-        ("url", clean(view.url or "") if view.url is not UNSET else "", ""),
-        ("created", out.full_time(view.created_at), ""),
-        ("next attempt", out.full_time(due) if due else "", ""),
-        ("settled", out.full_time(view.settled_at) if view.settled_at else "", ""),
-    ]
-    out.facts([fact for fact in facts if fact[1]])
-    if not view.attempts:
-        return
-    columns = (
-        Column("ATTEMPT", right=True),
-        Column("OUTCOME"),
-        Column("STATUS", right=True),
-        Column("TOOK", rank=2),
-        Column("ENDED", rank=3),
-        Column("ERROR", least=16),
-        Column("BODY", rank=1, least=12),
-    )
-    rows: list[Sequence[str]] = []
-    for attempt in view.attempts:
-        response = attempt.response
-        rows.append(
-            (
-                str(attempt.attempt),
-                str(attempt.outcome or ""),
-                str(response.status or "") if response else "",
-                f"{response.duration} ms" if response else "",
-                out.time(attempt.finished_at) if attempt.finished_at else "",
-                clean(attempt.error or (response.fault if response else "") or ""),
-                clean((response.body or "").replace("\n", " ")) if response else "",
-            )
-        )
-    out.line()
-    out.line("attempts", "bold")
-    out.table(columns, rows, indent=2)
-
-
-def _style(status: str) -> str:
-    return {"delivered": "green", "failed": "red"}.get(status, "")

@@ -63,8 +63,9 @@ def worker(
         die_with_parent()
     with loading():
         from taskflow.apps.data_dir import read_settings
-        from taskflow.apps.worker import describe as describe_app
-        from taskflow.apps.worker import run_fleet, run_worker
+        from taskflow.apps.description import describe as describe_app
+        from taskflow.apps.fleet import run_fleet
+        from taskflow.apps.worker import run_worker
 
         settings = read_settings(
             app=app,

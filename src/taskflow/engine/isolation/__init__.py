@@ -6,6 +6,6 @@ to is a value (`ending`), the same whether it crossed a process boundary or not.
 
     executor ──> base.Isolator ─┬─ loop      the handler is a coroutine of its attempt's own task
                                 ├─ thread    a pool of threads
-                                └─ process   a pool of children, each running `child.serve`
+                                └─ process   a pool of children (`parent`), each running `child.serve`
                                                 └── channel: length-prefixed messages over a socket pair
 """

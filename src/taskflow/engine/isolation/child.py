@@ -11,7 +11,6 @@ the parent's (`limits.die_with_parent`), is the end of this process.
 
 import asyncio
 import os
-import select
 import signal
 import socket
 import threading
@@ -42,12 +41,10 @@ from taskflow.engine.isolation.ending import Ending, bad_payload, raised, return
 from taskflow.engine.isolation.limits import limited
 from taskflow.engine.job import Claim, NewLogLine, NewProgress
 from taskflow.engine.registry import Kind, Registry
+from taskflow.kernel.processes import EXIT_ORPHANED, wait_for_hang_up
 from taskflow.telemetry.tracing import inside
 
 LEAVE_S = 5.0  # how long the process may live on once the channel has ended
-EXIT_ORPHANED = 75
-
-_HANG_UP = getattr(select, "POLLRDHUP", select.POLLHUP)
 
 
 class Stopped(BaseException):
@@ -254,9 +251,7 @@ class ChildProcess:
 
 def _end_after(fd: int, leave_s: float) -> None:
     """Wait for the channel's end, and for what that leads to; then end this process and whatever it started."""
-    poll = select.poll()
-    poll.register(fd, _HANG_UP)
-    poll.poll()
+    wait_for_hang_up(fd)
     time.sleep(leave_s)
     with suppress(OSError):
         if os.getpgrp() == os.getpid():

@@ -29,24 +29,10 @@ from typing import Any
 
 from taskflow.engine.context import Sink
 from taskflow.engine.isolation.base import Call
-from taskflow.engine.isolation.channel import (
-    LENGTH,
-    Begun,
-    Ended,
-    Line,
-    Progress,
-    Ready,
-    Run,
-    Said,
-    decode_said,
-    frame,
-    length_of,
-)
-from taskflow.engine.isolation.ending import CpuSpent, Crashed, Ending, Interrupted, NotStarted, Returned
-from taskflow.engine.job import JobError, NewLogLine, NewProgress
-from taskflow.engine.trace import context_of_job
+from taskflow.engine.isolation.ending import CpuSpent, Crashed, Ending, Interrupted, NotStarted
+from taskflow.engine.isolation.parent import HANGOVER_S, LEAVE_S, Child, NoChild
+from taskflow.engine.job import JobError
 from taskflow.telemetry.log import get_logger
-from taskflow.telemetry.tracing import current_context
 
 MAX_JOBS = 1000  # per child; then it makes room for a fresh one
 MAX_IDLE = 2  # that are kept for
@@ -58,8 +44,6 @@ FIRST_SPARE_WAIT_S = 0.5
 _TIMER_EARLY_S = 0.01  # a loop's clock stands still while it works, so that its timers may be a little early by ours
 SPARE_WAIT_S, MAX_SPARE_WAIT_S = 1.0, 60.0  # before the next spare, if the last one took no call
 TRIES = 3  # children that may die before they begin
-LEAVE_S = 5.0  # how long a child may take to leave; a little more than it gives itself
-HANGOVER_S = 1.0  # how long the channel of a dead process may stay open
 
 _log = get_logger(__name__)
 
@@ -78,14 +62,6 @@ class ChildCommand:
     environ: Mapping[str, str] | None = None
 
 
-class NoChild(Exception):
-    """No child process could be had. *interrupted*: somebody ended the one that was on its way."""
-
-    def __init__(self, says: str, *, interrupted: bool = False) -> None:
-        super().__init__(says)
-        self.interrupted = interrupted
-
-
 class ProcessIsolator:
     """See the module and `base.Isolator`."""
 
@@ -96,11 +72,11 @@ class ProcessIsolator:
         self._command = command
         self._max_jobs = max_jobs
         self._max_idle = max_idle
-        self._children: set[_Child] = set()
-        self._idle: list[_Child] = []
-        self._waiting: deque[asyncio.Future[_Child]] = deque()
+        self._children: set[Child] = set()
+        self._idle: list[Child] = []
+        self._waiting: deque[asyncio.Future[Child]] = deque()
         self._booting = 0
-        self._busy: dict[Call, _Child] = {}
+        self._busy: dict[Call, Child] = {}
         self._tasks: set[asyncio.Task[None]] = set()  # boots and lives; a loop holds its tasks weakly
         self._closed = False
         self._leaving = False
@@ -193,11 +169,11 @@ class ProcessIsolator:
 
     # The pool --------------------------------------------------------------------------------------------------------
 
-    async def _take(self) -> "_Child":
+    async def _take(self) -> Child:
         """Return an idle child, or the first one to come free or to boot."""
         if self._idle:
             return self._idle.pop().wake()
-        place: asyncio.Future[_Child] = asyncio.get_running_loop().create_future()
+        place: asyncio.Future[Child] = asyncio.get_running_loop().create_future()
         self._waiting.append(place)
         self._boot_more()
         try:
@@ -210,7 +186,7 @@ class ProcessIsolator:
             with suppress(ValueError):
                 self._waiting.remove(place)
 
-    def _put_back(self, child: "_Child") -> None:
+    def _put_back(self, child: Child) -> None:
         """Give a child to whoever waits, or keep it, or let it go."""
         if child.is_gone:
             self._boot_more()
@@ -223,12 +199,12 @@ class ProcessIsolator:
             child.sleep(IDLE_S if len(self._idle) < self._max_idle else SURPLUS_S, self._drop)
             self._idle.append(child)  # taken from this end: those at the other end outlast the surplus
 
-    def _drop(self, child: "_Child") -> None:
+    def _drop(self, child: Child) -> None:
         if child in self._idle and len(self._idle) > self._spares:
             self._idle.remove(child)
             child.retire()
 
-    def _next_place(self) -> "asyncio.Future[_Child] | None":
+    def _next_place(self) -> "asyncio.Future[Child] | None":
         while self._waiting:
             place = self._waiting.popleft()
             if not place.done():
@@ -278,7 +254,7 @@ class ProcessIsolator:
             self._booting -= 1
             self._boot_more()
 
-    async def _spawn(self) -> "_Child":
+    async def _spawn(self) -> Child:
         ours, theirs = socket.socketpair()
         with theirs:
             try:
@@ -295,14 +271,14 @@ class ProcessIsolator:
                 raise
         ours.setblocking(False)
         reader, writer = await asyncio.open_unix_connection(sock=ours)
-        child = _Child(process, reader, writer, self.sink)
+        child = Child(process, reader, writer, self.sink)
         if self._closed or (self._leaving and not self._waiting):
             child.kill()
         self._children.add(child)
         self._keep(self._live(child), "taskflow-child")
         return child
 
-    async def _live(self, child: "_Child") -> None:
+    async def _live(self, child: Child) -> None:
         try:
             await child.live()
         finally:
@@ -317,157 +293,7 @@ class ProcessIsolator:
         task.add_done_callback(self._tasks.discard)
 
 
-class _Child:
-    """One child process, from this side of the channel."""
-
-    def __init__(
-        self,
-        process: asyncio.subprocess.Process,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        sink: Sink,
-    ) -> None:
-        loop = asyncio.get_running_loop()
-        self.pid = process.pid
-        self.jobs = 0
-        self.worn = False  # not to be used again
-        self.told = False  # to end
-        self.is_retired = False
-        self.code: int | None = None  # how the process ended, as `subprocess` says it
-        self.ready: asyncio.Future[None] = loop.create_future()
-        self.ending: asyncio.Future[Ending] = loop.create_future()
-        self._begun: asyncio.Future[bool] = loop.create_future()
-        self._call: Call | None = None
-        self._process = process
-        self._reader = reader
-        self._writer = writer
-        self._sink = sink
-        self._timer: asyncio.TimerHandle | None = None
-
-    @property
-    def is_gone(self) -> bool:
-        return self.code is not None
-
-    @property
-    def is_leaving(self) -> bool:
-        """Whether it will take no other call."""
-        return self.worn or self.is_retired or self.is_gone
-
-    async def send(self, call: Call) -> bool:
-        """Hand over an attempt; False if the process ended before it began."""
-        loop = asyncio.get_running_loop()
-        self._call = call
-        self.jobs += 1
-        self.ending, self._begun = loop.create_future(), loop.create_future()
-        if self.is_gone:
-            return False
-        self._writer.write(frame(Run(call.claim, current_context() or context_of_job(call.claim.headers))))
-        return await self._begun
-
-    async def live(self) -> None:
-        """Listen to the process until it has ended, then say so to whoever waits."""
-        listening = asyncio.ensure_future(self._listen())
-        try:
-            self.code = await self._process.wait()
-            self._kill_group()  # what it may have started itself
-            await asyncio.wait([listening], timeout=HANGOVER_S)
-        finally:
-            listening.cancel()
-            self._writer.close()
-            if self._timer is not None:
-                self._timer.cancel()
-            self._tell_end()
-
-    def wake(self) -> "_Child":
-        if self._timer is not None:
-            self._timer.cancel()
-        return self
-
-    def sleep(self, idle_s: float, on_end: Any) -> None:
-        """Be idle for so long, then call *on_end*."""
-        self._timer = asyncio.get_running_loop().call_later(idle_s, on_end, self)
-
-    def retire(self) -> None:
-        """Let the process leave by itself, for a while."""
-        self.is_retired = True
-        self._writer.close()
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_later(LEAVE_S, self.kill)
-
-    def signal(self, signum: signal.Signals) -> None:
-        if not self.is_gone:
-            with suppress(ProcessLookupError):
-                self._process.send_signal(signum)
-
-    def kill(self) -> None:
-        """End the process and what it started, now."""
-        self.worn = True
-        if not self.is_gone:
-            self._kill_group()
-            self.signal(signal.SIGKILL)  # if it has not made its session yet
-
-    def _kill_group(self) -> None:
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, signal.SIGKILL)
-
-    async def _listen(self) -> None:
-        try:
-            while True:
-                head = await self._reader.readexactly(LENGTH.size)
-                self._hear(decode_said(await self._reader.readexactly(length_of(head))))
-        except (asyncio.IncompleteReadError, ConnectionError):
-            asyncio.get_running_loop().call_later(LEAVE_S, self.kill)  # it closed the channel: it is leaving
-        except ValueError as error:  # msgspec's errors are of this class
-            _log.error("taskflow.child.nonsense", error=str(error), pid=self.pid)
-            self.kill()
-
-    def _hear(self, message: Said) -> None:
-        match message:
-            case Line(level, text, written_s):
-                if self._call is not None:
-                    self._sink.write_line(NewLogLine(self._call.claim, level, text, written_s))
-            case Progress(fraction, text, written_s):
-                if self._call is not None:
-                    self._sink.write_progress(NewProgress(self._call.claim, fraction, text, written_s))
-            case Begun():
-                _settle(self._begun, True)
-            case Ended(ending, worn, told):
-                self.worn |= worn or self.told is not told  # the signal is still on its way to it, or was not ours
-                if told and not self.told and not isinstance(ending, Returned):
-                    ending = Interrupted()
-                self.told = False
-                _settle(self.ending, ending)
-            case Ready():
-                _settle(self.ready, None)
-
-    def _tell_end(self) -> None:
-        if not self.ready.done():
-            self.ready.set_exception(
-                NoChild(f"it {_in_words(self.code)} before it was ready", interrupted=self.code == -signal.SIGTERM)
-            )
-            self.ready.exception()  # nobody may be waiting
-        _settle(self._begun, False)
-        _settle(self.ending, Crashed(JobError("Crashed", f"the job's process {_in_words(self.code)}")))
-
-
 def _check_wanted(call: Call) -> None:
     """Raise CancelledError if the child left because it heard of the stop before it heard of the call."""
     if call.context.cancelled:
         raise asyncio.CancelledError
-
-
-def _settle(future: "asyncio.Future[Any]", value: Any) -> None:
-    if not future.done():
-        future.set_result(value)
-
-
-def _in_words(code: int | None) -> str:
-    if code is None:
-        return "was given up"
-    if code >= 0:
-        return f"ended with exit code {code}"
-    try:
-        return f"was killed by {signal.Signals(-code).name}"
-    except ValueError:
-        return f"was killed by signal {-code}"

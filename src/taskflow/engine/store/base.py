@@ -24,3 +24,11 @@ class StoreBase:
     async def settle(self, connection: Connection, job_ids: Sequence[JobId]) -> None:
         """Write what follows from *job_ids* having ended, in the transaction that ended them."""
         await QUERIES["settle"].execute(connection, job_ids=job_ids, now=self._now())
+
+    async def limit_lock_wait(self, connection: Connection, limit_s: float) -> str:
+        """Wait for no lock longer than that in this transaction, until `reset_lock_wait` is given what this returns."""
+        before: str = await QUERIES["limit_lock_wait"].fetchval(connection, limit_s=limit_s)
+        return before
+
+    async def reset_lock_wait(self, connection: Connection, before: str) -> None:
+        await QUERIES["reset_lock_wait"].fetchval(connection, before=before)

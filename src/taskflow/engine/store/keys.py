@@ -62,9 +62,9 @@ class KeyStatements(JobStatements, ReadStatements, QueueStatements):
         return len(await QUERIES["prune_unique_keys"].fetch(connection, now=self._now(), limit=limit))
 
     async def _enqueue_unique(self, connection: Connection, jobs: Sequence[NewJob]) -> list[Enqueued]:
-        before = await QUERIES["limit_lock_wait"].fetchval(connection, limit_s=KEY_WAIT_S)
+        before = await self.limit_lock_wait(connection, KEY_WAIT_S)
         ids, holders = await self._share_keys(connection, jobs)
-        await QUERIES["reset_lock_wait"].fetchval(connection, before=before)
+        await self.reset_lock_wait(connection, before)
         if holders:
             await confirm_what_is_seen(connection)
         places = sorted(ids)

@@ -1,4 +1,4 @@
-"""Statements that only look: jobs with their present state, lists, attempts, logs, depths."""
+"""Statements that only look: the time, jobs with their present state, lists, attempts, logs, depths."""
 
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime, timedelta
@@ -23,19 +23,23 @@ from taskflow.engine.job import (
 from taskflow.engine.record import Activity, EndedJob, Hindrance, JobBody, LogNews, LogPosition, QueueDepth, Written
 from taskflow.engine.store.base import LEASE_S, QUERIES, StoreBase, decode_error
 from taskflow.engine.trace import given_headers
+from taskflow.kernel.ids import MAX_ID, MIN_ID
 
 SCAN_ROWS = 10_000  # rows that one page of a filtered list looks at
 DEPTH_ROWS = 10_000  # ready rows that are counted for queue depths
 DEAD_LETTER_ROWS = 10_000  # failed jobs that are counted
 STREAM_ROWS = 1000  # of a cursor, in memory at a time
-MAX_ID = UUID(int=(1 << 128) - 1)
-MIN_ID = UUID(int=0)
 
 _decode_json = msgspec.json.decode
 
 
 class ReadStatements(StoreBase):
     """See the module."""
+
+    async def read_now(self, connection: Connection) -> datetime:
+        """Return the database's time."""
+        now: datetime = await QUERIES["read_now"].fetchval(connection, now=self._now())
+        return now
 
     async def read_jobs(
         self, connection: Connection, job_ids: Sequence[JobId], *, namespace: UUID | None = None
@@ -77,6 +81,12 @@ class ReadStatements(StoreBase):
             )
         ids = [row["id"] for row in found]
         return ids, ids[-1] if len(ids) == limit else None
+
+    async def find_live_jobs(self, connection: Connection, job_ids: Sequence[JobId]) -> set[JobId]:
+        """Of *job_ids* return those that have not ended."""
+        if not job_ids:
+            return set()
+        return {row["id"] for row in await QUERIES["find_live_jobs"].fetch(connection, job_ids=job_ids)}
 
     async def list_attempts(self, connection: Connection, body: JobBody) -> list[Attempt]:
         rows = await QUERIES["list_attempts"].fetch(

@@ -71,7 +71,7 @@ class RetentionStatements(StoreBase):
         self, connection: Connection, day: date, *, max_jobs: int, max_bytes: int, lock_wait_s: float
     ) -> int | None:
         """Leave only needed bodies of *day*, in a transaction; None: they are too many, or nearly all that is there."""
-        await QUERIES["limit_lock_wait"].fetchval(connection, limit_s=lock_wait_s)
+        await self.limit_lock_wait(connection, lock_wait_s)
         kept: int | None = await QUERIES["thin_out_jobs"].fetchval(
             connection, day=day, max_jobs=max_jobs, max_bytes=max_bytes
         )
@@ -128,13 +128,11 @@ class RetentionStatements(StoreBase):
 
     async def prune_deliveries(self, connection: Connection, *, before: date, limit: int) -> int:
         """Delete deliveries that were made before *before* and have ended; return how many."""
-        done = await QUERIES["prune_deliveries"].execute(connection, floor=day_floor(before), limit=limit)
-        return int(done.rpartition(" ")[2])
+        return await QUERIES["prune_deliveries"].write(connection, floor=day_floor(before), limit=limit)
 
     async def prune_operations(self, connection: Connection, *, before: date, limit: int) -> int:
         """Delete operations on many jobs that were asked for before *before* and are over; return how many."""
-        done = await QUERIES["prune_operations"].execute(connection, before=before, limit=limit)
-        return int(done.rpartition(" ")[2])
+        return await QUERIES["prune_operations"].write(connection, before=before, limit=limit)
 
 
 def day_floor(day: date) -> JobId:

@@ -1,7 +1,7 @@
 """Statements about schedules and their ledger."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -9,21 +9,17 @@ import asyncpg
 import msgspec
 
 from taskflow.db.query import Connection
-from taskflow.engine.job import JobId, KindInfo, UniqueScope
+from taskflow.engine.job import UniqueScope
 from taskflow.engine.policy import encode_payload
 from taskflow.engine.schedule import Catchup, Overlap, Schedule, ScheduleId, SchedulePlan, Tick, TickOutcome
 from taskflow.engine.store.base import QUERIES, StoreBase
+from taskflow.kernel.durations import in_ms, of_ms
 
 _decode_json = msgspec.json.decode
 
 
 class ScheduleStatements(StoreBase):
     """See the module."""
-
-    async def read_now(self, connection: Connection) -> datetime:
-        """Return the database's time."""
-        now: datetime = await QUERIES["read_now"].fetchval(connection, now=self._now())
-        return now
 
     async def insert_schedule(
         self, connection: Connection, plan: SchedulePlan, *, now: datetime, next_at: datetime | None
@@ -107,14 +103,6 @@ class ScheduleStatements(StoreBase):
             job_ids=[tick.job_id for _, _, tick in moved],
         )
 
-    async def limit_lock_wait(self, connection: Connection, limit_s: float) -> str:
-        """Wait for no lock longer than that in this transaction, until `reset_lock_wait` is given what this returns."""
-        before: str = await QUERIES["limit_lock_wait"].fetchval(connection, limit_s=limit_s)
-        return before
-
-    async def reset_lock_wait(self, connection: Connection, before: str) -> None:
-        await QUERIES["reset_lock_wait"].fetchval(connection, before=before)
-
     async def find_ticks(
         self, connection: Connection, instants: Sequence[tuple[ScheduleId, datetime]]
     ) -> set[tuple[ScheduleId, datetime]]:
@@ -149,34 +137,7 @@ class ScheduleStatements(StoreBase):
 
     async def prune_ticks(self, connection: Connection, *, kept_days: int, limit: int) -> int:
         """Delete up to *limit* old rows of the ledger; return how many."""
-        done = await QUERIES["prune_ticks"].execute(connection, now=self._now(), kept_days=kept_days, limit=limit)
-        return int(done.rpartition(" ")[2])
-
-    async def find_kinds(self, connection: Connection, names: Sequence[str]) -> list[tuple[KindInfo, str]]:
-        """Of *names* return the kinds that there are, each with the hash of its newest schema."""
-        if not names:
-            return []
-        return [
-            (
-                KindInfo(
-                    kind=row["name"],
-                    queue=row["queue"],
-                    schema=_decode_json(row["schema"]),
-                    retries=row["retries"],
-                    timeout_s=row["timeout_ms"] / 1000,
-                    priority=row["priority"],
-                    namespace=row["namespace"],
-                ),
-                row["schema_hash"],
-            )
-            for row in await QUERIES["find_kinds"].fetch(connection, names=names)
-        ]
-
-    async def find_live_jobs(self, connection: Connection, job_ids: Sequence[JobId]) -> set[JobId]:
-        """Of *job_ids* return those that have not ended."""
-        if not job_ids:
-            return set()
-        return {row["id"] for row in await QUERIES["find_live_jobs"].fetch(connection, job_ids=job_ids)}
+        return await QUERIES["prune_ticks"].write(connection, now=self._now(), kept_days=kept_days, limit=limit)
 
 
 def _columns(plan: SchedulePlan) -> dict[str, Any]:
@@ -184,7 +145,7 @@ def _columns(plan: SchedulePlan) -> dict[str, Any]:
         "name": plan.name,
         "cron": plan.cron,
         "zone": plan.zone,
-        "interval_ms": _milliseconds(plan.every),
+        "interval_ms": in_ms(plan.every),
         "kind": plan.kind,
         "payload": encode_payload(plan.payload),
         "queue": plan.queue,
@@ -197,17 +158,9 @@ def _columns(plan: SchedulePlan) -> dict[str, Any]:
         "callback_url": plan.callback_url,
         "unique_key": plan.unique_key,
         "unique_scope": plan.unique_scope,
-        "unique_window_ms": _milliseconds(plan.unique_window),
-        "ttl_ms": _milliseconds(plan.expires_after),
+        "unique_window_ms": in_ms(plan.unique_window),
+        "ttl_ms": in_ms(plan.expires_after),
     }
-
-
-def _milliseconds(length: timedelta | None) -> int | None:
-    return None if length is None else length // timedelta(milliseconds=1)
-
-
-def _length(milliseconds: int | None) -> timedelta | None:
-    return None if milliseconds is None else timedelta(milliseconds=milliseconds)
 
 
 def _schedule(row: asyncpg.Record) -> Schedule:
@@ -220,7 +173,7 @@ def _schedule(row: asyncpg.Record) -> Schedule:
             namespace=row["namespace"],
             cron=row["cron"],
             zone=row["zone"],
-            every=_length(row["interval_ms"]),
+            every=of_ms(row["interval_ms"]),
             queue=row["queue"],
             priority=row["priority"],
             retries=row["retries"],
@@ -231,8 +184,8 @@ def _schedule(row: asyncpg.Record) -> Schedule:
             callback_url=row["callback_url"],
             unique_key=row["unique_key"],
             unique_scope=None if row["unique_scope"] is None else UniqueScope(row["unique_scope"]),
-            unique_window=_length(row["unique_window_ms"]),
-            expires_after=_length(row["ttl_ms"]),
+            unique_window=of_ms(row["unique_window_ms"]),
+            expires_after=of_ms(row["ttl_ms"]),
         ),
         anchor_at=row["anchor_at"],
         created_at=row["created_at"],

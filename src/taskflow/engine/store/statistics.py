@@ -23,8 +23,7 @@ class StatStatements(StoreBase):
 
     async def prune_stats(self, connection: Connection, *, kept_days: int, limit: int) -> int:
         """Forget up to *limit* counts of hours that are too old; return how many."""
-        done = await QUERIES["prune_stats"].execute(connection, now=self._now(), kept_days=kept_days, limit=limit)
-        return int(done.rpartition(" ")[2])
+        return await QUERIES["prune_stats"].write(connection, now=self._now(), kept_days=kept_days, limit=limit)
 
     async def read_stats(
         self, connection: Connection, namespace: UUID, *, first: datetime, past: datetime

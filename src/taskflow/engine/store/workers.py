@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import asyncpg
 import msgspec
 
 from taskflow.db.query import Connection
@@ -59,15 +60,23 @@ class WorkerStatements(StoreBase):
         await QUERIES["set_worker_kinds"].execute(connection, worker_id=worker_id, kinds=kinds)
 
     async def list_kinds(self, connection: Connection) -> list[KindInfo]:
-        return [
-            KindInfo(
-                kind=row["name"],
-                queue=row["queue"],
-                schema=_decode_json(row["schema"]),
-                retries=row["retries"],
-                timeout_s=row["timeout_ms"] / 1000,
-                priority=row["priority"],
-                namespace=row["namespace"],
-            )
-            for row in await QUERIES["list_kinds"].fetch(connection)
-        ]
+        return [_kind(row) for row in await QUERIES["list_kinds"].fetch(connection)]
+
+    async def find_kinds(self, connection: Connection, names: Sequence[str]) -> list[tuple[KindInfo, str]]:
+        """Of *names* return the kinds that there are, each with the hash of its newest schema."""
+        if not names:
+            return []
+        rows = await QUERIES["find_kinds"].fetch(connection, names=names)
+        return [(_kind(row), row["schema_hash"]) for row in rows]
+
+
+def _kind(row: asyncpg.Record) -> KindInfo:
+    return KindInfo(
+        kind=row["name"],
+        queue=row["queue"],
+        schema=_decode_json(row["schema"]),
+        retries=row["retries"],
+        timeout_s=row["timeout_ms"] / 1000,
+        priority=row["priority"],
+        namespace=row["namespace"],
+    )

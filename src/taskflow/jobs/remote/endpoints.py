@@ -13,14 +13,14 @@ from taskflow.http import operation
 from taskflow.http.body import check_json_type, parse_json, read_body, read_query
 from taskflow.http.call import Call
 from taskflow.http.drain import Drain
+from taskflow.http.fields import NoQuery
 from taskflow.http.idempotency import HEADER, Answer
 from taskflow.http.limits import LimitName
-from taskflow.http.operation import Operation
+from taskflow.http.operation import PREFIX, Operation
 from taskflow.http.problem import BadHeader
 from taskflow.http.validation import field_errors
 from taskflow.identity.access import Permission, Principal
 from taskflow.identity.guard import Guard
-from taskflow.jobs.endpoints import PREFIX
 from taskflow.jobs.remote.schemas import (
     ClaimedJobs,
     ClaimJobs,
@@ -41,7 +41,6 @@ from taskflow.jobs.remote.schemas import (
 )
 from taskflow.jobs.remote.service import RemoteWork
 from taskflow.jobs.remote.visit import Visit
-from taskflow.jobs.schemas import NoQuery
 from taskflow.kernel.errors import Invalid
 
 _Model = TypeVar("_Model", bound=BaseModel)

@@ -10,8 +10,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidato
 from pydantic_core import PydanticCustomError
 
 from taskflow.engine.job import DEFAULT_QUEUE, MAX_LOG_LINES, MAX_NAME_LENGTH, MAX_PROGRESS_CHARS, MAX_RETRIES, KindInfo
+from taskflow.http.fields import bounded
 from taskflow.jobs.remote.token import MAX_TOKEN_LENGTH
-from taskflow.jobs.schemas import MAX_DELAY_MS, MAX_TIMEOUT_MS, KindView, _Priority, bounded, view_of_kind
+from taskflow.jobs.schemas import MAX_DELAY_MS, MAX_TIMEOUT_MS, KindView, Priority, view_of_kind
+from taskflow.kernel.ids import find_id
 
 MAX_CAPACITY = 100
 MAX_ITEMS = 100
@@ -24,11 +26,8 @@ MAX_SCHEMA_BYTES = 64 * 1024
 
 
 def _uuid(value: object) -> UUID:
-    try:
-        if isinstance(value, str) and len(value) == 36:
-            return UUID(value)
-    except ValueError:
-        pass
+    if isinstance(value, str) and (found := find_id(value)) is not None:
+        return found
     raise PydanticCustomError("wrong_type", "must be a UUID, as a claim answered it")
 
 
@@ -212,7 +211,7 @@ class KindSaid(BaseModel):
         alias="schema", description=f"JSON Schema (2020-12) of the payload, at most {MAX_SCHEMA_BYTES // 1024} KiB."
     )
     queue: _Name = Field(default=DEFAULT_QUEUE, description="Where its jobs go unless they say otherwise.")
-    priority: _Priority = Field(default=None, description="Higher first; normal (5) by default.")
+    priority: Priority = Field(default=None, description="Higher first; normal (5) by default.")
     retries: bounded(0, MAX_RETRIES) = Field(default=None, description="3 by default.")  # type: ignore[valid-type]
     timeout: bounded(1, MAX_TIMEOUT_MS, " ms") = Field(  # type: ignore[valid-type]
         default=None, description="Milliseconds; 30000 by default."

@@ -6,7 +6,6 @@ comes to is decided by `engine.policy`, as for workers of our own; whether it is
 """
 
 import asyncio
-import hashlib
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -18,16 +17,11 @@ import msgspec
 from taskflow import kinds
 from taskflow.engine import policy
 from taskflow.engine.job import (
-    DEFAULT_RETRIES,
-    DEFAULT_TIMEOUT_S,
     MAX_LOG_CHARS,
     MAX_PROGRESS_CHARS,
-    PRIORITY_NORMAL,
     Claim,
     JobError,
-    KindInfo,
     LeaseId,
-    NewJob,
     NewLogLine,
     NewProgress,
     Outcome,
@@ -35,8 +29,8 @@ from taskflow.engine.job import (
     State,
     WorkerId,
 )
-from taskflow.engine.payload import PayloadSchema
 from taskflow.engine.record import RemoteWorker
+from taskflow.engine.registry import schema_hash
 from taskflow.engine.remote import HEARTBEAT_S, RemoteWorkers
 from taskflow.engine.store import LEASE_S
 from taskflow.engine.trace import portable_headers
@@ -44,8 +38,8 @@ from taskflow.http.places import Places
 from taskflow.identity.access import Principal
 from taskflow.jobs.catalogue import Catalogue
 from taskflow.jobs.remote.bell import Bell
+from taskflow.jobs.remote.publishing import check_kinds
 from taskflow.jobs.remote.schemas import (
-    MAX_SCHEMA_BYTES,
     AttemptRef,
     ClaimedJob,
     ClaimedJobs,
@@ -59,7 +53,6 @@ from taskflow.jobs.remote.schemas import (
     ItemStatus,
     ItemsView,
     ItemView,
-    KindSaid,
     LinesView,
     PublishedKinds,
     PublishKinds,
@@ -71,16 +64,14 @@ from taskflow.jobs.remote.schemas import (
 )
 from taskflow.jobs.remote.token import Ticket, Tokens
 from taskflow.jobs.remote.visit import Visit
-from taskflow.jobs.remote.weight import find_costly
 from taskflow.kernel.errors import Conflict, FieldError, Invalid
-from taskflow.kernel.json import find_unstorable
+from taskflow.kernel.json import storable
 from taskflow.telemetry.log import get_logger
 
 POLL_FIRST_S, POLL_CAP_S = 0.05, 1.0
 CLAIMS_AT_ONCE = 4  # statements: those who wait must not take the pool from everybody else
 MAX_WAITING = 1000  # claims that wait in one process
 HEARTBEAT_MS = round(HEARTBEAT_S * 1000)
-MAX_DETAIL_CHARS = 300
 
 # What an attempt's end may make of its job.
 _STATUSES: Mapping[State, ItemStatus] = {
@@ -348,7 +339,7 @@ class RemoteWork:
         tickets = self._open(principal, [line.token for line in said.lines], pointers, repeated=True)
         now_s = time.monotonic()
         lines = [
-            NewLogLine(ticket.claim, line.level, policy.storable(line.message)[:MAX_LOG_CHARS], now_s)
+            NewLogLine(ticket.claim, line.level, storable(line.message)[:MAX_LOG_CHARS], now_s)
             for ticket, line in zip(tickets, said.lines, strict=True)
         ]
         written = await self._workers.write_logs(lines, written_at_s=now_s)
@@ -359,7 +350,7 @@ class RemoteWork:
         now_s = time.monotonic()
         tickets = self._open_items(principal, [item.token for item in said.items])
         reports = [
-            NewProgress(ticket.claim, item.fraction, policy.storable(item.message)[:MAX_PROGRESS_CHARS], now_s)
+            NewProgress(ticket.claim, item.fraction, storable(item.message)[:MAX_PROGRESS_CHARS], now_s)
             for ticket, item in zip(tickets, said.items, strict=True)
         ]
         written = await self._workers.write_progress(reports, written_at_s=now_s)
@@ -375,22 +366,10 @@ class RemoteWork:
             Invalid: naming every bad field, nothing was published.
             Conflict: a kind is built in, or published by somebody else.
         """
-        errors: list[FieldError] = []
-        infos: list[KindInfo] = []
-        names: set[str] = set()
-        for index, kind in enumerate(said.kinds):
-            place = f"/kinds/{index}"
-            info = _kind_info(kind)
-            errors += [FieldError(place + e.pointer, e.code, e.detail) for e in _kind_errors(info)]
-            if info.kind in names:
-                errors.append(FieldError(f"{place}/taskType", "given_twice", "is given more than once"))
-            names.add(info.kind)
-            infos.append(info)
-        if errors:
-            raise Invalid("the kinds have invalid fields; nothing was published", errors=errors)
-        taken = sorted(names & kinds.RESERVED)
+        infos = check_kinds(said)
+        taken = sorted({info.kind for info in infos} & kinds.RESERVED)
         if not taken:
-            published = [(info, _schema_hash(info)) for info in infos]
+            published = [(info, schema_hash(info.schema)) for info in infos]
             taken = await self._workers.publish(principal.namespace, published)
         if taken:
             detail = f"{taken[0]!r} is a kind of somebody else's workers; choose another name"
@@ -405,41 +384,3 @@ def _failed(ticket: Ticket, item: FailedItem) -> Outcome:
         return policy.failed_for_good(ticket.claim, error, ticket.age_s)
     retry_after_s = None if item.retryAfter is None else item.retryAfter / 1000
     return policy.failed(ticket.claim, OutcomeKind.ERROR, error, ticket.age_s, retry_after_s=retry_after_s)
-
-
-def _kind_info(said: KindSaid) -> KindInfo:
-    return KindInfo(
-        kind=said.taskType,
-        queue=said.queue,
-        schema=said.schema_,
-        retries=DEFAULT_RETRIES if said.retries is None else said.retries,
-        timeout_s=DEFAULT_TIMEOUT_S if said.timeout is None else said.timeout / 1000,
-        priority=PRIORITY_NORMAL if said.priority is None else said.priority,
-    )
-
-
-def _kind_errors(info: KindInfo) -> list[FieldError]:
-    """Return what is wrong with a kind: its names by the engine's rules, its schema by JSON Schema's own."""
-    errors: list[FieldError] = []
-    try:
-        policy.check_new_job(NewJob(info.kind, {}, queue=info.queue))
-    except Invalid as error:
-        errors += error.errors
-    if found := find_unstorable(info.schema):
-        return [*errors, FieldError(f"/schema{found[0]}", "unstorable", found[1])]
-    size_bytes = len(msgspec.json.encode(info.schema))
-    if size_bytes > MAX_SCHEMA_BYTES:
-        detail = f"is {size_bytes} bytes of JSON, the limit is {MAX_SCHEMA_BYTES}"
-        return [*errors, FieldError("/schema", "too_large", detail)]
-    if costly := find_costly(info.schema):
-        return [*errors, costly]
-    try:
-        PayloadSchema(info.schema, foreign=True)
-    except ValueError as error:
-        detail = f"is no JSON Schema that can be used: {error}"[:MAX_DETAIL_CHARS]
-        errors.append(FieldError("/schema", "bad_schema", detail))
-    return errors
-
-
-def _schema_hash(info: KindInfo) -> str:
-    return hashlib.sha256(msgspec.json.encode(info.schema, order="deterministic")).hexdigest()[:16]

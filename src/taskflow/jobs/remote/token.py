@@ -6,10 +6,6 @@ wrote it. What fences the attempt is still the lease in the database: a token sa
 stands.
 """
 
-import base64
-import binascii
-import hashlib
-import hmac
 import time
 from dataclasses import dataclass
 from uuid import UUID
@@ -17,10 +13,10 @@ from uuid import UUID
 import msgspec
 
 from taskflow.engine.job import Claim
+from taskflow.http.seal import Seal
 from taskflow.http.secret import RootSecret
 
 MAX_TOKEN_LENGTH = 1000
-_MAC_BYTES = 16
 
 
 class _Claim(Claim, array_like=True, frozen=True, gc=False):
@@ -48,25 +44,16 @@ class Tokens:
     """Makes and opens tokens; one is good in its own namespace only."""
 
     def __init__(self, secret: RootSecret) -> None:
-        self._key = secret.derive("worker tokens v1")
+        self._seal = Seal(secret.derive("worker tokens v1"))
 
     def seal(self, claim: Claim) -> str:
         bare = msgspec.structs.replace(claim, payload="", headers={})
-        content = _encode(_Content(int(time.time() * 1000), _Claim(*msgspec.structs.astuple(bare))))
-        return _written(content + self._mac(content))
+        return self._seal.write(_encode(_Content(int(time.time() * 1000), _Claim(*msgspec.structs.astuple(bare)))))
 
     def open(self, token: str, namespace: UUID) -> Ticket | None:
         """Return what *token* says; None if it is broken, forged, or of another namespace."""
-        if len(token) > MAX_TOKEN_LENGTH:
-            return None
-        try:
-            raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
-        except (ValueError, binascii.Error):
-            return None
-        if _written(raw) != token:  # one claim has one token
-            return None
-        content, mac = raw[:-_MAC_BYTES], raw[-_MAC_BYTES:]
-        if not hmac.compare_digest(mac, self._mac(content)):
+        content = self._seal.read(token) if len(token) <= MAX_TOKEN_LENGTH else None
+        if content is None:
             return None
         try:
             opened = _decode(content)
@@ -75,10 +62,3 @@ class Tokens:
         if opened.claim.namespace != namespace:
             return None
         return Ticket(opened.claim, max(0.0, time.time() - opened.claimed_ms / 1000))
-
-    def _mac(self, content: bytes) -> bytes:
-        return hmac.digest(self._key, content, hashlib.sha256)[:_MAC_BYTES]
-
-
-def _written(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()

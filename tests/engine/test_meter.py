@@ -1,15 +1,15 @@
 """Submits are counted by queue and kind, within bounds."""
 
-from taskflow.engine.client import _Meter
 from taskflow.engine.job import NewJob
+from taskflow.engine.meter import SubmitMeter
 from taskflow.telemetry.metrics import OTHER, REGISTRY
 
 
 def test_a_flood_of_queue_names_shares_one_label() -> None:
     """Submitters choose queue names; metrics must not grow with them."""
-    meter = _Meter()
+    meter = SubmitMeter()
     before = REGISTRY.get_sample_value("taskflow_jobs_enqueued_total", {"queue": OTHER, "kind": OTHER}) or 0.0
-    for number in range(_Meter.MAX_PAIRS + 5):
+    for number in range(SubmitMeter.MAX_PAIRS + 5):
         meter.count(NewJob("flood", {}, queue=f"flood-{number}"))
     labels = {"queue": "flood-0", "kind": "flood"}
     assert REGISTRY.get_sample_value("taskflow_jobs_enqueued_total", labels) == 1.0
