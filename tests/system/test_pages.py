@@ -12,12 +12,22 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from tests.support.pages import Reader, Shell, walk
+from tests.support.pages import DOCS, Shell, blocks_of
+from tests.support.reader import Reader, walk
 from tests.support.reference import ROOT
 from tests.support.up import Up, left_over, wait_until
-from tests.system.pages import operating, pair, submitting
+from tests.system.pages import operating, pair, submitting, writing
 
-PAGES = {**submitting.PAGES, **operating.PAGES, **pair.PAGES}
+PAGES = {**submitting.PAGES, **writing.PAGES, **operating.PAGES, **pair.PAGES}
+
+# Pages with shell samples that are not run here.
+ELSEWHERE = {
+    "docs/quickstart.md": "tests/contracts/test_quickstart.py",
+    "docs/how-to/workers-in-any-language.md": "tests/contracts/test_remote_page.py",
+    "docs/reference/cli.md": "tests/contracts/test_docs.py",  # samples of `--help`: that their options exist
+    "docs/concepts/proof.md": "tests/contracts/test_docs.py",  # these run the suite itself
+    "CONTRIBUTING.md": "tests/contracts/test_docs.py",  # the same
+}
 
 
 class Home:
@@ -75,3 +85,12 @@ def test_every_block_of_the_page_does_what_it_says(page: str, home: Home, reques
         if not starts:
             reader.settle()
         walk(ROOT / page, PAGES[page], reader)
+
+
+def test_every_page_with_commands_is_run() -> None:
+    """A new page has to find its steps, or a test of its own."""
+    pages = {path.relative_to(ROOT).as_posix(): path for path in (*ROOT.glob("*.md"), *DOCS.glob("**/*.md"))}
+    with_commands = {name for name, path in pages.items() if any(one.language == "sh" for one in blocks_of(path))}
+    assert with_commands - PAGES.keys() - ELSEWHERE.keys() == set()
+    assert ELSEWHERE.keys() <= with_commands
+    assert [test for test in ELSEWHERE.values() if not (ROOT / test).exists()] == []

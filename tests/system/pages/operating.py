@@ -1,33 +1,25 @@
 """What is done with the blocks of the pages about running TaskFlow: on one machine, on several, and by night."""
 
 import re
-import sys
 from importlib.metadata import requires
 
 import httpx
 from tests.handlers.test_mail import Mailbox
 from tests.handlers.test_mail import serve as serve_mail
 from tests.support.otlp import Kept, collecting
-from tests.support.pages import (
-    Block,
-    Do,
+from tests.support.pages import Block, lines_missing
+from tests.support.reader import (
     Reader,
     Step,
-    answers,
     asks_database,
-    lines_missing,
     parses,
     results,
     run,
-    saved_as,
     sent_to,
     serve,
 )
-from tests.support.reference import ROOT, SOURCE
 from tests.support.up import free_port, wait_until
 from tests.system.test_traces import CALLER, TRACE, receiving
-
-import taskflow
 
 READY = "Ctrl-C drains"
 MAIL = {"taskType": "send_email", "payload": {"to": "ada@example.com", "subject": "Hi", "body": "Hello."}}
@@ -61,44 +53,6 @@ def on_free_port(line: str) -> dict[str, str]:
 
 def settles(reader: Reader) -> None:
     reader.settle()
-
-
-# README ----------------------------------------------------------------------------------------------------------
-
-
-def only_told(*shows: str) -> Do:
-    """Have `make` say what it would do: it makes a `.venv`, or takes minutes."""
-    return run(*shows, instead={"make ": f"make -n -C {ROOT} "})
-
-
-def greeted_as_shown(reader: Reader, block: Block) -> None:
-    """The key is not shown outside of a terminal; the command that stands there instead is pasted."""
-    banner = reader.seen["banner"]
-    lines = block.text.splitlines()
-    of_up = [line for line in lines if not re.match("Making|Installing|  API key|  curl", line)]
-    assert len(of_up) == len(lines) - 4
-    told = "\n".join(of_up).replace("/var/lib/taskflow", str(reader.data)).replace("0.1.0", taskflow.__version__)
-    assert lines_missing(told, banner) == [], banner
-    [curl] = re.findall(r"^  curl -s .*\n.*", banner, re.MULTILINE)
-    reader.said = reader.shell.run(curl)
-
-
-def jobs_run(reader: Reader, block: Block) -> None:
-    python = f'PYTHONPATH="{SOURCE.parent}" exec "{sys.executable}" "$@"'
-    reader.shell.add_program("python", python)
-    programs = {".venv/bin/": f"{reader.shell.programs}/"}
-    serve("ready: working on queues images: 1 process", "^a.png@640$", instead=programs)(reader, block)
-
-
-README = [
-    Step("\nmake up", only_told("taskflow up")),
-    Step("  API key  tf_…", greeted_as_shown),
-    Step('"status": "pending"', answers()),
-    Step('@app.job("thumbnail"', saved_as("jobs.py")),
-    Step("--reload", jobs_run),
-    Step("\nTASKFLOW_DATABASE_URL", only_told("taskflow up")),
-    Step("\nmake test", only_told("pytest -n 2", "ruff check", "tests.faults")),
-]
 
 
 # Workers and mail ------------------------------------------------------------------------------------------------
@@ -314,7 +268,6 @@ RUNBOOK = [
 ]
 
 PAGES = {
-    "README.md": README,
     "docs/how-to/production-postgresql.md": PRODUCTION,
     "docs/how-to/run-workers.md": RUN_WORKERS,
     "docs/how-to/send-mail.md": SEND_MAIL,

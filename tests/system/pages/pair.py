@@ -10,7 +10,8 @@ import tempfile
 from pathlib import Path
 
 from tests.support.cluster import Node
-from tests.support.pages import Block, Reader, Step, check_shown, replaced
+from tests.support.pages import Block
+from tests.support.reader import Reader, Step, check_shown, replaced
 from tests.support.up import wait_until
 
 from taskflow.db.server_program import find_program

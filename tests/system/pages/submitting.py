@@ -9,16 +9,13 @@ from typing import Any
 
 import httpx
 from PIL import Image
-from tests.support.pages import (
-    Block,
+from tests.support.pages import Block, documents, is_like, lines_missing
+from tests.support.reader import (
     Reader,
     Step,
     answers,
     check_same,
-    documents,
-    is_like,
     is_run_by,
-    lines_missing,
     parses,
     results,
     run,
