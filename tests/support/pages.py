@@ -233,7 +233,7 @@ def form_of(text: str, *, numbers: bool = False) -> str:
 
 
 def lines_missing(shown: str, given: str) -> list[str]:
-    """Return the lines of *shown* that do not come in *given*, in this order; widths of columns and numbers are free."""
+    """Return the lines of *shown* that do not come in *given* in its order; numbers and widths of columns are free."""
     lines = iter([" ".join(line.split()) for line in given.splitlines()])
     wanted = [" ".join(line.split()) for line in shown.splitlines() if line.strip()]
     return [line for line in wanted if not any(is_like(line, one, numbers=True) for one in lines)]

@@ -50,6 +50,7 @@ class Reader:
         self.lend_database = lend_database
         self.said = Said(0, "", "")
         self.seen: dict[str, Any] = {}  # what a step leaves for a later one
+        self._client: httpx.Client | None = None
         self._terminals = 0
 
     @property
@@ -59,7 +60,10 @@ class Reader:
 
     def settle(self) -> None:
         """Know the URL and the key, as `$url` and `$key`."""
-        self.shell.set(url=self.credentials["url"], key=self.credentials["apiKey"])
+        url, key = self.credentials["url"], self.credentials["apiKey"]
+        self.shell.set(url=url, key=key)
+        client = httpx.Client(base_url=f"{url}/api/v1", headers={"Authorization": f"Bearer {key}"}, timeout=30)
+        self._client = self.exits.enter_context(client)
 
     @property
     def answer(self) -> Any:
@@ -67,14 +71,13 @@ class Reader:
         return documents(self.said.out)[-1]
 
     def ask(self, method: str, path: str, *, json: Any = None, **headers: str) -> httpx.Response:
-        """Send a request with the key of the deployment."""
-        headers["Authorization"] = f"Bearer {self.credentials['apiKey']}"
-        url = f"{self.credentials['url']}/api/v1{path}"
-        return httpx.request(method, url, json=json, headers=headers, timeout=30)
+        """Send a request with the key, once that is known."""
+        assert self._client is not None, "settle first"
+        return self._client.request(method, path, json=json, headers=headers)
 
     def job(self, job_id: str) -> Any:
         """Return a job once it has ended."""
-        wait_until(lambda: self.ask("GET", f"/jobs/{job_id}").json()["finishedAt"] is not None, WITHIN_S)
+        wait_until(lambda: self.ask("GET", f"/jobs/{job_id}").json()["finishedAt"] is not None, 2 * WITHIN_S)
         return self.ask("GET", f"/jobs/{job_id}").json()
 
     @property
@@ -97,11 +100,12 @@ class Reader:
     def terminal(self, command: str, until: str) -> Iterator[Callable[[], str]]:
         """Start a command in a terminal of its own, wait until it has said *until*, and press Ctrl-C at the end."""
         self._terminals += 1
+        pattern = re.compile(until, re.MULTILINE)
         log = self.shell.folder / f"terminal-{self._terminals}.log"
         process = self.shell.start(command, log)
         try:
-            wait_until(lambda: re.search(until, log.read_text()) is not None or process.poll() is not None, START_S)
-            assert re.search(until, log.read_text()), f"{command}\n{log.read_text()}"
+            wait_until(lambda: pattern.search(log.read_text()) is not None or process.poll() is not None, START_S)
+            assert pattern.search(log.read_text()), f"{command}\n{log.read_text()}"
             yield log.read_text
         finally:
             if process.poll() is None:

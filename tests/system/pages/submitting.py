@@ -294,12 +294,13 @@ def same_secret_twice(reader: Reader, block: Block) -> None:
     assert json.loads(answered)["secret"] == printed
 
 
+RECEIVER = is_run_by("tests/webhooks/test_samples.py", "there it is called with good signatures and bad ones")
 CALLBACKS = [
     Step('"callbackUrl"', called_back),
     Step("POST /done", request_as_shown),
     Step("signing-secret", same_secret_twice),
-    Step("from flask", is_run_by("tests/webhooks/test_samples.py", "a receiver, which is called with good and bad ones")),
-    Step("createHmac", is_run_by("tests/webhooks/test_samples.py", "a receiver, which is called with good and bad ones")),
+    Step("from flask", RECEIVER),
+    Step("createHmac", RECEIVER),
     Step("webhooks replay", replayed),
 ]
 
