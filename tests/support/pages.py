@@ -25,8 +25,8 @@ from tests.support.operator import Said
 from tests.support.reference import ROOT, SOURCE
 
 DOCS = ROOT / "docs"
-WITHIN_S = 15.0
-COMMAND_S = 60.0  # on a machine that has other work too
+WITHIN_S = 40.0  # for what other processes do; this machine may be busy
+COMMAND_S = 120.0
 
 SAMPLE = re.compile(r"^```sh\n(?P<script>.*?)^```\n(?:\n```json\n(?P<answer>.*?)^```\n)?", re.MULTILINE | re.DOTALL)
 FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\w*)\n(?P<text>.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL)

@@ -29,7 +29,7 @@ from tests.support.pages import WITHIN_S, Block, Shell, blocks_of, differences, 
 from tests.support.reference import ROOT
 from tests.support.up import wait_until
 
-START_S = 60.0
+START_S = 90.0
 STOP_S = 40.0
 
 
@@ -77,7 +77,7 @@ class Reader:
 
     def job(self, job_id: str) -> Any:
         """Return a job once it has ended."""
-        wait_until(lambda: self.ask("GET", f"/jobs/{job_id}").json()["finishedAt"] is not None, 2 * WITHIN_S)
+        wait_until(lambda: self.ask("GET", f"/jobs/{job_id}").json()["finishedAt"] is not None, WITHIN_S)
         return self.ask("GET", f"/jobs/{job_id}").json()
 
     @property

@@ -72,7 +72,7 @@ def home(template: Path) -> Iterator[Home]:
     shutil.rmtree(home.path)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("page", sorted(PAGES))
 def test_every_block_of_the_page_does_what_it_says(page: str, home: Home, request: pytest.FixtureRequest) -> None:
     folder = home.folder(page)

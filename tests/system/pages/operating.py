@@ -209,7 +209,7 @@ def traced_as_shown(reader: Reader, block: Block) -> None:
 TRACES = [
     Step("taskflow-server[otel]", with_collector),
     Step("the caller's span", keeps_tree),
-    Step("get_tracer(\"shop\")", traced_as_shown),
+    Step('get_tracer("shop")', traced_as_shown),
     Step("propagation.extract", parses(FOREIGN_LIBRARY)),
 ]
 

@@ -4,7 +4,6 @@ import re
 import sys
 import textwrap
 
-import httpx
 import psycopg
 import pytest
 from tests.support.pages import Block, lines_missing
