@@ -74,7 +74,10 @@ RUN_WORKERS = [
         "taskflow up --workers 4",
         serve(READY, instead={"--workers 4": "--workers 2 --port 0"}, stays=True, check=settles),
     ),
-    Step("--concurrency 20", serve("ready: working on queues builtin, webhooks: 2 processes, 20 jobs each")),
+    Step(
+        "--concurrency 20",
+        serve("ready: working on queues builtin, webhooks: 1 process, 20 jobs each", instead={"--processes 2 ": ""}),
+    ),
     Step("--queues builtin", serve("ready: working on queues builtin: 1 process, 5 jobs each")),
     Step("--metrics-port 9101", metrics_of_three),
 ]
@@ -134,8 +137,8 @@ def both_run(reader: Reader, block: Block) -> None:
 
     serve(
         "taskflow.api.start",
-        "ready: working on queues builtin, webhooks: 2 processes, 20 jobs each",
-        instead={"--port 3000": f"--port {port}", "--processes 4": "--processes 2"},
+        "ready: working on queues builtin, webhooks: 1 process, 20 jobs each",
+        instead={"--port 3000": f"--port {port}", "--processes 4 ": ""},
         check=submits,
     )(reader, block)
 

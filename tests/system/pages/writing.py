@@ -26,7 +26,7 @@ import taskflow
 FOREIGN_LIBRARY = "it needs a package of Node.js"
 OWN_TABLES = "it is a part of an application, which has tables and packages of its own"
 
-# The application that the samples about transactions are a part of; `connection` is asyncpg's.
+# The application that the samples about transactions are a part of.
 AROUND_SAMPLE = """
 import asyncio
 import sys
@@ -42,10 +42,10 @@ async def confirm(order_id: int) -> None: ...
 
 
 async def main() -> None:
-    connection = await asyncpg.connect(sys.argv[1])
-    async with connection.transaction():
+    own = connection = await asyncpg.connect(sys.argv[1])
+    async with own.transaction():
 {sample}
-    await connection.close()
+    await own.close()
 
 
 asyncio.run(main())
