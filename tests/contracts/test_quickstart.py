@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.reference import ROOT
-from tests.support.samples import Sample, run_samples, samples_of
+from tests.support.pages import DOCS, Sample, Shell, run_samples, samples_of
+from tests.support.up import Up
 
 
 def samples() -> list[Sample]:
     """Return the page's samples in their order, without the start itself, which is the fixture's."""
-    found = samples_of(ROOT / "docs" / "quickstart.md")
+    found = samples_of(DOCS / "quickstart.md")
     assert found.pop(0).script == "make up\n"
     return found
 
@@ -18,7 +18,14 @@ def samples() -> list[Sample]:
 @pytest.mark.system
 @pytest.mark.slow
 def test_every_sample_of_the_quickstart_gives_what_the_page_shows(tmp_path: Path) -> None:
-    run_samples(samples(), tmp_path)
+    data = tmp_path / ".local" / "share" / "taskflow"
+    data.parent.mkdir(parents=True)
+    up = Up(data, "--port", "0")
+    try:
+        up.wait_ready()
+        run_samples(Shell(tmp_path, data), samples())
+    finally:
+        up.stop()
 
 
 def test_the_page_has_samples_with_answers() -> None:
