@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from taskflow.db.embedded import bindir
+from taskflow.db.server_program import bindir
 from tests.support.operator import Said
 from tests.support.reference import ROOT, SOURCE
 
