@@ -14,6 +14,7 @@ import psycopg
 import pytest
 from typer.testing import CliRunner
 
+from taskflow import TaskFlow
 from taskflow.apps.cli import app as cli
 from taskflow.db.query import Connection
 from taskflow.db.server_program import bindir
@@ -219,6 +220,20 @@ def test_a_granted_role_cannot_bend_what_the_function_calls(stranger: str, datab
         shop.execute("SET search_path = pg_temp, public")
         assert shop.execute("SELECT taskflow.enqueue('resize')").fetchone()
         assert shop.execute("SELECT count(*) FROM job").fetchone() == (0,)
+
+
+def test_a_granted_role_submits_from_python_and_hears_of_duplicates(stranger: str, database_url: str) -> None:
+    app = TaskFlow(database_url)
+
+    @app.job("resize")
+    def resize() -> None: ...
+
+    with psycopg.connect(database_url, autocommit=True) as admin:
+        admin.execute("GRANT USAGE ON SCHEMA taskflow TO shop")
+        admin.execute("GRANT EXECUTE ON FUNCTION taskflow.enqueue(text, jsonb, jsonb) TO shop")
+    with psycopg.connect(stranger) as shop:
+        once = resize.options(connection=shop, unique_key="a.png")
+        assert [once.enqueue_sync().duplicate for _ in range(2)] == [False, True]
 
 
 def test_granting_to_a_role_that_does_not_exist_says_so(database_url: str) -> None:

@@ -67,7 +67,7 @@ def measure_yard_s() -> float:
     return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(120)
 @pytest.mark.usefixtures("made")
 def test_a_second_start_is_ready_in_three_seconds_with_the_same_key(up: StartUp) -> None:
     first = up().wait_ready()
