@@ -111,7 +111,7 @@ CONTROL_QUEUES = [
     Step("queues limit images 4", run(r"^limit +4", r"^limit +none")),
     Step('"uniqueKey": "receipt-42"', answered_once),
     Step('"uniqueWindow"', taken_once_in_a_window),
-    Step("jobs change", run(r"high|8")),
+    Step("jobs change", run(r"^\S{36}  scheduled$", r"^\S{36}  (pending|active|completed)$")),
     Step("bulk retry", run(r"pending again", r"^0 jobs deleted")),
 ]
 
@@ -186,7 +186,7 @@ SCHEDULES = [
     Step('"catchup": "latest"', saved_as("schedule.json")),
     Step("-d @schedule.json", made),
     Step("-X PATCH", changed),
-    Step("schedules list", then(has_mail, run(r"^NAME|morning mail", r"Europe/Berlin", r"^priority +\d"))),
+    Step("schedules list", then(has_mail, run(r"^morning mail +30 7 \* \* MON-FRI +Europe/Berlin", r"^priority +2$"))),
 ]
 
 
