@@ -70,8 +70,8 @@ def home(template: Path) -> Iterator[Home]:
         yield home
     finally:
         up.stop()
+        shutil.rmtree(home.path)
     wait_until(lambda: not left_over(home.path), 20)
-    shutil.rmtree(home.path)
 
 
 @pytest.mark.timeout(300)

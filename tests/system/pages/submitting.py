@@ -88,9 +88,9 @@ BUILT_IN_KINDS = [
 
 def answered_once(reader: Reader, block: Block) -> None:
     """The second submit gives the first one's job, as long as that has not ended."""
-    reader.shell.run("taskflow queues pause builtin")
+    assert reader.ask("POST", "/queues/builtin/pause").is_success
     first, second = (documents(reader.shell.run(block.text).out)[0] for _ in range(2))
-    reader.shell.run("taskflow queues resume builtin")
+    assert reader.ask("POST", "/queues/builtin/resume").is_success
     assert (first["jobId"], first.get("duplicate"), second["duplicate"]) == (second["jobId"], None, True)
 
 
