@@ -281,6 +281,7 @@ def parses(why: str) -> Do:
         assert why
         if block.language == "js":
             if shutil.which("node") is None:
+                assert "CI" not in os.environ, "there is no node"
                 return
             program = reader.shell.folder / "sample.mjs"
             program.write_text(block.text)

@@ -10,20 +10,22 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import cast
 
 import pytest
-from tests.support.pages import DOCS, Shell, blocks_of
-from tests.support.reader import Reader, walk
+from tests.support.pages import DOCS, Block, Shell, blocks_of, run_samples, samples_of
+from tests.support.reader import Reader, Step, walk
 from tests.support.reference import ROOT
 from tests.support.up import Up, left_over, wait_until
 from tests.system.pages import operating, pair, submitting, writing
 
 PAGES = {**submitting.PAGES, **writing.PAGES, **operating.PAGES, **pair.PAGES}
 
+# A page of nothing but shell samples, most of them with the JSON that they are answered with.
+SAMPLES = "docs/how-to/workers-in-any-language.md"
 # Pages with shell samples that are not run here.
 ELSEWHERE = {
     "docs/quickstart.md": "tests/contracts/test_quickstart.py",
-    "docs/how-to/workers-in-any-language.md": "tests/contracts/test_remote_page.py",
     "docs/reference/cli.md": "tests/contracts/test_docs.py",  # samples of `--help`: that their options exist
     "docs/concepts/proof.md": "tests/contracts/test_docs.py",  # these run the suite itself
     "CONTRIBUTING.md": "tests/contracts/test_docs.py",  # the same
@@ -68,8 +70,8 @@ def home(template: Path) -> Iterator[Home]:
         yield home
     finally:
         up.stop()
+        shutil.rmtree(home.path)
     wait_until(lambda: not left_over(home.path), 20)
-    shutil.rmtree(home.path)
 
 
 @pytest.mark.timeout(300)
@@ -87,10 +89,33 @@ def test_every_block_of_the_page_does_what_it_says(page: str, home: Home, reques
         walk(ROOT / page, PAGES[page], reader)
 
 
+@pytest.mark.timeout(300)
+def test_every_sample_of_the_page_about_workers_in_any_language_gives_what_it_shows(home: Home) -> None:
+    samples = samples_of(ROOT / SAMPLES)
+    assert len([sample for sample in samples if sample.answer]) >= 8  # a changed fence would empty the test
+    run_samples(Shell(home.path, home.data, home.folder(SAMPLES)), samples)
+
+
 def test_every_page_with_commands_is_run() -> None:
     """A new page has to find its steps, or a test of its own."""
     pages = {path.relative_to(ROOT).as_posix(): path for path in (*ROOT.glob("*.md"), *DOCS.glob("**/*.md"))}
     with_commands = {name for name, path in pages.items() if any(one.language == "sh" for one in blocks_of(path))}
-    assert with_commands - PAGES.keys() - ELSEWHERE.keys() == set()
+    assert with_commands - PAGES.keys() - ELSEWHERE.keys() == {SAMPLES}
     assert ELSEWHERE.keys() <= with_commands
     assert [test for test in ELSEWHERE.values() if not (ROOT / test).exists()] == []
+
+
+def test_a_block_without_a_step_fails_and_so_does_a_step_without_a_block() -> None:
+    page, reader = DOCS / "how-to" / "choose-isolation.md", cast("Reader", None)
+    [block] = blocks_of(page)
+    done: list[Block] = []
+    step = Step("memory_limit_mb", lambda _reader, block: done.append(block))
+    walk(page, [step], reader)
+    assert done == [block]
+    for steps, complaint in (
+        ([], "known by 0"),
+        ([step, step], "known by 2"),
+        ([step, Step("x y", step.do)], "no block"),
+    ):
+        with pytest.raises(AssertionError, match=complaint):
+            walk(page, steps, reader)
