@@ -142,7 +142,7 @@ def check_command(known: dict[str, list[str]], words: list[str], line: str) -> N
         path = f"{path} {words.pop(0)}"
     assert path != "taskflow" or not words or words[0].startswith("-"), line
     words = words[: words.index("|")] if "|" in words else words
-    options = [word.partition("=")[0] for word in words if word.startswith("-")]
+    options = [word.partition("=")[0].rstrip(")") for word in words if word.startswith("-")]
     assert [option for option in options if option not in [*known[path], "--help", "-h"]] == [], line
 
 
