@@ -72,7 +72,12 @@ def metrics_of_three(reader: Reader, block: Block) -> None:
 RUN_WORKERS = [
     Step(
         "taskflow up --workers 4",
-        serve(READY, instead={"--workers 4": "--workers 2 --port 0"}, stays=True, check=settles),
+        serve(
+            rf"2 worker processes[\s\S]*{READY}",
+            instead={"--workers 4": "--workers 2 --port 0"},
+            stays=True,
+            check=settles,
+        ),
     ),
     Step(
         "--concurrency 20",
