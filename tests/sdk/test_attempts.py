@@ -28,6 +28,8 @@ from taskflow import (
     State,
     TaskFlow,
 )
+from taskflow.apps.sdk import attempt
+from taskflow.apps.sdk.function import JobFunction
 from taskflow.db.query import Connection
 from taskflow.engine.job import OutcomeKind
 from taskflow.engine.store import Store
@@ -471,6 +473,77 @@ async def test_an_attempts_transaction_may_be_idle_for_as_long_as_the_attempt_ma
 
     async with running(app, database_url):
         assert await (await look.enqueue()).result(timeout_s=5) in ("109s", "110s")
+
+
+def kill_session(url: str, pid: int) -> None:
+    with psycopg.connect(url, autocommit=True) as killer:
+        killer.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+
+
+def booking(app: TaskFlow, url: str, isolation: str, *, within: bool, times: int = 1) -> JobFunction[[], int]:
+    """Declare a job of one try whose session is killed in its first attempts, within its block or after it."""
+    if isolation == "thread":
+
+        @app.job(isolation="thread", retries=0)
+        def book_sync(ctx: JobContext) -> int:
+            with ctx.transaction() as connection:
+                connection.execute("INSERT INTO ledger VALUES (%s)", [f"attempt {ctx.attempt}"])
+                pid = connection.info.backend_pid
+                if within and ctx.attempt <= times:
+                    kill_session(url, pid)
+                    connection.execute("SELECT 1")
+            if ctx.attempt <= times:
+                kill_session(url, pid)
+            return ctx.attempt
+
+        return book_sync
+
+    @app.job(retries=0)
+    async def book(ctx: JobContext) -> int:
+        async with ctx.transaction() as connection:
+            await connection.execute("INSERT INTO ledger VALUES ($1)", f"attempt {ctx.attempt}")
+            pid = connection.get_server_pid()
+            if within and ctx.attempt <= times:
+                await asyncio.to_thread(kill_session, url, pid)
+                await connection.execute("SELECT 1")
+        if ctx.attempt <= times:
+            await asyncio.to_thread(kill_session, url, pid)
+        return ctx.attempt
+
+    return book
+
+
+@pytest.mark.parametrize("isolation", ["asyncio", "thread"])
+@pytest.mark.parametrize("within", [True, False])
+async def test_an_attempt_is_charged_nothing_for_a_database_that_goes_away_beneath_its_transaction(
+    app: TaskFlow,
+    database_url: str,
+    ledger: Connection,
+    monkeypatch: pytest.MonkeyPatch,
+    isolation: str,
+    within: bool,
+) -> None:
+    monkeypatch.setattr(attempt, "AWAY_S", 0.05)
+    book = booking(app, database_url, isolation, within=within)
+    async with running(app, database_url):
+        handle = await book.enqueue()
+        assert await handle.result(timeout_s=15) == 2
+    job = await handle.job()
+    assert (job.attempt, job.failures) == (2, 0)
+    assert await entries(ledger) == ["attempt 2"]
+    assert attempt.SPARED in [row["message"] for row in await ledger.fetch("SELECT message FROM taskflow.job_log")]
+
+
+@pytest.mark.usefixtures("ledger")
+async def test_a_job_that_takes_its_session_down_each_time_ends(
+    app: TaskFlow, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attempt, "AWAY_S", 0.05)
+    monkeypatch.setattr(attempt, "MAX_SPARED", 2)
+    book = booking(app, database_url, "asyncio", within=True, times=99)
+    async with running(app, database_url):
+        with pytest.raises(JobFailed, match="after 3 attempts"):
+            await (await book.enqueue()).result(timeout_s=15)
 
 
 async def test_waiting_for_a_result_looks_seldom(app: TaskFlow, database_url: str) -> None:

@@ -19,10 +19,17 @@ from taskflow.apps.sdk import models
 from taskflow.apps.sdk.arguments import VERDICTS, Arguments
 from taskflow.apps.sdk.context import JobContext, Transactions
 from taskflow.engine.context import JobContext as EngineContext
+from taskflow.engine.context import Snooze
 from taskflow.telemetry.log import get_logger
 
 BeforeAttempt = Callable[[JobContext], Awaitable[None] | None]
 AfterAttempt = Callable[[JobContext, BaseException | None], Awaitable[None] | None]
+
+AWAY_S = 5.0  # until the next attempt; no worker claims while the database is away for it too
+MAX_SPARED = 20  # attempts that were not charged, for whatever reason, after which an outage is charged
+SPARED = (
+    "the database went away beneath the attempt's transaction: it is rolled back, and the job runs again, uncharged"
+)
 
 _log = get_logger(__name__)
 
@@ -60,6 +67,8 @@ def make_handler(
         except BaseException as error:
             failure = error
             await context.leave_async(error)
+            if isinstance(error, Exception) and _is_spared(context):
+                raise Snooze(AWAY_S) from error
             raise
         finally:
             for after in reversed(hooks.after):
@@ -80,6 +89,8 @@ def make_handler(
         except BaseException as error:
             failure = error
             context.leave_sync(error)
+            if isinstance(error, Exception) and _is_spared(context):
+                raise Snooze(AWAY_S) from error
             raise
         finally:
             for after in reversed(hooks.after):
@@ -89,6 +100,18 @@ def make_handler(
                     _log.exception("taskflow.hook.exception", job_id=str(context.job_id), kind=context.kind)
 
     return run if inspect.iscoroutinefunction(function) else run_sync
+
+
+def _is_spared(context: JobContext) -> bool:
+    """
+    Whether what went wrong was the database's doing and not the job's: it went away beneath its transaction.
+
+    Not for ever: a statement that takes the server down each time would go on doing so.
+    """
+    if not context.met_outage or context.attempt - context.failures > MAX_SPARED:
+        return False
+    context.log(SPARED, "warning")
+    return True
 
 
 def _plain(result: Any) -> Any:

@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
+from taskflow.db.pool import CONNECTION_ERRORS, OUTAGE_ERRORS
 from taskflow.engine import policy
 from taskflow.engine.context import JobContext as EngineContext
 from taskflow.engine.job import Claim, JobId, Outcome, State
@@ -35,15 +36,17 @@ class JobContext:
 
     Attributes:
         state: what the app's lifespan yielded.
+        met_outage: the database went away beneath the attempt's transaction, or was not there to begin one.
     """
 
-    __slots__ = ("_async", "_began_s", "_inner", "_store", "_sync", "_transactions")
+    __slots__ = ("_async", "_began_s", "_inner", "_store", "_sync", "_transactions", "met_outage")
 
     def __init__(self, inner: EngineContext, transactions: Transactions) -> None:
         self._began_s = time.monotonic()
         self._inner = inner
         self._transactions = transactions
         self._store = Store()
+        self.met_outage = False
         self._async: tuple[AsyncExitStack, asyncpg.Connection[Any]] | None = None
         self._sync: tuple[ExitStack, psycopg.Connection[Any]] | None = None
 
@@ -111,7 +114,8 @@ class JobContext:
 
         The commit comes when the function returns: then job and effects are there, once, or neither is. It is rolled
         back if the block or the function raises, if the attempt is stopped, or if the job was given to another worker
-        meanwhile (`LeaseLost`). Entered again in the same attempt, it is the same transaction.
+        meanwhile (`LeaseLost`). Entered again in the same attempt, it is the same transaction. If the database goes
+        away beneath it, the job runs again a few seconds later and is charged nothing.
 
         Statements after the block and before the return belong to it too. One that still runs when the attempt is
         stopped may go on in the database for a while, with its locks; it commits only if the attempt could still
@@ -125,7 +129,11 @@ class JobContext:
     async def open_async(self) -> "asyncpg.Connection[Any]":
         if self._async is None:
             stack = AsyncExitStack()
-            connection = await stack.enter_async_context(self._transactions.transaction_async())
+            try:
+                connection = await stack.enter_async_context(self._transactions.transaction_async())
+            except OUTAGE_ERRORS:
+                self.met_outage = True
+                raise
             self._async = stack, connection
             await connection.execute(_IDLE, f"{self.remaining_s + IDLE_SPARE_S:.0f}s")
         return self._async[1]
@@ -133,7 +141,11 @@ class JobContext:
     def open_sync(self) -> "psycopg.Connection[Any]":
         if self._sync is None:
             stack = ExitStack()
-            connection = stack.enter_context(self._transactions.transaction_thread())
+            try:
+                connection = stack.enter_context(self._transactions.transaction_thread())
+            except OUTAGE_ERRORS:
+                self.met_outage = True
+                raise
             self._sync = stack, connection
             connection.execute(_IDLE.replace("$1", "%s"), [f"{self.remaining_s + IDLE_SPARE_S:.0f}s"])
         return self._sync[1]
@@ -161,13 +173,23 @@ class JobContext:
         """Commit, or with an *error* roll back, if a transaction is open."""
         opened, self._async = self._async, None
         if opened is not None:
-            await _left(opened[0].__aexit__, error)
+            self.met_outage |= _is_gone(opened[1])
+            try:
+                await _left(opened[0].__aexit__, error)
+            except OUTAGE_ERRORS:
+                self.met_outage |= error is None  # the commit
+                raise
 
     def leave_sync(self, error: BaseException | None) -> None:
         opened, self._sync = self._sync, None
         if opened is not None:
+            self.met_outage |= bool(opened[1].closed)
             trace = error.__traceback__ if error else None
-            opened[0].__exit__(type(error) if error else None, error, trace)
+            try:
+                opened[0].__exit__(type(error) if error else None, error, trace)
+            except Exception:
+                self.met_outage |= error is None and bool(opened[1].closed)  # the commit
+                raise
 
     def _outcome(self, result: object) -> Outcome:
         elapsed_s = time.monotonic() - self._began_s
@@ -180,6 +202,13 @@ class JobContext:
 
 
 _IDLE = "SELECT set_config('idle_in_transaction_session_timeout', $1, true)"
+
+
+def _is_gone(connection: "asyncpg.Connection[Any]") -> bool:
+    try:
+        return connection.is_closed()
+    except CONNECTION_ERRORS:  # the pool has taken it away from us already
+        return True
 
 
 async def _left(leave: Callable[..., Any], error: BaseException | None) -> None:
