@@ -28,7 +28,7 @@ from taskflow.engine.leader import NAME
 
 CHECKS = [
     "database", "version", "schema", "clock", "durability", "standby", "transactions", "connections", "disk",
-    "workers", "kinds", "leader", "partitions", "retention", "dead rows", "dead letters", "callbacks",
+    "workers", "kinds", "queues", "leader", "partitions", "retention", "dead rows", "dead letters", "callbacks",
     "secret key", "mail",
 ]  # fmt: skip
 
@@ -91,7 +91,7 @@ def test_what_fails_is_told_with_what_to_do_and_ends_with_1(operator: Operator, 
     assert re.search(r"^ +set fsync = on and full_page_writes = on: a crash can destroy", said.out, re.MULTILINE)
     assert re.search(r"^fail  workers +none is alive", said.out, re.MULTILINE)
     assert re.search(r"^warn  secret key +TASKFLOW_SECRET_KEY is not set here", said.out, re.MULTILINE)
-    assert said.out.splitlines()[-1] == "15 ok, 1 warning, 3 failures"
+    assert said.out.splitlines()[-1] == "16 ok, 1 warning, 3 failures"
 
 
 def test_json_has_every_check(operator: Operator) -> None:
@@ -334,6 +334,14 @@ def test_jobs_that_no_live_worker_runs_are_named(operator: Operator) -> None:
     operator.enqueue("send_email", queue="builtin")
     found = finding(read_facts(operator.url), "kinds")
     assert (found.level, "send_email in queue builtin (1)" in found.found) == ("warn", True)
+
+
+def test_paused_queues_with_jobs_are_named(operator: Operator) -> None:
+    operator.taskflow("queues", "pause", "orders")
+    assert finding(read_facts(operator.url), "queues").level == "ok", "nobody waits"
+    operator.enqueue()
+    found = finding(read_facts(operator.url), "queues")
+    assert (found.level, found.found) == ("warn", "paused, with jobs that are ready: orders (1)")
 
 
 def test_what_is_kept_is_told_and_what_should_be_gone(operator: Operator) -> None:

@@ -123,6 +123,17 @@ def test_jobs_of_a_kind_that_no_live_worker_runs_there_are_warned_of(operator: O
     ]
 
 
+def test_a_paused_queue_with_jobs_is_warned_of(operator: Operator) -> None:
+    lead(operator, operator.register_worker(kinds=["order"]))
+    operator.taskflow("queues", "pause", "orders")
+    operator.enqueue()
+    document = operator.taskflow("status", "--json").json
+    assert [(queue["hasWorker"], queue["paused"]) for queue in document["queues"]] == [(True, True)]
+    assert document["warnings"] == ["queue orders is paused, 1 job waiting in it: `taskflow queues resume orders`"]
+    assert re.search(r"^orders +order +1 .* paused$", operator.taskflow("status").out, re.MULTILINE)
+    assert re.search(r"^orders +1 .* paused$", operator.taskflow("top", "--once").out, re.MULTILINE)
+
+
 def test_a_worker_that_fell_silent_is_not_alive(operator: Operator) -> None:
     clock = FakeClock()
     clock.advance(seconds=-600)

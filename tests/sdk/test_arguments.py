@@ -195,6 +195,14 @@ def test_two_jobs_cannot_share_a_kind(app: TaskFlow) -> None:
         app.job("same")(noop)
 
 
+@pytest.mark.parametrize("name", ["send_email", "EMAIL", "report", "deliver_webhook"])
+def test_a_name_that_is_built_in_is_nobody_else_s(app: TaskFlow, name: str) -> None:
+    async def noop() -> None: ...
+
+    with pytest.raises(ValueError, match=f"'{name}' is the name of a built-in kind: give the job another"):
+        app.job(name)(noop)
+
+
 def test_a_lifespan_is_one_async_generator(app: TaskFlow) -> None:
     async def opened() -> Any: ...
 

@@ -139,7 +139,7 @@ def _value(item: Any, context: typer.Context) -> str:
 
 def _argument(item: Any) -> str:
     need = "" if item.required else " (optional)"
-    return _wrapped(f"- `{item.name.upper()}`{need}: {item.help or ''}", indent="  ")
+    return _wrapped(f"- `{item.metavar or item.name.upper()}`{need}: {item.help or ''}", indent="  ")
 
 
 def commands() -> Iterator[tuple[str, list[str]]]:

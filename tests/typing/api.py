@@ -22,7 +22,7 @@ def thumbnail(ctx: JobContext, source: str, width: int = 640) -> str:
 
 
 @app.job()
-async def report(ctx: JobContext, days: int) -> dict[str, int] | Retry:
+async def sales(ctx: JobContext, days: int) -> dict[str, int] | Retry:
     async with ctx.transaction() as connection:
         assert_type(connection, asyncpg.Connection[Any])
     return {"days": days}
@@ -66,7 +66,7 @@ async def submits() -> None:
     assert_type(await handle.status(), State)
     assert_type(await handle.job(), Job)
     assert_type(await handle.cancel(), Cancellation)
-    assert_type(await report.options(priority="high", delay_s=60).enqueue(7), Handle[dict[str, int] | Retry])
+    assert_type(await sales.options(priority="high", delay_s=60).enqueue(7), Handle[dict[str, int] | Retry])
     assert_type(await ping.enqueue(name="Ada"), Handle[int])
     assert_type(await ping.enqueue_many([{"name": "Ada"}]), list[Handle[int]])
     await thumbnail.enqueue(5, width=640)  # type: ignore[arg-type]

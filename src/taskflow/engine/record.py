@@ -86,6 +86,7 @@ class QueueDepth:
     pending: int
     oldest_due_age_s: float
     has_worker: bool
+    is_paused: bool  # the queue
 
 
 @dataclass(frozen=True, slots=True)

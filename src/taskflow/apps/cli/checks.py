@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from taskflow.apps.cli.output import clean, plural, size, span
-from taskflow.apps.cli.overview import kept
+from taskflow.apps.cli.overview import kept, pending_in_paused
 from taskflow.db.migrate import HEAD, MIN_SERVER_MAJOR, Fit, Schema
 from taskflow.db.vitals import Vitals
 from taskflow.engine.job import WorkerInfo
@@ -240,6 +240,17 @@ def check_kinds(engine: EngineFacts) -> Finding:
     return Finding("kinds", "warn", f"ready, and no live worker runs it: {named}{more}", advice)
 
 
+def check_queues(engine: EngineFacts) -> Finding:
+    paused = pending_in_paused(engine.depths)
+    if not paused:
+        return Finding("queues", "ok", "none with jobs that are ready is paused")
+    named = ", ".join(f"{clean(queue)} ({pending:,})" for queue, pending in list(paused.items())[:5])
+    more = f" and {len(paused) - 5} more" if len(paused) > 5 else ""
+    return Finding(
+        "queues", "warn", f"paused, with jobs that are ready: {named}{more}", "`taskflow queues resume QUEUE`"
+    )
+
+
 def check_leader(engine: EngineFacts) -> Finding:
     if engine.leader is not None:
         return Finding("leader", "ok", f"term {engine.leader.term}, for {span(engine.leader.held_s)}")
@@ -311,6 +322,7 @@ def check_deliveries(engine: EngineFacts) -> Finding:
 ENGINE_CHECKS: Sequence[Callable[[EngineFacts], Finding]] = (
     check_workers,
     check_kinds,
+    check_queues,
     check_leader,
     check_partitions,
     check_retention,

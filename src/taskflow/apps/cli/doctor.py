@@ -3,7 +3,6 @@
 import typer
 
 from taskflow.apps.cli.session import REFUSED, AsJson, DatabaseUrl, DataDir, ending
-from taskflow.apps.settings import Settings
 
 
 def register(app: typer.Typer) -> None:
@@ -14,7 +13,8 @@ def doctor(as_json: AsJson = False, data_dir: DataDir = None, database_url: Data
     """
     Check that nothing is wrong, and say what to do where something is.
 
-    It looks at the database, the engine's state in it, and the settings as this shell has them; it changes nothing.
+    It looks at the database, the engine's state in it, and the settings as this shell has them, for development or
+    production as the `up` is that runs on the data directory; it changes nothing.
     Each check is a line, `ok`, `warn` or `fail`, and below it what to do; `skip` is what cannot be seen from here.
 
     Exit codes: 0 nothing failed, 1 something did, 2 asked wrongly.
@@ -25,10 +25,12 @@ def doctor(as_json: AsJson = False, data_dir: DataDir = None, database_url: Data
         taskflow doctor --json | jq '.checks[] | select(.level == "fail")'
     """
     with ending():
-        settings = Settings.from_env(data_dir=data_dir, database_url=database_url)
         import asyncio
 
         from taskflow.apps.cli.checkup import examine, show
+        from taskflow.apps.data_dir import read_settings
+
+        settings = read_settings(data_dir=data_dir, database_url=database_url)
 
         findings = asyncio.run(examine(settings, data_dir, database_url))
         show(findings, as_json=as_json)

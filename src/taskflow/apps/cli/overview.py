@@ -1,6 +1,7 @@
 """What `taskflow status` reads, what of it needs a person, and how it is laid out."""
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from uuid import UUID
@@ -31,12 +32,13 @@ WORKER_COLUMNS = (
     Column("STARTED", rank=3),
     Column("HEARTBEAT", style=lambda cell: "red" if "silent" in cell else ""),
 )
+SERVED_STYLES = {"no": "red", "paused": "yellow"}
 QUEUE_COLUMNS = (
     Column("QUEUE", least=10),
     Column("TYPE", least=14),
     Column("PENDING", right=True),
     Column("OLDEST_DUE", rank=1),
-    Column("SERVED", style=lambda cell: "red" if cell == "no" else ""),
+    Column("SERVED", style=lambda cell: SERVED_STYLES.get(cell, "")),
 )
 
 
@@ -85,13 +87,14 @@ class WorkerView(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class QueueView(msgspec.Struct, frozen=True, rename="camel"):
-    """Jobs of one kind that are ready in a queue, and whether a live worker takes them."""
+    """Jobs of one kind that are ready in a queue, whether a live worker runs them, and whether the queue is paused."""
 
     queue: str
     task_type: str
     pending: int
     oldest_due_age_ms: int
     has_worker: bool
+    paused: bool
 
 
 class RetentionView(msgspec.Struct, frozen=True, rename="camel"):
@@ -196,6 +199,18 @@ def _warnings(found: _Found) -> Iterator[str]:
                 f"{plural(depth.pending, 'job')} of {clean(depth.kind)} in queue {clean(depth.queue)}: no live worker "
                 "runs that kind there"
             )
+    for queue, pending in pending_in_paused(found.depths).items():
+        name = clean(queue)
+        yield f"queue {name} is paused, {plural(pending, 'job')} waiting in it: `taskflow queues resume {name}`"
+
+
+def pending_in_paused(depths: Sequence[QueueDepth]) -> Mapping[str, int]:
+    """Return how many ready jobs wait in each queue that is paused."""
+    pending: Counter[str] = Counter()
+    for depth in depths:
+        if depth.is_paused:
+            pending[depth.queue] += depth.pending
+    return pending
 
 
 def _view(place: Place, server: Server, found: _Found | None) -> Overview:
@@ -232,7 +247,9 @@ def _view(place: Place, server: Server, found: _Found | None) -> Overview:
             for worker in found.workers
         ],
         queues=[
-            QueueView(depth.queue, depth.kind, depth.pending, _ms(depth.oldest_due_age_s), depth.has_worker)
+            QueueView(
+                depth.queue, depth.kind, depth.pending, _ms(depth.oldest_due_age_s), depth.has_worker, depth.is_paused
+            )
             for depth in found.depths
         ],
         dead_letters=found.dead_letters,
@@ -316,8 +333,13 @@ def _queue_row(depth: QueueDepth) -> Sequence[str]:
         clean(depth.kind),
         counted(depth.pending, DEPTH_ROWS),
         span(depth.oldest_due_age_s),
-        "yes" if depth.has_worker else "no",
+        service_word(has_worker=depth.has_worker, paused=depth.is_paused),
     )
+
+
+def service_word(*, has_worker: bool, paused: bool) -> str:
+    """Say in a word whether jobs of a queue are taken."""
+    return "paused" if paused else "yes" if has_worker else "no"
 
 
 def _name_of(leader: Leadership, workers: Sequence[WorkerInfo]) -> str:

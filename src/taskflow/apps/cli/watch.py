@@ -14,6 +14,7 @@ from uuid import UUID
 import msgspec
 
 from taskflow.apps.cli.output import Column, Output, clean, counted, iso, span
+from taskflow.apps.cli.overview import SERVED_STYLES, service_word
 from taskflow.apps.cli.session import Place, complain, describe, make_session, opened
 from taskflow.db.migrate import read_schema
 from taskflow.db.pool import DATABASE_ERRORS
@@ -35,7 +36,7 @@ QUEUE_COLUMNS = (
     Column("OLDEST_DUE", rank=2),
     Column("SCHEDULED", rank=4, right=True),
     Column("RETRYING", rank=3, right=True),
-    Column("SERVED", style=lambda cell: "red" if cell == "no" else ""),
+    Column("SERVED", style=lambda cell: SERVED_STYLES.get(cell, "")),
 )
 WORKER_COLUMNS = (
     Column("SUPERVISOR", least=16),
@@ -56,7 +57,10 @@ class RatesView(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class QueueView(msgspec.Struct, frozen=True, rename="camel"):
-    """A queue. *endedPerS* is null where two looks cannot be compared, once an hour."""
+    """
+    A queue. *paused* is said of those with jobs that are ready; *endedPerS* is null where two looks cannot be compared,
+    once an hour.
+    """
 
     queue: str
     pending: int
@@ -65,6 +69,7 @@ class QueueView(msgspec.Struct, frozen=True, rename="camel"):
     retrying: int
     oldest_due_age_ms: int | None
     has_worker: bool
+    paused: bool
     ended_per_s: float | None
 
 
@@ -256,6 +261,7 @@ def _queues(before: Look, now: Look, rate: Callable[[int, int], float]) -> Itera
             retrying=deferred.get((name, State.RETRYING), 0),
             oldest_due_age_ms=round(max(depth.oldest_due_age_s for depth in depths) * 1000) if depths else None,
             has_worker=all(depth.has_worker for depth in depths) if depths else name in served,
+            paused=any(depth.is_paused for depth in depths),
             ended_per_s=rate(then.get(name, 0), ended.get(name, 0)) if comparable else None,
         )
 
@@ -328,7 +334,7 @@ def _tables(view: TopView) -> Iterator[tuple[Sequence[Column], list[Sequence[str
                 "" if queue.oldest_due_age_ms is None else span(queue.oldest_due_age_ms / 1000),
                 counted(queue.scheduled, DEPTH_ROWS),
                 counted(queue.retrying, DEPTH_ROWS),
-                "yes" if queue.has_worker else "no",
+                service_word(has_worker=queue.has_worker, paused=queue.paused),
             )
             for queue in view.queues
         ],

@@ -40,6 +40,7 @@ from taskflow.engine.record import Hindrance
 from taskflow.engine.registry import Isolation, Registry
 from taskflow.engine.trace import Send
 from taskflow.kernel.errors import FieldError, Invalid, SetupError, Unavailable
+from taskflow.kinds import RESERVED
 from taskflow.telemetry.log import get_logger
 from taskflow.telemetry.tracing import active_here
 
@@ -127,11 +128,13 @@ class TaskFlow:
 
         Raises:
             TypeError: an argument has no type, or one that JSON cannot carry.
-            ValueError: the kind is there already, or a limit is out of range.
+            ValueError: the kind is there already or built in, or a limit is out of range.
         """
 
         def declare(function: Callable[..., Any]) -> JobFunction[..., Any]:
             name = function.__name__ if kind is None else kind
+            if name in RESERVED:
+                raise ValueError(f'{name!r} is the name of a built-in kind: give the job another, @app.job("…")')
             arguments = Arguments(name, function)
             made: JobFunction[..., Any] = JobFunction(
                 self,

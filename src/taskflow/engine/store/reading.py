@@ -163,7 +163,14 @@ class ReadStatements(StoreBase):
     async def queue_depths(self, connection: Connection) -> list[QueueDepth]:
         rows = await QUERIES["queue_depths"].fetch(connection, now=self._now(), lease_s=LEASE_S, limit=DEPTH_ROWS)
         return [
-            QueueDepth(row["queue"], row["kind"], row["pending"], max(row["oldest_s"], 0.0), row["has_worker"])
+            QueueDepth(
+                row["queue"],
+                row["kind"],
+                row["pending"],
+                max(row["oldest_s"], 0.0),
+                row["has_worker"],
+                row["is_paused"],
+            )
             for row in rows
         ]
 
