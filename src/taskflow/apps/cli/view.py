@@ -18,6 +18,7 @@ from taskflow.http.validation import field_errors
 from taskflow.jobs.schemas import (
     AttemptView,
     JobPageView,
+    JobProgressView,
     JobView,
     ListJobs,
     chosen_by,
@@ -219,6 +220,7 @@ def _facts(out: Output, view: JobView) -> list[tuple[str, str, str]]:
         ("due", out.full_time(view.run_at) if view.run_at else "", ""),
         ("started", out.full_time(view.started_at) if view.started_at else "", ""),
         ("ended", out.full_time(view.finished_at) if view.finished_at else "", ""),
+        ("progress", _progress(out, view.progress), ""),
         ("error", _error(view.error_type, view.error), "red"),
     ]
     return [fact for fact in facts if fact[1]]
@@ -233,6 +235,15 @@ def _status(out: Output, view: JobView) -> str:
     if view.status == "active" and view.cancel_requested_at is not None:
         return f"{status}, cancel requested {out.time(view.cancel_requested_at)}"
     return status
+
+
+def _progress(out: Output, progress: JobProgressView | None) -> str:
+    """How far the handler said that it was, and when; with the attempt, if there was more than one."""
+    if progress is None:
+        return ""
+    attempt = f" in attempt {progress.attempt}" if progress.attempt > 1 else ""
+    message = f"  {clean(progress.message)}" if progress.message else ""
+    return f"{progress.fraction:.0%}{message}  ({out.time(progress.at)}{attempt})"
 
 
 def _attempt_row(out: Output, attempt: AttemptView) -> Sequence[str]:
