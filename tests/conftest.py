@@ -10,6 +10,7 @@ embedded ones.
 
 import itertools
 import os
+import signal
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -48,6 +49,10 @@ STRANGERS = """
 SELECT count(*) FROM pg_stat_activity
 WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()
 """
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell lets what it starts in the background ignore Ctrl-C; what is tested here must hear one all the same.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 LEAVING_S = 0.5  # a server process outlives its client's goodbye by a moment
 
 _spare: list["_Keeper"] = []  # with emptied databases of this process

@@ -206,7 +206,11 @@ def traced_as_shown(reader: Reader, block: Block) -> None:
     wait_until(lambda: reader.ask("GET", f"/jobs/{job['jobId']}").json()["status"] == "retrying")
     assert reader.ask("POST", f"/jobs/{job['jobId']}/run-now").is_success
     spans = reader.seen["collector"].wait_for(
-        lambda spans: named(spans, "POST") and len(named(spans, "process orders")) == 3  # the last is of `pack`
+        lambda spans: (
+            bool(named(spans, "POST"))
+            and len(named(spans, "process orders")) == 3  # the last is of `pack`
+            and tree_of(spans, CALLER) == reader.seen["tree"]  # several processes send, each when it comes to it
+        )
     )
     assert tree_of(spans, CALLER) == reader.seen["tree"]
     assert sorted(span.failed for span in named(spans, "order") if span.kind == "CONSUMER") == [False, True]

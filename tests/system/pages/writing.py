@@ -151,6 +151,7 @@ def granted(reader: Reader, block: Block) -> None:
 
 IN_YOUR_TRANSACTION = [
     Step("await confirm.enqueue_many", then(has_orders, submits(3))),
+    Step("transaction.atomic", parses("tests/sdk/test_django.py runs it in a Django of its own")),
     Step("async with app.transaction", submits(1)),
     Step("\nBEGIN", row_and_job),
     Step("'resize', { width: 640 }", parses(FOREIGN_LIBRARY)),
