@@ -96,7 +96,9 @@ def test_what_tells_of_commands_loads_nothing_that_they_run_on(words: Sequence[s
 def test_a_look_at_the_database_loads_no_web_framework_and_no_log_lines(database_url: str) -> None:
     where = ("--database-url", database_url, "--json")
     missing = "019ab123-4567-7abc-8def-0123456789ab"
-    for words in (("status", *where), ("jobs", "show", missing, *where)):
+    chosen = ("--queue", "images", "--dry-run")
+    looks = (("status",), ("jobs", "show", missing), ("queues", "list"), ("jobs", "bulk", "cancel", *chosen))
+    for words in ((*look, *where) for look in looks):
         assert not {"fastapi", "PIL", "rich", "structlog", "typst", "uvicorn"} & modules_of(*words), words
 
 

@@ -36,10 +36,10 @@ from taskflow.http.secret import RootSecret
 from taskflow.identity.access import Access, Permission
 from taskflow.identity.apikeys.service import ApiKeys
 from taskflow.identity.guard import Guard
-from taskflow.jobs import bulk as jobs_bulk
+from taskflow.jobs import bulk_endpoints as jobs_bulk
 from taskflow.jobs import changes as jobs_changes
 from taskflow.jobs import endpoints as jobs_endpoints
-from taskflow.jobs import queues as jobs_queues
+from taskflow.jobs import queue_endpoints as jobs_queues
 from taskflow.jobs import stream_endpoints
 from taskflow.jobs.catalogue import Catalogue
 from taskflow.jobs.following import LogFollowing
