@@ -39,7 +39,7 @@ CASES: Mapping[str, Case] = {
     ),
     "queue_depths": Case(
         lambda store, connection, sample: store.queue_depths(connection),
-        set(),
+        {"queue_pkey"},
         rows=2 * 10_000,
         buffers=4000,
         scans={"ready", "worker"},

@@ -1,6 +1,6 @@
 -- Jobs that are ready, per queue and kind, counted no further than :limit rows in all; how long the oldest has been due;
 -- whether live workers can run all of them (a worker over HTTP runs those of its namespace only); and whether the queue
--- is paused.
+-- is paused. Index: queue_pkey; ready and worker are scanned.
 WITH counted AS (
     SELECT r.queue, r.kind, r.namespace, r.run_at FROM taskflow.ready r LIMIT :limit
 ), grouped AS (
@@ -20,7 +20,7 @@ SELECT
     g.queue, g.kind, sum(g.pending)::integer AS pending,
     extract(epoch FROM coalesce(:now::timestamptz, now()) - min(g.due_at))::double precision AS oldest_s,
     bool_and(g.has_worker) AS has_worker,
-    EXISTS (SELECT FROM taskflow.queue q WHERE q.name = g.queue AND q.paused_at IS NOT NULL) AS is_paused
+    coalesce((SELECT q.paused_at IS NOT NULL FROM taskflow.queue q WHERE q.name = g.queue), false) AS is_paused
 FROM grouped g
 GROUP BY g.queue, g.kind
 ORDER BY g.queue, g.kind;
