@@ -534,6 +534,18 @@ async def test_an_attempt_is_charged_nothing_for_a_database_that_goes_away_benea
     assert attempt.SPARED in [row["message"] for row in await ledger.fetch("SELECT message FROM taskflow.job_log")]
 
 
+async def test_what_a_function_decides_about_an_outage_itself_stands(app: TaskFlow, database_url: str) -> None:
+    @app.job()
+    async def give_up(ctx: JobContext) -> None:
+        async with ctx.transaction() as connection:
+            await asyncio.to_thread(kill_session, database_url, connection.get_server_pid())
+            raise Permanent("without the database it is too late")
+
+    async with running(app, database_url):
+        with pytest.raises(JobFailed, match="too late"):
+            await (await give_up.enqueue()).result(timeout_s=15)
+
+
 @pytest.mark.usefixtures("ledger")
 async def test_a_job_that_takes_its_session_down_each_time_ends(
     app: TaskFlow, database_url: str, monkeypatch: pytest.MonkeyPatch

@@ -2,14 +2,14 @@
 Where claims begin to look.
 
 A claimed row is deleted, and its index entry stays until VACUUM comes, which an old snapshot anywhere in the database
-can put off for hours. Each claim that begins at the front of its queue walks over all of them: with 300,000 a batch
-takes a second. So a process remembers, for each queue and priority, the last job it took, and begins behind it.
+can put off for hours. Each claim that begins at the front of its queue walks over all of them: after 90,000 jobs it
+costs twice what the first one did (docs/decisions/0004 has the figures). So a process remembers, for each queue and
+priority, the last job it took, and begins behind it.
 
 Jobs can be in front of that place all the same: their transaction was long in committing, a claim of theirs was taken
 back, they were passed over while somebody had them locked. For these it begins at the front again from time to time:
 as soon as twenty times as long has passed as the last such claim took. While claims are fast this is nearly always,
-and when they are slow it is a twentieth of the time. (The idea of a lower bound: PgQ's ticks, and "SKIP LOCKED" queues
-measured under held snapshots; the share of time is ours.)
+and when they are slow it is a twentieth of the time.
 """
 
 import time

@@ -67,7 +67,7 @@ def make_handler(
         except BaseException as error:
             failure = error
             await context.leave_async(error)
-            if isinstance(error, Exception) and _is_spared(context):
+            if _is_spared(context, error):
                 raise Snooze(AWAY_S) from error
             raise
         finally:
@@ -89,7 +89,7 @@ def make_handler(
         except BaseException as error:
             failure = error
             context.leave_sync(error)
-            if isinstance(error, Exception) and _is_spared(context):
+            if _is_spared(context, error):
                 raise Snooze(AWAY_S) from error
             raise
         finally:
@@ -102,12 +102,15 @@ def make_handler(
     return run if inspect.iscoroutinefunction(function) else run_sync
 
 
-def _is_spared(context: JobContext) -> bool:
+def _is_spared(context: JobContext, error: BaseException) -> bool:
     """
     Whether what went wrong was the database's doing and not the job's: it went away beneath its transaction.
 
-    Not for ever: a statement that takes the server down each time would go on doing so.
+    A verdict stands: the function knew what it said. And not for ever: a statement that takes the server down each time
+    would go on doing so.
     """
+    if not isinstance(error, Exception) or isinstance(error, VERDICTS):
+        return False
     if not context.met_outage or context.attempt - context.failures > MAX_SPARED:
         return False
     context.log(SPARED, "warning")
