@@ -269,14 +269,14 @@ def test_two_at_once_on_one_directory_is_refused_and_harms_nothing(server: Make)
 
 
 @pytest.mark.usefixtures("made")
-def test_a_pid_file_whose_pid_now_belongs_to_another_process_is_passed(data: Path, server: Make) -> None:
+def test_pid_files_whose_pid_now_belongs_to_another_process_are_passed(data: Path, server: Make) -> None:
     postgres = server()
     start(postgres)
     kill(postgres)
     stranger = subprocess.Popen(["sleep", "60"])
     try:
-        path = data / "postgres/postmaster.pid"
-        path.write_text(f"{stranger.pid}\n" + path.read_text().partition("\n")[2])
+        for path in (data / "postgres/postmaster.pid", data / f"postgres/.s.PGSQL.{postgres.port}.lock"):
+            path.write_text(f"{stranger.pid}\n" + path.read_text().partition("\n")[2])
         postgres.spawn()
         postgres.wait_ready(READY_S)
         assert run(postgres.url, "SELECT 1") == 1

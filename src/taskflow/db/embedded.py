@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 
-from taskflow.db.pid_file import is_alive, read_pid_file, servers_of, serves
+from taskflow.db.pid_file import disown, read_pid_file, servers_of, serves
 from taskflow.db.server_program import LINUX, ServerProgram, find_program
 from taskflow.kernel.errors import SetupError
 from taskflow.kernel.files import sync_directory, write_private
@@ -391,22 +391,21 @@ class EmbeddedPostgres:
 
     def _pass_stale_pid_file(self) -> None:
         """
-        Let the server past the pid file of one that was killed.
+        Let the server past the pid files of one that was killed: its directory's and its socket's.
 
-        PostgreSQL removes a stale file itself unless the pid has gone to another process. Then we write our own pid
-        into it, which it accepts as its parent's; deleting the file instead would also drop its check that no
-        backend of the killed server is still attached to the shared memory named further down in the file. Those
-        backends notice the death at once, so a moment's wait spares a failed start.
+        PostgreSQL removes a stale file itself unless the pid has gone to another process, as it soon has where a
+        container was started again. Then we write our own pid into it, which it accepts as its parent's; deleting
+        the file instead would also drop its check that no backend of the killed server is still attached to the
+        shared memory named further down in the file. Those backends notice the death at once, so a moment's wait
+        spares a failed start.
         """
         found = read_pid_file(self.directory)
+        if found is not None and serves(found.pid, self.directory):
+            raise SetupError(f"{self.directory} is served by process {found.pid}: stop it first")
+        for name in ("postmaster.pid", f".s.PGSQL.{self._port}.lock"):
+            disown(self.directory / name)
         if found is None:
             return
-        if serves(found.pid, self.directory):
-            raise SetupError(f"{self.directory} is served by process {found.pid}: stop it first")
-        if is_alive(found.pid):
-            path = self.directory / "postmaster.pid"
-            rest = path.read_text().partition("\n")[2]
-            path.write_text(f"{os.getpid()}\n{rest}")  # in place: the file stays the server's user's
         began = time.monotonic()
         while time.monotonic() - began < ORPHAN_WAIT_S and any(servers_of(self.directory)):
             time.sleep(POLL_S)

@@ -27,7 +27,21 @@ def read_pid_file(directory: Path) -> PidFile | None:
         return None
 
 
-def is_alive(pid: int) -> bool:
+def disown(path: Path) -> None:
+    """
+    Write our own pid over that of a process that lives, in the pid file of a server that does not.
+
+    In place: the file stays the server's user's.
+    """
+    try:
+        owner, _, rest = path.read_text().partition("\n")
+    except FileNotFoundError:
+        return
+    if owner.strip().lstrip("-").isdecimal() and _is_alive(abs(int(owner))):
+        path.write_text(f"{os.getpid()}\n{rest}")
+
+
+def _is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
