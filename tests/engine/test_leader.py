@@ -16,6 +16,7 @@ from taskflow.engine import deadlines, expirer, reaper, retention, scheduler, st
 from taskflow.engine import leader as module
 from taskflow.engine.job import WorkerId
 from taskflow.engine.leader import RENEW_S, TERM_S, TRUST_MARGIN_S, Duty, Leader, run_duty
+from taskflow.engine.record import Term
 from taskflow.engine.store import Store
 
 Make = Callable[..., Leader]
@@ -165,6 +166,34 @@ async def test_a_duty_goes_on_after_whatever_the_database_does(
     duty.cancel()
     with pytest.raises(asyncio.CancelledError):
         await duty
+
+
+async def test_an_answer_from_before_a_resignation_gives_no_term(campaign: Make) -> None:
+    answered, go_on, noted = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    leading: list[Leader] = []
+
+    class Slow(Store):
+        """Its first answer is held up on its way; when it asks again, it notes who leads by then."""
+
+        async def lead(self, connection: Connection, name: str, holder: WorkerId, *, term_s: float) -> Term | None:
+            if answered.is_set() and not noted.is_set():
+                leading.extend(leader for leader in (resigning, other) if leads(leader))
+                noted.set()
+            term = await super().lead(connection, name, holder, term_s=term_s)
+            answered.set()
+            await go_on.wait()
+            return term
+
+    resigning = campaign(Slow())
+    await answered.wait()
+    other = campaign()
+    resignation = asyncio.create_task(resigning.resign())
+    await asyncio.wait({resignation}, timeout=0.3)  # it waits for the answer, or is over
+    go_on.set()
+    await resignation
+    await noted.wait()
+    assert len(leading) <= 1
+    await eventually("one to lead", lambda: leads(other) or leads(resigning))
 
 
 async def test_a_supervision_that_stops_lets_the_next_one_lead_at_once(database_url: str) -> None:

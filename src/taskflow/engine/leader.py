@@ -53,6 +53,7 @@ class Leader:
         self._holder = holder
         self._term: Term | None = None
         self._asked_s = 0.0  # when the renewal that gave _term was sent, by the monotonic clock
+        self._asking = asyncio.Lock()  # an answer from before a resignation would bring the term back
         self.elected = asyncio.Event()
 
     @property
@@ -66,24 +67,29 @@ class Leader:
     async def run(self) -> None:
         waits_s = reconnect_waits_s(cap_s=RECONNECT_CAP_S)
         while True:
-            asked_s = time.monotonic()
             try:
-                async with self._database.acquire() as connection:
-                    term = await self._store.lead(connection, NAME, self._holder, term_s=TERM_S)
+                await self._renew()
             except DATABASE_ERRORS:
                 await asyncio.sleep(next(waits_s))
                 continue
             waits_s = reconnect_waits_s(cap_s=RECONNECT_CAP_S)
-            self._note(term, asked_s)
             await asyncio.sleep(RENEW_S)
+
+    async def _renew(self) -> None:
+        async with self._asking:
+            asked_s = time.monotonic()
+            async with self._database.acquire() as connection:
+                term = await self._store.lead(connection, NAME, self._holder, term_s=TERM_S)
+            self._note(term, asked_s)
 
     async def resign(self) -> None:
         """Let somebody else lead at once. Harmless if this process does not lead."""
-        self._term = None
-        LEADER.set(0)
-        with suppress(*DATABASE_ERRORS):
-            async with self._database.acquire() as connection:
-                await self._store.resign(connection, NAME, self._holder)
+        async with self._asking:
+            self._term = None
+            LEADER.set(0)
+            with suppress(*DATABASE_ERRORS):
+                async with self._database.acquire() as connection:
+                    await self._store.resign(connection, NAME, self._holder)
 
     def _note(self, term: Term | None, asked_s: float) -> None:
         before = self._term
