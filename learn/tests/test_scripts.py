@@ -80,7 +80,7 @@ async def test_the_resolver_demo_shows_an_order_and_a_circle(server: Server) -> 
     output = await run("dependency_resolver_demo.py", BASE_URL=url(server))
     assert "200: do C, then B, then A" in output
     assert "409 CONFLICT: A → B → C → A" in output
-    assert output.count("422") == 3
+    assert output.count("  422 ") == 3  # ids may have it, too
     assert len(server.services.store) == 0
 
 
