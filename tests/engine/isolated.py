@@ -49,8 +49,9 @@ class Ask(msgspec.Struct, forbid_unknown_fields=True):
     size: int = 0
 
 
-def command(mode: str) -> ChildCommand:
-    environ = {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", "PATH": os.environ["PATH"]}
+def command(mode: str, **more: str) -> ChildCommand:
+    """How to start a child. With *TOLD_TO_END*, the first one is told to end as it opens, and writes its pid there."""
+    environ = {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", "PATH": os.environ["PATH"], **more}
     return ChildCommand([sys.executable, "-m", "tests.engine.isolated", mode], environ)
 
 
@@ -85,6 +86,9 @@ def make_registry(isolation: Isolation, mode: str) -> Registry:
 
 @asynccontextmanager
 async def lifespan() -> AsyncIterator[Mapping[str, Any]]:
+    if (told := os.environ.get("TOLD_TO_END")) and not Path(told).exists():
+        Path(told).write_text(str(os.getpid()))
+        os.kill(os.getpid(), signal.SIGTERM)
     async with asyncio.timeout(None):  # must be left by the task that entered it
         yield {"opened_by": os.getpid()}
 

@@ -25,7 +25,8 @@ from tests.support.waiting import eventually
 from taskflow.engine import executor as executor_module
 from taskflow.engine.executor import Executor
 from taskflow.engine.isolation import process as module
-from taskflow.engine.isolation.base import Call
+from taskflow.engine.isolation.base import Call, Isolator
+from taskflow.engine.isolation.ending import Interrupted, Returned
 from taskflow.engine.isolation.process import ChildCommand
 from taskflow.engine.job import (
     MAX_CRASHES,
@@ -111,6 +112,11 @@ def rig(request: pytest.FixtureRequest, rigs: dict[str, Rig]) -> Rig:
 @pytest.fixture
 def process(rigs: dict[str, Rig]) -> Rig:
     return rigs["process, sync"]
+
+
+def call_of(kind: str, isolator: Isolator) -> Call:
+    claim = make_claim(kind)
+    return Call(claim, make_registry("process", "async")[kind], JobContext(claim, {}, isolator.sink))
 
 
 async def begun(path: Path) -> None:
@@ -365,15 +371,27 @@ async def test_a_child_that_is_told_to_end_is_a_crash_unless_its_worker_is_told_
     assert json.loads(again.result or "")["pid"] != pid  # whoever told it may want it gone
 
 
-async def test_a_child_that_is_told_to_end_before_it_is_ready_charges_nobody(process: Rig) -> None:
-    for pid in process.executor.child_pids["idle"]:
-        os.kill(pid, signal.SIGKILL)
-    await eventually("the idle children to be gone", lambda: not process.executor.child_pids["idle"])
-    claim = process.start("who")
-    await eventually("a child to boot", lambda: process.executor.child_pids["other"])
-    for pid in process.executor.child_pids["other"]:
-        os.kill(pid, signal.SIGTERM)
-    assert (await process.outcome(claim)).kind is OutcomeKind.HANDED_BACK
+async def test_a_child_that_is_told_to_end_as_it_starts_charges_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    isolator = module.ProcessIsolator(Notes(), command("sync"))
+    spawn = isolator._spawn
+
+    async def spawn_and_tell() -> Any:
+        child = await spawn()
+        child.signal(signal.SIGTERM)
+        return child
+
+    monkeypatch.setattr(isolator, "_spawn", spawn_and_tell)
+    assert await isolator.call(call_of("who", isolator)) == Interrupted()
+    await isolator.close()
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+async def test_a_child_that_is_told_to_end_when_it_is_nearly_ready_takes_no_job(mode: str, tmp_path: Path) -> None:
+    isolator = module.ProcessIsolator(Notes(), command(mode, TOLD_TO_END=str(tmp_path / "told")))
+    ending = await isolator.call(call_of("who", isolator))
+    await isolator.close()
+    assert isinstance(ending, Returned)
+    assert json.loads(ending.result)["pid"] != int((tmp_path / "told").read_text())
 
 
 @pytest.mark.covers("S2-21")
@@ -459,12 +477,9 @@ async def test_a_suspect_of_a_trusted_kind_runs_where_it_always_does() -> None:
 
 async def test_a_child_makes_room_for_another_after_its_number_of_jobs() -> None:
     isolator = module.ProcessIsolator(Notes(), command("async"), max_jobs=2)
-    registry = make_registry("process", "async")
     pids = []
     for _ in range(3):
-        claim = make_claim("who")
-        call = Call(claim, registry["who"], JobContext(claim, {}, isolator.sink))
-        ending = await isolator.call(call)
+        ending = await isolator.call(call_of("who", isolator))
         pids.append(json.loads(ending.result)["pid"])  # type: ignore[union-attr]
     await isolator.close()
     assert pids[0] == pids[1] != pids[2]
@@ -477,7 +492,6 @@ async def test_a_spare_waits_for_the_first_call_and_another_takes_its_place_when
     monkeypatch.setattr(module, "IDLE_S", 0.05)
     monkeypatch.setattr(module, "SURPLUS_S", 0.05)
     isolator = module.ProcessIsolator(Notes(), command("async"))
-    registry = make_registry("process", "async")
 
     async def spare() -> int:
         idle = lambda: isolator.pids["idle"] and not isolator.pids["other"]  # noqa: E731
@@ -487,8 +501,7 @@ async def test_a_spare_waits_for_the_first_call_and_another_takes_its_place_when
 
     isolator.keep_spare()
     first = await spare()
-    claim = make_claim("who")
-    ending = await isolator.call(Call(claim, registry["who"], JobContext(claim, {}, isolator.sink)))
+    ending = await isolator.call(call_of("who", isolator))
     assert json.loads(ending.result)["pid"] == first  # type: ignore[union-attr]
     await asyncio.sleep(0.2)  # four times as long as a child is kept that is no spare
     assert await spare() == first

@@ -83,6 +83,7 @@ class ChildProcess:
         self._speaking = False  # in the middle of a message: an interruption has to wait
         self._owed = False  # such an interruption
         self._task: asyncio.Task[Any] | None = None
+        self._leaving = False  # told to end while there was no attempt: it takes no other
         self._leave: Callable[[], None] = lambda: None
 
     def run(self) -> None:
@@ -93,7 +94,7 @@ class ChildProcess:
         with asyncio.Runner() as runner:
             closing = runner.run(self._open())
             self._say(Ready())
-            while (run := runner.run(self._next())) is not None:
+            while (run := runner.run(self._next())) is not None and not self._leaving:
                 with inside(run.trace):
                     self._attempt(runner, run.claim)
             runner.run(closing())
@@ -132,7 +133,7 @@ class ChildProcess:
         self._leave = lambda: look(False)
         loop.add_reader(self._socket, look, True)
         try:
-            if not await due:
+            if self._leaving or not await due:
                 return None
         finally:
             loop.remove_reader(self._socket)
@@ -202,6 +203,7 @@ class ChildProcess:
     def _on_term(self, _signum: int, _frame: FrameType | None) -> None:
         loop = self._task.get_loop() if self._task is not None else None
         if self._context is None:
+            self._leaving = True
             self._leave()
             return
         self._context.cancelled = True
