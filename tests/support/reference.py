@@ -39,6 +39,7 @@ from taskflow.http.edge import MAX_REQUEST_ID_LENGTH, Edge
 from taskflow.http.wire import HEAD_TIMEOUT_S, MAX_HEAD_BYTES
 from taskflow.kernel import json
 from taskflow.telemetry import metrics
+from taskflow.telemetry.distribution import Distribution
 from taskflow.telemetry.events import EVENTS
 
 ROOT = Path(__file__).parents[2]
@@ -308,10 +309,11 @@ def families() -> list[Family]:
     """Return every metric of ours: those that processes count, and those that the API asks the database for."""
     found = []
     for collector in vars(metrics).values():
-        if isinstance(collector, MetricWrapperBase):
+        if isinstance(collector, (MetricWrapperBase, Distribution)):
             [family] = collector.describe()
             suffix = {"counter": "_total", "info": "_info"}.get(family.type, "")
-            labels = ("version",) if isinstance(collector, Info) else collector._labelnames
+            given = collector.labelnames if isinstance(collector, Distribution) else collector._labelnames
+            labels = ("version",) if isinstance(collector, Info) else given
             found.append(Family(f"{family.name}{suffix}", family.type, tuple(labels), family.documentation))
     tree = ast.parse((SOURCE / "http" / "health.py").read_text())
     tuples = {

@@ -4,9 +4,11 @@ import socket
 import urllib.request
 
 import pytest
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from taskflow.telemetry import metrics
+from taskflow.telemetry.distribution import Distribution
 
 
 def test_the_exposition_can_be_parsed_and_has_what_is_added() -> None:
@@ -25,6 +27,25 @@ def test_labels_are_few_and_bounded() -> None:
     for family in metrics.REGISTRY.collect():
         for sample in family.samples:
             assert set(sample.labels) <= {*few, "le"}, family.name
+
+
+def test_a_distribution_shows_what_the_library_shows() -> None:
+    shown = []
+    for kind in (Histogram, Distribution):
+        registry = CollectorRegistry(auto_describe=True)
+        histogram = kind("size_bytes", "How big.", ["queue"], buckets=(0.5, 1, 2500), registry=registry)
+        child = histogram.labels("a\n")
+        for value in (0.5, 0.75, 1, 1.0001, 2500, 1e9):
+            child.observe(value)
+        assert histogram.labels("a\n") is child
+        histogram.labels("b")
+        text = generate_latest(registry).decode()
+        shown.append([line for line in text.splitlines() if "_created" not in line])
+        with pytest.raises(ValueError, match="size_bytes"):
+            kind("size_bytes", "Again.", [], buckets=(1,), registry=registry)
+    assert shown[0] == shown[1]
+    with pytest.raises(ValueError, match="has the labels queue, got 2 values"):
+        histogram.labels("a", "b")
 
 
 @pytest.mark.slow

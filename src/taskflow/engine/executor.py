@@ -34,6 +34,8 @@ from taskflow.telemetry.log import get_logger
 CANCEL_GRACE_S = 5.0
 TOLD_WAIT_S = 1.0  # between a signal to a child and one to its worker, from whoever signals all processes
 DEFAULT_PLACES = 64
+_TIMER_EARLY_S = 0.001  # by so much may the event loop's timer be early
+_NEVER = float("inf")
 
 _log = get_logger(__name__)
 
@@ -41,7 +43,7 @@ _log = get_logger(__name__)
 class _Attempt(Call):
     """One running attempt."""
 
-    __slots__ = ("_on_begin", "_on_hand_over", "began_s", "entered", "expiry", "isolator", "line", "stop")
+    __slots__ = ("_on_begin", "_on_hand_over", "began_s", "due_s", "entered", "grace", "isolator", "line", "stop")
 
     def __init__(
         self,
@@ -57,7 +59,8 @@ class _Attempt(Call):
         self.entered = False  # whether its task has run at all
         self.began_s: float | None = None  # when its handler was called
         self.stop: Stop | None = None
-        self.expiry: asyncio.TimerHandle | None = None
+        self.due_s = _NEVER  # when its time is over, by the monotonic clock
+        self.grace: asyncio.TimerHandle | None = None  # runs from when it was told to end
         self.line: int | None = None  # on the board
         self._on_begin = on_begin
         self._on_hand_over = on_hand_over
@@ -124,6 +127,9 @@ class Executor:
         self._superseded: set[_Attempt] = set()  # attempts whose job was taken back and claimed by us again
         self._idle = asyncio.Event()
         self._idle.set()
+        # One timer for all, due no later than the first of them: a timer for each costs more than all else here.
+        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_s = _NEVER
 
     def __len__(self) -> int:
         """How many attempts are running."""
@@ -200,13 +206,15 @@ class Executor:
 
     def kill_all(self) -> None:
         """Cancel every task and forget it: the process is being torn down."""
+        self._set_alarm(_NEVER)
         for attempt in self._running:
             attempt.stop = Stop.LOST
             if attempt.task is not None:
                 attempt.task.cancel()
 
     async def close(self) -> None:
-        """Leave no thread and no child process behind."""
+        """Leave no timer, no thread and no child process behind."""
+        self._set_alarm(_NEVER)
         for isolator in self._isolators.values():
             await isolator.close()
 
@@ -229,13 +237,33 @@ class Executor:
 
     def _begun(self, attempt: _Attempt) -> None:
         """Its handler is called now: let its time run, and note it."""
-        attempt.began_s = time.monotonic()
+        attempt.began_s = now_s = time.monotonic()
         if attempt.stop is not None:
             return  # it was told to end in the moment that it began, and has that time for it
-        attempt.expiry = asyncio.get_running_loop().call_later(
-            attempt.claim.timeout_s, self._stop, attempt, Stop.TIMEOUT
-        )
+        attempt.due_s = now_s + attempt.claim.timeout_s
+        if attempt.due_s < self._alarm_s:
+            self._set_alarm(attempt.due_s)
         self._note(attempt)
+
+    def _set_alarm(self, due_s: float) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        self._alarm_s = due_s
+        if due_s < _NEVER:
+            wait_s = max(0.0, due_s - time.monotonic())
+            self._alarm = asyncio.get_running_loop().call_later(wait_s, self._stop_overdue)
+
+    def _stop_overdue(self) -> None:
+        """Stop the attempts whose time is over, and sleep until the next one's is; most have ended before."""
+        now_s, next_s = time.monotonic() + _TIMER_EARLY_S, _NEVER
+        for attempt in self._running:
+            if attempt.stop is None:
+                if attempt.due_s <= now_s:
+                    self._stop(attempt, Stop.TIMEOUT)
+                else:
+                    next_s = min(next_s, attempt.due_s)
+        self._set_alarm(next_s)
 
     def _note(self, attempt: _Attempt) -> None:
         """Note an attempt on the board; one in a child before that hears of it, which may kill us before we hear it."""
@@ -247,9 +275,7 @@ class Executor:
             return
         attempt.stop = why
         attempt.context.cancelled = True
-        if attempt.expiry is not None:
-            attempt.expiry.cancel()
-        attempt.expiry = asyncio.get_running_loop().call_later(self._cancel_grace_s, self._outlived, attempt)
+        attempt.grace = asyncio.get_running_loop().call_later(self._cancel_grace_s, self._outlived, attempt)
         if attempt.entered:  # a task that is cancelled before its first step never runs, not even its clean-up
             attempt.isolator.stop(attempt)
 
@@ -258,7 +284,7 @@ class Executor:
         if attempt.task is None or attempt.task.done():
             return
         if attempt.isolator.end(attempt):
-            attempt.expiry = asyncio.get_running_loop().call_later(self._cancel_grace_s, self._on_stuck, attempt.claim)
+            attempt.grace = asyncio.get_running_loop().call_later(self._cancel_grace_s, self._on_stuck, attempt.claim)
         else:
             self._on_stuck(attempt.claim)
 
@@ -272,8 +298,8 @@ class Executor:
             else:
                 outcome = outcome_of_stop(attempt, attempt.stop)
         finally:
-            if attempt.expiry is not None:
-                attempt.expiry.cancel()
+            if attempt.grace is not None:
+                attempt.grace.cancel()
             if attempt.line is not None and self._board is not None:
                 self._board.leave(attempt.line)
             if self._attempts.get(attempt.claim.job_id) is attempt:

@@ -24,6 +24,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 import taskflow
+from taskflow.telemetry.distribution import Distribution
 
 REGISTRY = CollectorRegistry(auto_describe=True)
 OTHER = "(other)"  # a label whose values would be too many
@@ -49,14 +50,14 @@ ATTEMPTS = Counter(
     ["queue", "kind", "outcome"],
     registry=REGISTRY,
 )
-JOB_DURATION_SECONDS = Histogram(
+JOB_DURATION_SECONDS = Distribution(
     "taskflow_job_duration_seconds",
     "How long attempts ran.",
     ["queue", "kind"],
     buckets=_DURATION_BUCKETS_S,
     registry=REGISTRY,
 )
-JOB_QUEUE_WAIT_SECONDS = Histogram(
+JOB_QUEUE_WAIT_SECONDS = Distribution(
     "taskflow_job_queue_wait_seconds",
     "From due to claimed, by the database's clock.",
     ["queue", "kind"],

@@ -68,7 +68,9 @@ class AttemptStatements(StoreBase):
             after_job_id=scan.after_job_id,
         )
         if bound:
-            bound.end({(row["queue"], row["priority"]): (row["run_at"], row["job_id"]) for row in rows})
+            one_lane = rows and len(queues) == 1 and rows[0]["priority"] == rows[-1]["priority"]
+            ends = rows[-1:] if one_lane else rows
+            bound.end({(row["queue"], row["priority"]): (row["run_at"], row["job_id"]) for row in ends})
         # Lanes come last; hardly ever is there one.
         sizes = Counter(row["lane"] for row in rows) if rows and rows[-1]["lane"] is not None else {None: len(rows)}
         return [
