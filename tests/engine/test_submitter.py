@@ -47,6 +47,20 @@ async def test_concurrent_submits_share_commits_and_are_answered_each_with_its_o
     assert len({row["commit"] for row in rows}) <= 3
 
 
+async def test_callers_who_submit_one_after_the_other_come_to_share_every_commit(
+    engine: Engine, connection: Connection
+) -> None:
+    """Whoever comes again as soon as it was answered must not miss the commit that the others wait for."""
+
+    async def call() -> None:
+        for _ in range(30):
+            await engine.enqueue(NewJob("mail", {}))
+
+    await asyncio.gather(*(call() for _ in range(10)))
+    commits = await connection.fetchval("SELECT count(DISTINCT xmin::text) FROM taskflow.job")
+    assert commits <= 30 + 10  # as often as each calls, and some until they are in step
+
+
 async def test_a_lone_submit_waits_for_nobody(engine: Engine, connection: Connection) -> None:
     first = await engine.enqueue(NewJob("mail", {}))
     second = await engine.enqueue(NewJob("mail", {}))

@@ -76,6 +76,7 @@ class Submitter:
                     self._writing = True
                     try:
                         await self._flush(batch)
+                        await asyncio.sleep(0)  # whoever was answered and submits again is in the next commit, too
                     finally:
                         self._writing = False
         finally:
