@@ -46,10 +46,10 @@ class SteppedConnection(asyncpg.Connection):
     async def fetchval(self, query: str, *args: Any, **options: Any) -> Any:
         return await self._pass(query, lambda: super(SteppedConnection, self).fetchval(query, *args, **options))
 
-    async def copy_records_to_table(self, table_name: str, **options: Any) -> str:
+    async def copy_to_table(self, table_name: str, **options: Any) -> str:
         return await self._pass(
             f"COPY {table_name}",
-            lambda: super(SteppedConnection, self).copy_records_to_table(table_name, **options),
+            lambda: super(SteppedConnection, self).copy_to_table(table_name, **options),
         )
 
     async def _pass(self, sql: str, run: Callable[[], Awaitable[T]]) -> T:

@@ -10,7 +10,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, TypeVar, cast
@@ -238,20 +238,34 @@ class Statements:
     async def execute(self, sql: str, *args: Any) -> str:
         return self._run(sql, args).statusmessage or ""
 
-    async def copy_records_to_table(
-        self, table: str, *, schema_name: str, columns: Sequence[str], records: Iterable[Sequence[Any]]
+    async def copy_to_table(
+        self, table: str, *, schema_name: str, columns: Sequence[str], source: AsyncIterator[bytes], **options: str
     ) -> None:
-        target = sql.SQL("COPY {} ({}) FROM STDIN").format(
-            sql.Identifier(schema_name, table), sql.SQL(", ").join(map(sql.Identifier, columns))
+        target = sql.SQL("COPY {} ({}) FROM STDIN ({})").format(
+            sql.Identifier(schema_name, table),
+            sql.SQL(", ").join(map(sql.Identifier, columns)),
+            sql.SQL(", ").join(sql.SQL(f"{name} {value}") for name, value in options.items()),
         )
         with self._connection.cursor() as cursor, cursor.copy(target) as copy:
-            for record in records:
-                copy.write_row([_plain(value) for value in record])
+            while (piece := _next(source)) is not None:
+                copy.write(piece)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[None]:
         with self._connection.transaction():
             yield
+
+
+def _next(pieces: AsyncIterator[bytes]) -> bytes | None:
+    """Return the next piece of what waits for nothing, but may let an event loop run in between."""
+    step = anext(pieces).__await__()
+    while True:
+        try:
+            next(step)
+        except StopIteration as done:
+            return cast("bytes", done.value)
+        except StopAsyncIteration:
+            return None
 
 
 def _plain(value: Any) -> Any:
