@@ -308,6 +308,26 @@ async def test_a_backoff_that_fails_is_replaced_by_the_default_and_the_jobs_own_
 
 
 @pytest.mark.covers("S2-21")
+async def test_of_many_attempts_each_is_stopped_at_its_own_time(bench: Bench) -> None:
+    """One timer watches them all: the next one's turn comes after each, and after one that ended by itself."""
+
+    async def work(ctx: JobContext, payload: Number) -> None:
+        await asyncio.sleep(payload.number / 1000)
+
+    bench.registry.job("work", payload=Number)(work)
+    began = asyncio.get_running_loop().time()
+    for sleeps_ms, timeout_s in ((3600_000, 30.0), (1, 0.02), (3600_000, 0.3), (3600_000, 0.1), (3600_000, 0.2)):
+        bench.executor.start(make_claim("work", f'{{"number": {sleeps_ms}}}', timeout_s=timeout_s))
+    outcomes = [await bench.outcome() for _ in range(4)]
+    assert [outcome.kind for outcome in outcomes] == [OutcomeKind.COMPLETED, *[OutcomeKind.TIMEOUT] * 3]
+    assert [outcome.claim.timeout_s for outcome in outcomes[1:]] == [0.1, 0.2, 0.3]
+    for outcome in outcomes[1:]:
+        assert outcome.duration_s is not None
+        assert outcome.claim.timeout_s - 0.002 <= outcome.duration_s
+    assert asyncio.get_running_loop().time() - began >= 0.29
+    assert len(bench.executor) == 1  # the one that has thirty seconds
+
+
 async def test_a_timeout_stops_the_coroutine_and_is_retried_like_an_error(bench: Bench) -> None:
     stopped = asyncio.Event()
 
