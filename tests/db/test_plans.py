@@ -232,14 +232,6 @@ def statement_of(name: str) -> str:
     return name.partition(" of ")[0]
 
 
-async def vacuum(url: str) -> None:
-    """Remove dead rows as the leader does."""
-    connection = await asyncpg.connect(url)
-    for table in VACUUMED:
-        await Store().vacuum(connection, table)
-    await connection.close(timeout=5)
-
-
 @pytest.fixture(scope="module", params=[DRAINED, NEVER_ANALYSED, ANALYSED])
 def bench(postgres: EmbeddedPostgres, request: pytest.FixtureRequest) -> Iterator[Bench]:
     name = f"plans_{os.getpid()}_{request.param.replace(' ', '_')}"
@@ -253,20 +245,18 @@ def bench(postgres: EmbeddedPostgres, request: pytest.FixtureRequest) -> Iterato
                 filler.execute(f"ALTER TABLE taskflow.{table} SET (autovacuum_enabled = false)")
             filler.execute(planning.NUMBERS)
             index_of = dict(filler.execute(planning.INDEXES).fetchall())
+            connection = runner.run(asyncpg.connect(url, server_settings=session_settings("test")))
+            runner.run(connection.execute(planning.EXPLAIN))
+            bench = Bench(request.param, runner, connection, Store(clock), planning.nothing(clock), index_of)
+            connection.add_log_listener(bench.listen)
             if request.param == DRAINED:
                 filler.execute(FILL, {"now": clock.now, "worker": worker_id})
                 filler.execute(
                     "DELETE FROM taskflow.ready; DELETE FROM taskflow.lease; DELETE FROM taskflow.deferred;"
                     "DELETE FROM taskflow.unique_claim"
                 )
-                runner.run(vacuum(url))
-            # After the VACUUM: of an index that it knew before, a session may go on believing that it is as high as it
-            # was, and in an empty table the lowest of those that have a column looks best for it.
-            connection = runner.run(asyncpg.connect(url, server_settings=session_settings("test")))
-            runner.run(connection.execute(planning.EXPLAIN))
-            bench = Bench(request.param, runner, connection, Store(clock), planning.nothing(clock), index_of)
-            connection.add_log_listener(bench.listen)
-            if request.param == DRAINED:
+                for table in VACUUMED:
+                    runner.run(Store().vacuum(connection, table))
                 for case in CASES.values():
                     bench.run(case.work)
             filler.execute(FILL, {"now": clock.now, "worker": worker_id})

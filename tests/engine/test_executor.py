@@ -307,7 +307,6 @@ async def test_a_backoff_that_fails_is_replaced_by_the_default_and_the_jobs_own_
 # Being stopped -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.covers("S2-21")
 async def test_of_many_attempts_each_is_stopped_at_its_own_time(bench: Bench) -> None:
     """One timer watches them all: the next one's turn comes after each, and after one that ended by itself."""
 
@@ -328,6 +327,7 @@ async def test_of_many_attempts_each_is_stopped_at_its_own_time(bench: Bench) ->
     assert len(bench.executor) == 1  # the one that has thirty seconds
 
 
+@pytest.mark.covers("S2-21")
 async def test_a_timeout_stops_the_coroutine_and_is_retried_like_an_error(bench: Bench) -> None:
     stopped = asyncio.Event()
 

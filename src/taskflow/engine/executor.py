@@ -127,7 +127,7 @@ class Executor:
         self._superseded: set[_Attempt] = set()  # attempts whose job was taken back and claimed by us again
         self._idle = asyncio.Event()
         self._idle.set()
-        # One timer for all, due no later than the first of them: a timer for each costs more than all else here.
+        # One timer for all, due no later than the first of them (docs/decisions/0006 has what a timer for each costs).
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_s = _NEVER
 

@@ -38,7 +38,7 @@ _POSTGRES_EPOCH_US = 946_684_800_000_000  # 2000-01-01, by Unix time
 # A row is its number of columns, and for each column a length and so many bytes.
 _BEGIN = b"PGCOPY\n\xff\r\n\x00" + struct.pack(">ii", 0, 0)
 _END = struct.pack(">h", -1)
-_ID = struct.Struct(">hiQQ")
+_ID = struct.Struct(">hi16s")
 _LENGTH = struct.Struct(">i")
 _JSONB = struct.Struct(">iB")
 _JSONB_VERSION = 1
@@ -53,22 +53,22 @@ _encode = msgspec.json.encode
 async def copy_jobs(connection: Connection, jobs: Sequence[NewJob], at: datetime) -> list[Enqueued]:
     """Store plain *jobs* as submitted at *at*, all or none. Answer in their order, which is the order of ids."""
     at_us = (at - _EPOCH) // _MICROSECOND
-    ids = list(_id_halves(at_us, len(jobs)))
+    ids = make_ids(at, len(jobs))
     commons: dict[object, tuple[bytes, bytes, bytes]] = {}
     ready = [_BEGIN]
 
     async def bodies() -> AsyncIterator[bytes]:
         rows = [_BEGIN]
         for n, job in enumerate(jobs):
-            high, low = ids[n]
+            job_id = ids[n].bytes
             payload = encode_payload(job.payload).encode()
             name, settings, place = _common(job, commons)
             time = _TIME.pack(8, at_us + n + 1 - _POSTGRES_EPOCH_US)
             rows += (
-                *(_ID.pack(len(_BODY), 16, high, low), name),
+                *(_ID.pack(len(_BODY), 16, job_id), name),
                 *(_JSONB.pack(len(payload) + 1, _JSONB_VERSION), payload, settings, time),
             )
-            ready.extend((_ID.pack(len(_READY), 16, high, low), name, place, time))
+            ready.extend((_ID.pack(len(_READY), 16, job_id), name, place, time))
             if n % PIECE_ROWS == PIECE_ROWS - 1:
                 yield b"".join(rows)
                 rows.clear()
@@ -85,8 +85,7 @@ async def copy_jobs(connection: Connection, jobs: Sequence[NewJob], at: datetime
             )
     times = (at + n * _MICROSECOND for n in range(1, len(jobs) + 1))
     return [
-        Enqueued(JobId(UUID(struct.pack(">QQ", *halves))), State.PENDING, created_at, created_at)
-        for halves, created_at in zip(ids, times, strict=True)
+        Enqueued(job_id, State.PENDING, created_at, created_at) for job_id, created_at in zip(ids, times, strict=True)
     ]
 
 
@@ -119,12 +118,11 @@ def _text(text: str) -> bytes:
 
 def make_ids(at: datetime, count: int) -> list[JobId]:
     """Return UUIDv7 like those of `taskflow.uuid_v7`, a microsecond apart, the first one after *at*."""
-    at_us = (at - _EPOCH) // _MICROSECOND
-    return [JobId(UUID(struct.pack(">QQ", *halves))) for halves in _id_halves(at_us, count)]
+    return list(_ids((at - _EPOCH) // _MICROSECOND, count))
 
 
-def _id_halves(at_us: int, count: int) -> Iterator[tuple[int, int]]:
+def _ids(at_us: int, count: int) -> Iterator[JobId]:
     for n, low in enumerate(struct.unpack(f">{count}Q", os.urandom(8 * count)), 1):
         milliseconds, microseconds = divmod(at_us + n, 1000)
         high = milliseconds << 16 | 0x7000 | microseconds * 4096 // 1000
-        yield high, low & 0x3FFFFFFFFFFFFFFF | 0x8000000000000000
+        yield JobId(UUID(struct.pack(">QQ", high, low & 0x3FFFFFFFFFFFFFFF | 0x8000000000000000)))
