@@ -110,7 +110,6 @@ CASES: Mapping[str, Case] = {
     "take_due_schedules": Case(
         lambda store, connection, _: store.take_due_schedules(connection, limit=10), {"schedule_due"}, rows=12
     ),
-    "next_schedule_s": Case(lambda store, connection, _: store.next_schedule_s(connection), {"schedule_due"}, rows=1),
     "advance_schedules": Case(
         lambda store, connection, _: store.advance_schedules(
             connection, [(schedule_id(number), minute(0), TICK) for number in range(1, 11)]

@@ -83,9 +83,6 @@ MOVES: Mapping[str, Case] = {
         {"ready_claim", "job_pkey", "worker_pkey", "queue_pkey"},
         rows=43,
     ),
-    "next_expiry_s": Case(
-        lambda store, connection, sample: store.next_expiry_s(connection), {"ready_expiry", "deferred_expiry"}, rows=2
-    ),
     "run_now": Case(
         lambda store, connection, sample: store.run_now(connection, sample.deferred), {"deferred_pkey"}, rows=1
     ),
@@ -178,7 +175,6 @@ MOVES: Mapping[str, Case] = {
         rows=20,
     ),
     "stage": Case(lambda store, connection, sample: store.stage(connection, limit=10), {"deferred_due"}, rows=20),
-    "next_due_s": Case(lambda store, connection, sample: store.next_due_s(connection), {"deferred_due"}, rows=1),
     "cancel_many": Case(
         lambda store, connection, sample: store.cancel_many(connection, [sample.ready.id, sample.deferred.id]),
         {"ready_pkey", "deferred_pkey", "job_pkey"},

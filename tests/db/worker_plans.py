@@ -24,6 +24,12 @@ async def find_overdue(store: Store, connection: Connection) -> object:
     return await store.find_overdue(connection, grace_s=10, limit=500)
 
 
+async def look_ahead(store: Store, connection: Connection) -> object:
+    """When all leases are old, but none is of a worker over HTTP."""
+    await connection.execute("UPDATE taskflow.lease SET claimed_at = claimed_at - interval '1 day'")
+    return await store.look_ahead(connection, grace_s=10)
+
+
 CASES: Mapping[str, Case] = {
     "return_leases": Case(
         lambda store, connection, sample: store.return_leases(
@@ -108,8 +114,14 @@ CASES: Mapping[str, Case] = {
     "bury_workers": Case(
         lambda store, connection, sample: store.bury_workers(connection), set(), rows=1, scans={"worker"}
     ),
-    "has_dead": Case(
-        lambda store, connection, sample: store.has_dead(connection),
+    "look_ahead": Case(
+        lambda store, connection, _: look_ahead(store, connection),
+        {"deferred_due", "schedule_due", "ready_expiry", "deferred_expiry", "worker_pkey"},
+        rows=5 + 2 * LEASES,
+        scans={"lease"},
+    ),
+    "next_death_s": Case(
+        lambda store, connection, _: store.next_death_s(connection),
         {"worker_pkey"},
         rows=1 + 2 * LEASES,
         scans={"lease", "worker"},

@@ -326,13 +326,22 @@ class QueueModel:
         return silent
 
     def stage(self, now: datetime, limit: int) -> dict[str, int]:
-        waiting = self.among(State.SCHEDULED, State.RETRYING)
-        due = sorted((job for job in waiting if job.run_at and job.run_at <= now), key=lambda job: (job.run_at, job.id))
         queues: dict[str, int] = {}
-        for job in due[:limit]:
+        for job in self._due(now)[:limit]:
             job.state = State.PENDING
             queues[job.new.queue] = queues.get(job.new.queue, 0) + 1
         return queues
+
+    def without_tie(self, now: datetime, limit: int) -> int:
+        """Return the least number from *limit* on that splits no jobs of one instant: which of them go is open."""
+        due = self._due(now)
+        while 0 < limit < len(due) and due[limit - 1].run_at == due[limit].run_at:
+            limit += 1
+        return limit
+
+    def _due(self, now: datetime) -> list[ModelJob]:
+        waiting = [job for job in self.among(State.SCHEDULED, State.RETRYING) if job.run_at and job.run_at <= now]
+        return sorted(waiting, key=lambda job: job.run_at or now)
 
     def cancel_waiting(self, now: datetime, job: ModelJob) -> bool:
         if job.state not in (State.PENDING, State.SCHEDULED, State.RETRYING):

@@ -7,7 +7,8 @@ import pytest
 from tests.engine.worksite import KIND, QUEUE, Worksite, succeeded
 
 from taskflow.db.pool import Database
-from taskflow.engine.deadlines import GRACE_S, PAUSE_S, Deadlines
+from taskflow.engine.agenda import GRACE_S, Agenda
+from taskflow.engine.deadlines import PAUSE_S, Deadlines
 from taskflow.engine.job import DEFAULT_NAMESPACE, Claim, JobId, OutcomeKind, State, WorkerId
 from taskflow.engine.leader import Leader
 from taskflow.engine.record import RemoteWorker
@@ -16,7 +17,7 @@ from taskflow.engine.record import RemoteWorker
 @pytest.fixture
 def deadlines(database: Database, site: Worksite) -> Deadlines:
     leader = Leader(database, site.store, WorkerId(uuid4()))
-    return Deadlines(database, site.store, leader, wake=lambda _queues: None)
+    return Deadlines(database, site.store, leader, Agenda(database, site.store), wake=lambda _queues: None)
 
 
 async def claim_remotely(site: Worksite, limit: int = 10) -> list[Claim]:

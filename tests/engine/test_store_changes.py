@@ -24,7 +24,7 @@ async def change(site: Worksite, job_id: JobId, connection: Connection | None = 
 @pytest.mark.parametrize("wait", [None, timedelta(seconds=60)], ids=["pending", "scheduled"])
 async def test_a_job_that_nobody_claimed_in_time_fails_as_expired(site: Worksite, wait: timedelta | None) -> None:
     job_id = await site.submit(expires_after=SOON, run_after=wait)
-    assert await site.store.next_expiry_s(site.connection) == pytest.approx(5, abs=0.01)
+    assert (await site.ahead()).expiry_s == pytest.approx(5, abs=0.01)
     assert await site.store.expire(site.connection, limit=9) == 0
     site.clock.advance(seconds=6)
     assert await site.store.expire(site.connection, limit=9) == 1
@@ -32,7 +32,7 @@ async def test_a_job_that_nobody_claimed_in_time_fails_as_expired(site: Worksite
     assert (job.state, job.failure_reason, job.attempt) == (State.FAILED, FailureReason.EXPIRED, 0)
     assert job.error is not None
     assert job.error.type == "Expired"
-    assert await site.store.next_expiry_s(site.connection) is None
+    assert (await site.ahead()).expiry_s is None
 
 
 async def test_a_claim_passes_by_what_has_expired_before_the_sweep_comes(site: Worksite) -> None:

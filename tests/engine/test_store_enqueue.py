@@ -48,7 +48,7 @@ async def test_a_rolled_back_submit_leaves_nothing(site: Worksite) -> None:
     await block.rollback()
     assert await site.store.read_jobs(site.connection, ids) == []
     assert await site.claim() == []
-    assert await site.store.next_due_s(site.connection) is None
+    assert (await site.ahead()).due_s is None
 
 
 async def test_nothing_submitted_is_nothing_stored(site: Worksite) -> None:

@@ -173,7 +173,7 @@ async def test_the_leases_of_a_live_worker_are_no_orphans(site: Worksite) -> Non
     await site.submit()
     await site.claim_one()
     assert await site.store.find_orphan_leases(site.connection, limit=10) == []
-    assert not await site.store.has_dead(site.connection)
+    assert await site.store.next_death_s(site.connection) == LEASE_S
 
 
 async def test_the_leases_of_a_worker_that_left_without_handing_back_are_orphans(site: Worksite) -> None:
@@ -182,13 +182,19 @@ async def test_the_leases_of_a_worker_that_left_without_handing_back_are_orphans
     await site.store.remove_worker(site.connection, site.worker_id)
     orphans = await site.store.find_orphan_leases(site.connection, limit=2)
     assert orphans == sorted(claim.lease_id for claim in claims)[:2]
-    assert await site.store.has_dead(site.connection)
+    assert await site.store.next_death_s(site.connection) == 0
 
 
 async def test_a_silent_worker_is_something_to_rescue_even_without_leases(site: Worksite) -> None:
-    assert not await site.store.has_dead(site.connection)
-    site.clock.advance(seconds=LEASE_S + 1)
-    assert await site.store.has_dead(site.connection)
+    site.clock.advance(seconds=LEASE_S - 1)
+    assert await site.store.next_death_s(site.connection) == 1
+    other = await site.start_worker()
+    assert await site.store.next_death_s(site.connection) == 1
+    site.clock.advance(seconds=2)
+    assert await site.store.next_death_s(site.connection) == -1
+    assert await site.store.bury_workers(site.connection) == [site.worker_id]
+    await site.store.remove_worker(site.connection, other)
+    assert await site.store.next_death_s(site.connection) is None
 
 
 async def test_the_leases_of_a_dead_child_are_found_without_those_of_its_siblings(site: Worksite) -> None:

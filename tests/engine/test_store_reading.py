@@ -185,7 +185,7 @@ async def test_without_a_clock_of_its_own_a_store_lives_by_the_databases(connect
     pending, scheduled = await Store().enqueue(connection, jobs)
     now = await connection.fetchval("SELECT now()")
     assert abs(pending.created_at - now) < timedelta(seconds=5)
-    due_s = await Store().next_due_s(connection)
+    due_s = (await Store().look_ahead(connection, grace_s=1.0)).due_s
     assert scheduled.state is State.SCHEDULED
     assert due_s is not None
     assert 50 < due_s <= 60

@@ -350,8 +350,9 @@ class StoreMachine(RuleBasedStateMachine):
             return
         if duty == "stage":
             waits = [job.run_at for job in self.model.among(State.SCHEDULED, State.RETRYING) if job.run_at]
-            next_due_s = (min(waits) - now).total_seconds() if waits else None
-            assert self.do(self.store.next_due_s(self.connection)) == next_due_s
+            due_s = (min(waits) - now).total_seconds() if waits else None
+            assert self.do(self.store.look_ahead(self.connection, grace_s=1.0)).due_s == due_s
+            limit = self.model.without_tie(now, limit)
             assert self.do(self.store.stage(self.connection, limit=limit)) == self.model.stage(now, limit)
             return
         buried = self.do(self.store.bury_workers(self.connection))

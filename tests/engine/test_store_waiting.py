@@ -52,12 +52,12 @@ async def test_a_staged_job_takes_the_place_of_its_time(site: Worksite) -> None:
 
 
 async def test_the_next_due_time_is_that_of_the_soonest_job_and_negative_once_overdue(site: Worksite) -> None:
-    assert await site.store.next_due_s(site.connection) is None
+    assert (await site.ahead()).due_s is None
     await site.submit(run_at=site.clock.now + timedelta(seconds=60))
     await site.submit(run_at=site.clock.now + timedelta(seconds=9))
-    assert await site.store.next_due_s(site.connection) == 9
+    assert (await site.ahead()).due_s == 9
     site.clock.advance(seconds=10)
-    assert await site.store.next_due_s(site.connection) == -1
+    assert (await site.ahead()).due_s == -1
 
 
 # Cancelling -----------------------------------------------------------------------------------------------------------

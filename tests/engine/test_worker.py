@@ -13,7 +13,7 @@ from tests.support.workers import Nothing, Number, metric, reaches, stopped, sup
 
 from taskflow.db.pool import Database
 from taskflow.db.query import Connection
-from taskflow.engine import stager
+from taskflow.engine import agenda
 from taskflow.engine import worker as module
 from taskflow.engine.client import Engine
 from taskflow.engine.job import (
@@ -103,7 +103,7 @@ async def engine(database: Database) -> AsyncIterator[Engine]:
 
 @pytest.fixture(autouse=True)
 def quick_stager(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stager, "PAUSE_CAP_S", 0.02)
+    monkeypatch.setattr(agenda, "MAX_AGE_S", 0.02)
 
 
 @pytest.fixture

@@ -9,8 +9,9 @@ from tests.support.clock import FakeClock
 
 from taskflow.db.query import Connection
 from taskflow.engine import policy
+from taskflow.engine.agenda import GRACE_S
 from taskflow.engine.job import Claim, Enqueued, Job, JobError, JobId, LeaseId, NewJob, Outcome, OutcomeKind, WorkerId
-from taskflow.engine.record import JobBody
+from taskflow.engine.record import Ahead, JobBody
 from taskflow.engine.scan import ScanBound
 from taskflow.engine.store import Store
 
@@ -71,6 +72,9 @@ class Worksite:
     async def claim_one(self, **options: Any) -> Claim:
         (claim,) = await self.claim(1, **options)
         return claim
+
+    async def ahead(self) -> Ahead:
+        return await self.store.look_ahead(self.connection, grace_s=GRACE_S)
 
     async def job(self, job_id: JobId) -> Job:
         (job,) = await self.store.read_jobs(self.connection, [job_id])

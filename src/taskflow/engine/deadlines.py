@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 
 from taskflow.db.pool import Database
 from taskflow.engine import policy
+from taskflow.engine.agenda import GRACE_S, Agenda
 from taskflow.engine.job import JobError, Outcome, OutcomeKind
 from taskflow.engine.leader import Duty, Leader
 from taskflow.engine.store import Store
@@ -18,7 +19,6 @@ from taskflow.telemetry.log import get_logger
 
 DUTY = Duty.DEADLINES
 PAUSE_S = 2.0
-GRACE_S = 10.0
 MAX_ATTEMPTS = 500  # per transaction
 
 _log = get_logger(__name__)
@@ -28,15 +28,18 @@ class Deadlines:
     """`tick` looks once; see `leader.run_duty`."""
 
     def __init__(
-        self, database: Database, store: Store, leader: Leader, *, wake: Callable[[Iterable[str]], None]
+        self, database: Database, store: Store, leader: Leader, agenda: Agenda, *, wake: Callable[[Iterable[str]], None]
     ) -> None:
         self._database = database
         self._store = store
         self._leader = leader
+        self._agenda = agenda
         self._wake = wake
 
     async def tick(self) -> float:
         if self._leader.held_s is None:
+            return PAUSE_S
+        if not (await self._agenda.look()).has_old_remote_lease:
             return PAUSE_S
         async with self._database.acquire() as connection:  # hardly ever is there one: a look costs less than a turn
             if not await self._store.find_overdue(connection, grace_s=GRACE_S, limit=1):

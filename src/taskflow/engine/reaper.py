@@ -20,7 +20,8 @@ from taskflow.telemetry.log import get_logger
 from taskflow.telemetry.metrics import RESCUED_JOBS
 
 DUTY = Duty.REAP
-PAUSE_S = 1.0
+PAUSE_S = 2.0
+PAUSE_FLOOR_S = 0.02
 MAX_LEASES = 200  # per transaction
 
 _log = get_logger(__name__)
@@ -42,8 +43,9 @@ class Reaper:
         if held_s is None or held_s < LEASE_S:
             return PAUSE_S
         async with self._database.acquire() as connection:
-            if not await self._store.has_dead(connection):
-                return PAUSE_S
+            death_s = await self._store.next_death_s(connection)
+        if death_s is None or death_s > 0:
+            return PAUSE_S if death_s is None else min(max(death_s, PAUSE_FLOOR_S), PAUSE_S)
         return 0.0 if await self.reap() == MAX_LEASES else PAUSE_S
 
     async def reap(self) -> int:

@@ -56,6 +56,23 @@ class Term:
 
 
 @dataclass(frozen=True, slots=True)
+class Ahead:
+    """
+    What the leader's duties have before them.
+
+    Args:
+        due_s, schedule_s, expiry_s: seconds until the next job is due, schedule fires, job expires; negative if it
+            should have happened already, None if there is none.
+        has_old_remote_lease: a worker over HTTP has held one for so long that some of it may be overdue.
+    """
+
+    due_s: float | None
+    schedule_s: float | None
+    expiry_s: float | None
+    has_old_remote_lease: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Leadership:
     """Who led last, since when without a lapse, and for how long the term still goes (0 or less: nobody leads)."""
 

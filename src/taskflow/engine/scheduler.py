@@ -18,6 +18,7 @@ from typing import TypeAlias
 
 from taskflow.db.pool import Database
 from taskflow.db.query import Connection
+from taskflow.engine.agenda import MAX_AGE_S, PAUSE_FLOOR_S, Agenda
 from taskflow.engine.job import NewJob
 from taskflow.engine.leader import Duty, Leader
 from taskflow.engine.schedule import (
@@ -39,8 +40,6 @@ from taskflow.telemetry.metrics import SCHEDULE_TICKS
 from taskflow.telemetry.tracing import active
 
 DUTY = Duty.SCHEDULE
-PAUSE_CAP_S = 1.0  # how late a schedule may fire that was made due sooner than what was seen at the last look
-PAUSE_FLOOR_S = 0.02
 HELD_PAUSE_S = 0.1  # when what is due is locked by somebody who changes it
 MAX_SCHEDULES = 50  # per transaction; with `catchup: all` each may submit ten jobs
 BROKEN_RETRY = timedelta(hours=1)  # a schedule whose times cannot be told here is looked at again after so long
@@ -70,25 +69,24 @@ class Scheduler:
     """`tick` fires once; see `leader.run_duty`."""
 
     def __init__(
-        self, database: Database, store: Store, leader: Leader, *, wake: Callable[[Iterable[str]], None]
+        self, database: Database, store: Store, leader: Leader, agenda: Agenda, *, wake: Callable[[Iterable[str]], None]
     ) -> None:
         self._database = database
         self._store = store
         self._leader = leader
+        self._agenda = agenda
         self._wake = wake
         self._submission = Submission(store)
         self._prune_due_at: datetime | None = None
 
     async def tick(self) -> float:
         if self._leader.held_s is None:
-            return PAUSE_CAP_S
-        async with self._database.acquire() as connection:
-            next_s = await self._store.next_schedule_s(connection)
-        if next_s is None:
-            return PAUSE_CAP_S
-        if next_s > 0:
-            return min(max(next_s, PAUSE_FLOOR_S), PAUSE_CAP_S)
+            return MAX_AGE_S
+        schedule_s = (await self._agenda.look()).schedule_s
+        if schedule_s is None or schedule_s > 0:
+            return self._agenda.pause_s(schedule_s)
         fired = await self.fire()
+        self._agenda.forget()
         if fired == MAX_SCHEDULES:
             return 0.0
         return PAUSE_FLOOR_S if fired else HELD_PAUSE_S

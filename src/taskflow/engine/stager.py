@@ -3,13 +3,12 @@
 from collections.abc import Callable, Iterable
 
 from taskflow.db.pool import Database
+from taskflow.engine.agenda import MAX_AGE_S, PAUSE_FLOOR_S, Agenda
 from taskflow.engine.leader import Duty, Leader
 from taskflow.engine.store import Store
 from taskflow.telemetry.metrics import STAGED_JOBS
 
 DUTY = Duty.STAGE
-PAUSE_CAP_S = 1.0  # how late a job may be that became due sooner than what was seen at the last look
-PAUSE_FLOOR_S = 0.02
 MAX_JOBS = 1000  # per transaction
 
 
@@ -17,23 +16,23 @@ class Stager:
     """`tick` stages once; see `leader.run_duty`."""
 
     def __init__(
-        self, database: Database, store: Store, leader: Leader, *, wake: Callable[[Iterable[str]], None]
+        self, database: Database, store: Store, leader: Leader, agenda: Agenda, *, wake: Callable[[Iterable[str]], None]
     ) -> None:
         self._database = database
         self._store = store
         self._leader = leader
+        self._agenda = agenda
         self._wake = wake
 
     async def tick(self) -> float:
         if self._leader.held_s is None:
-            return PAUSE_CAP_S
-        async with self._database.acquire() as connection:
-            next_due_s = await self._store.next_due_s(connection)
-        if next_due_s is None:
-            return PAUSE_CAP_S
-        if next_due_s > 0:
-            return min(max(next_due_s, PAUSE_FLOOR_S), PAUSE_CAP_S)
-        return 0.0 if await self.stage() == MAX_JOBS else PAUSE_FLOOR_S
+            return MAX_AGE_S
+        due_s = (await self._agenda.look()).due_s
+        if due_s is None or due_s > 0:
+            return self._agenda.pause_s(due_s)
+        staged = await self.stage()
+        self._agenda.forget()
+        return 0.0 if staged == MAX_JOBS else PAUSE_FLOOR_S
 
     async def stage(self) -> int:
         """Make what is due ready, in one transaction; return how many jobs."""

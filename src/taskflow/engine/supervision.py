@@ -15,6 +15,7 @@ from uuid import uuid4
 
 from taskflow.db.pool import DATABASE_ERRORS, Database
 from taskflow.db.query import Connection
+from taskflow.engine.agenda import Agenda
 from taskflow.engine.caretaker import Caretaker
 from taskflow.engine.deadlines import Deadlines
 from taskflow.engine.expirer import Expirer
@@ -95,11 +96,12 @@ class WorkerSupervision:
     async def run(self) -> None:
         wake = self._notifier.wake
         reaper = Reaper(self._database, self._store, self._leader, wake=wake)
-        stager = Stager(self._database, self._store, self._leader, wake=wake)
-        expirer = Expirer(self._database, self._store, self._leader)
+        agenda = Agenda(self._database, self._store)
+        stager = Stager(self._database, self._store, self._leader, agenda, wake=wake)
+        expirer = Expirer(self._database, self._store, self._leader, agenda)
         caretaker = Caretaker(self._database, self._store, self._leader)
-        deadlines = Deadlines(self._database, self._store, self._leader, wake=wake)
-        scheduler = Scheduler(self._database, self._store, self._leader, wake=wake)
+        deadlines = Deadlines(self._database, self._store, self._leader, agenda, wake=wake)
+        scheduler = Scheduler(self._database, self._store, self._leader, agenda, wake=wake)
         tally = Tally(self._database, self._store, self._leader)
         retention = Retention(self._database, self._store, self._leader, kept_days=self._kept_days)
         duties = {

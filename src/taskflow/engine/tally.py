@@ -13,7 +13,7 @@ from taskflow.engine.store import Store
 
 DUTY = Duty.TALLY
 PAUSE_S = 1.0
-IDLE_PAUSE_S = 5.0  # after a time in which no job ended; what ends meanwhile is counted by whoever reads
+IDLE_PAUSE_S = 10.0  # after a time in which no job ended; what ends meanwhile is counted by whoever reads
 MAX_ROWS = 20_000  # per transaction
 KEPT_DAYS = 400
 PRUNE_PAUSE_S = 3600.0

@@ -14,6 +14,7 @@ from tests.engine.interleavings.state import TABLES, TWICE, State, look
 from tests.engine.worksite import KIND, QUEUE, Worksite, succeeded
 from tests.support.clock import FakeClock
 
+from taskflow.engine.agenda import Agenda
 from taskflow.engine.client import Engine
 from taskflow.engine.expirer import Expirer
 from taskflow.engine.job import DELIVERY_KIND, DELIVERY_QUEUE, Claim, WorkerId
@@ -109,13 +110,14 @@ class Ground:
     def serve(self, connection: SteppedConnection, spare: SteppedConnection | None = None) -> Services:
         database = OneConnection(connection, spare)
         leader = Leader(database, self.store, WorkerId(uuid4()))
+        agenda = Agenda(database, self.store)
         return Services(
             database,
             Engine(database, now=self.clock),
             Reaper(database, self.store, leader, wake=_nobody),
-            Stager(database, self.store, leader, wake=_nobody),
-            Expirer(database, self.store, leader),
-            Scheduler(database, self.store, leader, wake=_nobody),
+            Stager(database, self.store, leader, agenda, wake=_nobody),
+            Expirer(database, self.store, leader, agenda),
+            Scheduler(database, self.store, leader, agenda, wake=_nobody),
         )
 
     async def look(self) -> State:

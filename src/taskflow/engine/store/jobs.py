@@ -124,14 +124,6 @@ class JobStatements(StoreBase):
                 await self.settle(connection, [row["job_id"] for row in rows])
         return len(rows)
 
-    async def next_expiry_s(self, connection: Connection) -> float | None:
-        value: float | None = await QUERIES["next_expiry_s"].fetchval(connection, now=self._now())
-        return value
-
-    async def next_due_s(self, connection: Connection) -> float | None:
-        value: float | None = await QUERIES["next_due_s"].fetchval(connection, now=self._now())
-        return value
-
     async def find_body(self, connection: Connection, job_id: JobId, namespace: UUID | None) -> JobBody | None:
         row = await QUERIES["find_job_body"].fetchrow(connection, job_id=job_id, namespace=namespace)
         return None if row is None else JobBody(**row)

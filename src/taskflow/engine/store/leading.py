@@ -2,7 +2,7 @@
 
 from taskflow.db.query import Connection
 from taskflow.engine.job import WorkerId
-from taskflow.engine.record import DeadEntries, Leadership, Term
+from taskflow.engine.record import Ahead, DeadEntries, Leadership, Term
 from taskflow.engine.store.base import LEASE_S, QUERIES, StoreBase
 
 VACUUMED = ("ready", "lease", "deferred", "stat_delta")  # tables whose rows come and go within seconds
@@ -47,6 +47,14 @@ class LeaderStatements(StoreBase):
         """Remove dead rows of one of `VACUUMED`; not in a transaction. A table that somebody locks is left out."""
         await QUERIES[f"vacuum_{table}"].execute(connection)
 
-    async def has_dead(self, connection: Connection) -> bool:
-        """Say whether there is anything to rescue."""
-        return bool(await QUERIES["has_dead"].fetchval(connection, now=self._now(), lease_s=LEASE_S))
+    async def look_ahead(self, connection: Connection, *, grace_s: float) -> Ahead:
+        """Return what the duties have before them; *grace_s* is how old a lease of a worker over HTTP may be."""
+        row = await QUERIES["look_ahead"].fetchrow(connection, now=self._now(), grace_s=grace_s)
+        if row is None:
+            raise AssertionError("a SELECT from one row returns a row")
+        return Ahead(**row)
+
+    async def next_death_s(self, connection: Connection) -> float | None:
+        """Return after how many seconds there may be something to rescue (0 or less: there is); None: no worker."""
+        value: float | None = await QUERIES["next_death_s"].fetchval(connection, now=self._now(), lease_s=LEASE_S)
+        return value

@@ -80,11 +80,6 @@ class ScheduleStatements(StoreBase):
 
     # Firing ----------------------------------------------------------------------------------------------------------
 
-    async def next_schedule_s(self, connection: Connection) -> float | None:
-        """Return the seconds until the next schedule is due; None if there is none."""
-        value: float | None = await QUERIES["next_schedule_s"].fetchval(connection, now=self._now())
-        return value
-
     async def take_due_schedules(self, connection: Connection, *, limit: int) -> tuple[list[Schedule], datetime | None]:
         """Lock schedules that are due, soonest first, and return them with the database's time (None with none)."""
         rows = await QUERIES["take_due_schedules"].fetch(connection, now=self._now(), limit=limit)
