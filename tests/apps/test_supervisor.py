@@ -226,7 +226,10 @@ def _runs(pid: int) -> bool:
     if not is_alive(pid):
         return False
     status = Path(f"/proc/{pid}/stat")
-    return not status.exists() or status.read_text().rpartition(")")[2].split()[0] != "Z"
+    try:
+        return not status.exists() or status.read_text().rpartition(")")[2].split()[0] != "Z"
+    except ProcessLookupError:  # it ended between opening and reading
+        return False
 
 
 async def test_what_a_child_started_itself_does_not_outlive_it(tmp_path: Path) -> None:

@@ -125,10 +125,10 @@ async def begun(path: Path) -> None:
 
 def is_alive(pid: int) -> bool:
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):  # the second: it ended between opening and reading
         return False
-    return "Z" not in Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    return status.rsplit(")", 1)[1].split()[0] != "Z"
 
 
 # What all have in common ---------------------------------------------------------------------------------------------
@@ -538,7 +538,7 @@ async def test_spares_that_do_not_start_are_tried_ever_more_slowly(monkeypatch: 
     await eventually("four tries", lambda: len(began) >= 4)
     await isolator.close()
     waits_s = [later - earlier for earlier, later in itertools.pairwise(began)]
-    assert [wait_s >= least_s for wait_s, least_s in zip(waits_s, (0.1, 0.2, 0.4), strict=False)] == [True] * 3
+    assert [wait_s > 0.9 * least_s for wait_s, least_s in zip(waits_s, (0.1, 0.2, 0.4), strict=False)] == [True] * 3
 
 
 async def test_a_child_that_does_not_start_is_an_error_of_the_attempt_and_says_why() -> None:

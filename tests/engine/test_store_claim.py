@@ -4,9 +4,10 @@ from datetime import timedelta
 from uuid import uuid4
 
 import pytest
-from tests.engine.worksite import Worksite
+import structlog
+from tests.engine.worksite import Worksite, succeeded
 
-from taskflow.engine.job import State, WorkerId
+from taskflow.engine.job import OutcomeKind, State, WorkerId
 from taskflow.engine.store import LEASE_S, new_lease_ids
 
 
@@ -109,6 +110,19 @@ async def test_a_worker_that_missed_the_answer_finds_its_claim_by_the_lease_it_n
     await site.claim(lease_ids=lease_ids, incarnation=3)
     own = await site.store.list_own_leases(site.connection, worker_id=site.worker_id, incarnation=3)
     assert [(lease.id, list(lease.job_ids)) for lease in own] == [(lease_ids[0], [job_id])]
+
+
+async def test_a_job_whose_body_somebody_dropped_is_reported_and_holds_up_no_other(site: Worksite) -> None:
+    lost, kept = await site.submit(), await site.submit()
+    await site.connection.execute("DELETE FROM taskflow.job WHERE id = $1", lost)
+    with structlog.testing.capture_logs() as lines:
+        [claim] = await site.claim()
+    assert claim.job_id == kept
+    assert [(line["event"], line["job_ids"]) for line in lines] == [("taskflow.claim.no_body", [str(lost)])]
+    assert await site.store.complete(site.connection, [succeeded(claim)]) == []
+    assert await site.store.return_leases(site.connection, [claim.lease_id], OutcomeKind.HANDED_BACK) == {}
+    assert await count_leases(site) == 0
+    assert await site.claim() == []
 
 
 async def test_a_claim_carries_what_the_handler_needs(site: Worksite) -> None:

@@ -1,15 +1,23 @@
 """Bulk submits by COPY store what the statement stores, all or none, in the same order."""
 
-from datetime import UTC, datetime
+import asyncio
+from datetime import UTC, datetime, timedelta
 from uuid import RFC_4122
 
 import asyncpg
 import pytest
+from msgspec.json import decode
 from tests.engine.worksite import NOTABLE, Worksite, new_job
+from tests.support.waiting import eventually
 
-from taskflow.engine.job import State
-from taskflow.engine.store.copying import MIN_ROWS, make_ids
-from taskflow.kernel.errors import Conflict
+from taskflow.db.pool import Database
+from taskflow.db.query import Connection
+from taskflow.engine.client import Engine
+from taskflow.engine.job import MAX_BATCH, MAX_PAYLOAD_BYTES, NewJob, State
+from taskflow.engine.store.copying import COPY_ROWS, FIRST_ROWS, MIN_ROWS, make_ids
+from taskflow.kernel.errors import Conflict, Invalid, PayloadTooLarge
+
+WAITS = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = 'taskflow.ready'::regclass)"
 
 
 async def count(site: Worksite, table: str) -> int:
@@ -40,12 +48,67 @@ async def test_what_is_copied_is_read_back_as_what_is_inserted(site: Worksite) -
     assert first == second
 
 
-async def test_the_order_of_a_bulk_is_that_of_its_ids_and_claims(site: Worksite) -> None:
-    answers = await site.store.enqueue(site.connection, [new_job(payload={"n": n}) for n in range(MIN_ROWS)])
+@pytest.mark.parametrize("size", [MIN_ROWS, FIRST_ROWS + COPY_ROWS, FIRST_ROWS + COPY_ROWS + 1, MAX_BATCH])
+async def test_the_order_of_a_bulk_is_that_of_its_ids_and_claims(site: Worksite, size: int) -> None:
+    answers = await site.store.enqueue(site.connection, [new_job(payload={"n": n}) for n in range(size)])
     ids = [answer.id for answer in answers]
-    assert ids == sorted(ids)
-    claims = await site.claim(limit=MIN_ROWS)
+    assert ids == sorted(set(ids))
+    assert [(answer.created_at - site.clock.now) // timedelta(microseconds=1) for answer in answers] == [
+        *range(1, size + 1)
+    ]
+    claims = await site.claim(limit=size)
     assert [claim.job_id for claim in claims] == ids
+    assert [decode(claim.payload)["n"] for claim in claims] == list(range(size))
+
+
+@pytest.mark.parametrize("place", [0, FIRST_ROWS - 1, FIRST_ROWS + COPY_ROWS, MAX_BATCH - 1])
+@pytest.mark.parametrize(
+    ("bad", "error"),
+    [
+        (new_job(priority=77, kind=""), Invalid),
+        (new_job(payload={"a": "x" * MAX_PAYLOAD_BYTES}), PayloadTooLarge),
+    ],
+    ids=["invalid", "too large"],
+)
+async def test_a_bad_job_is_named_wherever_it_is_and_nothing_is_stored(
+    site: Worksite, database: Database, place: int, bad: NewJob, error: type[Exception]
+) -> None:
+    """Jobs of a bulk are checked while those before them are on their way."""
+    jobs = [new_job()] * MAX_BATCH
+    jobs[place] = bad
+    async with Engine(database, now=site.clock) as engine:
+        with pytest.raises(error) as raised:
+            await engine.enqueue_many(jobs)
+        if isinstance(raised.value, Invalid):
+            assert {item.pointer for item in raised.value.errors} == {f"/{place}/taskType", f"/{place}/priority"}
+        assert (await count(site, "job"), await count(site, "ready")) == (0, 0)
+        assert len(await engine.enqueue_many([new_job()] * MAX_BATCH)) == MAX_BATCH
+
+
+async def test_a_bad_job_leaves_the_callers_transaction_as_it_was(site: Worksite, database: Database) -> None:
+    engine = Engine(database, now=site.clock)
+    async with site.connection.transaction():
+        await site.submit()
+        with pytest.raises(Invalid):
+            await engine.enqueue_many([*[new_job()] * MIN_ROWS, new_job(priority=77)], connection=site.connection)
+        await site.submit()
+    assert (await count(site, "job"), await count(site, "ready")) == (2, 2)
+
+
+async def test_a_bulk_that_is_cut_off_is_not_stored(site: Worksite, database: Database, second: Connection) -> None:
+    async def is_stuck() -> bool:
+        return bool(await site.connection.fetchval(WAITS))
+
+    async with Engine(database, now=site.clock) as engine:
+        async with second.transaction():
+            await second.execute("LOCK TABLE taskflow.ready IN ACCESS EXCLUSIVE MODE")
+            submit = asyncio.create_task(engine.enqueue_many([new_job()] * MAX_BATCH))
+            await eventually("the bulk to wait for the table", is_stuck)
+            submit.cancel()
+            await asyncio.wait([submit])
+        assert submit.cancelled()
+        assert (await count(site, "job"), await count(site, "ready")) == (0, 0)
+        assert len(await engine.enqueue_many([new_job()] * MAX_BATCH)) == MAX_BATCH
 
 
 async def test_a_bulk_is_stored_whole_or_not_at_all(site: Worksite) -> None:

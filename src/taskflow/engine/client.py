@@ -51,6 +51,7 @@ from taskflow.engine.record import (
     Upkeep,
 )
 from taskflow.engine.store import Store, day_floor
+from taskflow.engine.store.jobs import check_all
 from taskflow.engine.submitter import Submitter, store_jobs
 from taskflow.kernel.errors import AlreadyFinal, Conflict, FieldError, Invalid, NotFound, Unavailable
 
@@ -58,6 +59,15 @@ _FLUSH_S = 1.0  # what the last wake-ups may take; without them workers find the
 _TRIES = 20  # a job that changes its place between two looks this often is not to be believed
 
 _SUBMITS = SubmitMeter()  # of the process, however many clients it has
+
+
+def _check(place: int, job: NewJob) -> None:
+    """Check one job of many. Raises Invalid: the pointers begin with its place."""
+    try:
+        check_new_job(job)
+    except Invalid as error:
+        named = [FieldError(f"/{place}{e.pointer}", e.code, e.detail) for e in error.errors]
+        raise Invalid(f"job {place} has invalid fields", errors=named) from error
 
 
 class Engine:
@@ -132,7 +142,7 @@ class Engine:
             [enqueued] = await store_jobs(self._database, self._store, [job])
             self.wake([job.queue])
         if not enqueued.duplicate:
-            _SUBMITS.count(job)
+            _SUBMITS.count([job])
         return enqueued
 
     async def enqueue_many(
@@ -150,22 +160,16 @@ class Engine:
         if len(jobs) > MAX_BATCH:
             detail = f"at most {MAX_BATCH} jobs in one batch, got {len(jobs)}"
             raise Invalid(detail, errors=[FieldError("", "too_many", detail)])
-        for index, job in enumerate(jobs if not checked else ()):
-            try:
-                check_new_job(job)
-            except Invalid as error:
-                named = [FieldError(f"/{index}{e.pointer}", e.code, e.detail) for e in error.errors]
-                raise Invalid(f"job {index} has invalid fields", errors=named) from error
         if not jobs:
             return []
+        check = None if checked else _check
         if connection is not None:
+            check_all(jobs, check)  # before the caller's transaction is touched
             stored = await self._store.enqueue(connection, jobs)
         else:
-            stored = await store_jobs(self._database, self._store, jobs)
+            stored = await store_jobs(self._database, self._store, jobs, check=check)
             self.wake({job.queue for job in jobs})
-        for job, enqueued in zip(jobs, stored, strict=True):
-            if not enqueued.duplicate:
-                _SUBMITS.count(job)
+        _SUBMITS.count(job for job, enqueued in zip(jobs, stored, strict=True) if not enqueued.duplicate)
         return stored
 
     def wake(self, queues: Iterable[str]) -> None:

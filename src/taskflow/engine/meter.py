@@ -1,9 +1,13 @@
 """The metrics of submits and of attempts, by queue and kind; looking a label up costs more than counting."""
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
+from operator import attrgetter
 
 from taskflow.engine.job import NewJob, Outcome, OutcomeKind
 from taskflow.telemetry.metrics import ATTEMPTS, JOB_DURATION_SECONDS, JOB_QUEUE_WAIT_SECONDS, JOBS_ENQUEUED, OTHER
+
+_PAIR = attrgetter("queue", "kind")
 
 
 class SubmitMeter:
@@ -16,18 +20,18 @@ class SubmitMeter:
     MAX_PAIRS = 1000
 
     def __init__(self) -> None:
-        self._counters: dict[tuple[str, str], Callable[[], None]] = {}
-        self._other: Callable[[], None] = JOBS_ENQUEUED.labels(OTHER, OTHER).inc
+        self._counters: dict[tuple[str, str], Callable[[float], None]] = {}
+        self._other: Callable[[float], None] = JOBS_ENQUEUED.labels(OTHER, OTHER).inc
 
-    def count(self, job: NewJob) -> None:
-        pair = job.queue, job.kind
-        count = self._counters.get(pair)
-        if count is None:
-            if len(self._counters) >= self.MAX_PAIRS:
-                count = self._other
-            else:
-                count = self._counters[pair] = JOBS_ENQUEUED.labels(*pair).inc
-        count()
+    def count(self, jobs: Iterable[NewJob]) -> None:
+        for pair, number in Counter(map(_PAIR, jobs)).items():
+            count = self._counters.get(pair)
+            if count is None:
+                if len(self._counters) >= self.MAX_PAIRS:
+                    count = self._other
+                else:
+                    count = self._counters[pair] = JOBS_ENQUEUED.labels(*pair).inc
+            count(number)
 
 
 class AttemptMeter:

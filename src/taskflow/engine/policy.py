@@ -6,7 +6,7 @@ Checks of a submit raise one `Invalid` that names every bad field and its limit,
 
 import random
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from functools import lru_cache
@@ -88,15 +88,12 @@ def check_new_job(job: NewJob) -> None:
         errors += [*_time_errors(job), *_expiry_errors(job), *_unique_errors(job)]
         if job.callback_url is not None:
             errors += _callback_errors(job.callback_url)
-    if len(job.tags) > MAX_TAGS:
-        errors.append(FieldError("/tags", "too_many", f"at most {MAX_TAGS} tags, got {len(job.tags)}"))
-    for index, tag in enumerate(job.tags):
-        if not 1 <= len(tag) <= MAX_NAME_LENGTH or not tag.isprintable():
-            detail = f"must be 1 to {MAX_NAME_LENGTH} printable characters"
-            errors.append(FieldError(f"/tags/{index}", "invalid_tag", detail))
-    for pointer, value in (("/payload", job.payload), ("/headers", job.headers)):
-        if found := find_unstorable(value):
-            errors.append(FieldError(f"{pointer}{found[0]}", "unstorable", found[1]))
+    if job.tags:
+        errors += _tag_errors(job.tags)
+    if found := find_unstorable(job.payload):
+        errors.append(FieldError(f"/payload{found[0]}", "unstorable", found[1]))
+    if job.headers and (found := find_unstorable(job.headers)):
+        errors.append(FieldError(f"/headers{found[0]}", "unstorable", found[1]))
     if errors:
         raise Invalid("the job has invalid fields", errors=errors)
     encode_payload(job.payload)
@@ -265,6 +262,17 @@ def _result_fault(text: bytes) -> str | None:
 @lru_cache(maxsize=1024)  # the same few names come again and again
 def _is_name(name: str) -> bool:
     return _NAME.fullmatch(name) is not None
+
+
+def _tag_errors(tags: Sequence[str]) -> list[FieldError]:
+    errors = []
+    if len(tags) > MAX_TAGS:
+        errors.append(FieldError("/tags", "too_many", f"at most {MAX_TAGS} tags, got {len(tags)}"))
+    for index, tag in enumerate(tags):
+        if not 1 <= len(tag) <= MAX_NAME_LENGTH or not tag.isprintable():
+            detail = f"must be 1 to {MAX_NAME_LENGTH} printable characters"
+            errors.append(FieldError(f"/tags/{index}", "invalid_tag", detail))
+    return errors
 
 
 def _name_errors(pointer: str, name: str) -> list[FieldError]:

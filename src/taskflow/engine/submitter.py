@@ -19,6 +19,7 @@ from taskflow.db.query import Connection
 from taskflow.engine.job import Enqueued, NewJob
 from taskflow.engine.notifier import Notifier
 from taskflow.engine.store import Store
+from taskflow.engine.store.copying import Check
 from taskflow.engine.store.keys import draining
 from taskflow.kernel.errors import Unavailable
 
@@ -133,15 +134,20 @@ class Submitter:
         return await _commit(self._lend, self._store, write)
 
 
-async def store_jobs(database: Database, store: Store, jobs: Sequence[NewJob]) -> list[Enqueued]:
+async def store_jobs(
+    database: Database, store: Store, jobs: Sequence[NewJob], *, check: Check | None = None
+) -> list[Enqueued]:
     """
     Store *jobs*, all or none, in a commit of their own.
+
+    Args:
+        check: as for `Store.store`; a large batch is checked while what was checked before is on its way.
 
     Raises:
         Conflict: a queue drains, or a unique key has been on its way in another transaction for too long.
         Unavailable: the database is, or went, away.
     """
-    return await _commit(database.acquire, store, lambda connection: store.enqueue(connection, jobs))
+    return await _commit(database.acquire, store, lambda connection: store.enqueue(connection, jobs, check=check))
 
 
 async def _commit(lend: Lend, store: Store, write: Callable[[Connection], Awaitable[T]]) -> T:

@@ -54,6 +54,11 @@ EVENTS: Mapping[str, Event] = {
     ),
     "taskflow.child.nonsense": Event("A child process sent what is no message; it was killed.", ("pid", "error")),
     "taskflow.child.refused": Event("A child process for attempts does not start.", ("error",)),
+    "taskflow.claim.no_body": Event(
+        "Jobs that were claimed are without the row that says what they are: a partition was dropped by hand. They are "
+        "given up.",
+        ("jobs", "job_ids"),
+    ),
     "taskflow.claim.retry": Event("A claim failed and will be tried again.", ("error",)),
     "taskflow.claim.stray": Event(
         "A worker over HTTP does not know of jobs that it was given; they go back.", ("worker_id", "jobs")

@@ -407,11 +407,11 @@ async def _store(engine: Engine, database: AppDatabase, jobs: Sequence[NewJob]) 
     if len(jobs) == 1:
         return [await engine.enqueue(jobs[0])]
     if len(jobs) <= MAX_BATCH:
-        return await engine.enqueue_many(jobs)
+        return await engine.enqueue_many(jobs, checked=True)
     stored: list[Enqueued] = []
     async with (await database.here()).database.transaction() as connection:
         for start in range(0, len(jobs), MAX_BATCH):
-            stored += await engine.enqueue_many(jobs[start : start + MAX_BATCH], connection=connection)
+            stored += await engine.enqueue_many(jobs[start : start + MAX_BATCH], connection=connection, checked=True)
     engine.wake({job.queue for job in jobs})
     return stored
 

@@ -46,9 +46,10 @@ _OF_PARENTS: list[object] = []  # kept, because a connection says goodbye to the
 
 
 def run_now(step: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine that never waits. AssertionError if it does."""
+    """Run a coroutine that waits for nothing, but may give an event loop its turn. AssertionError if it does wait."""
     try:
-        step.send(None)
+        while step.send(None) is None:
+            pass
     except StopIteration as done:
         return cast("T", done.value)
     step.close()
@@ -239,7 +240,7 @@ class Statements:
         return self._run(sql, args).statusmessage or ""
 
     async def copy_to_table(
-        self, table: str, *, schema_name: str, columns: Sequence[str], source: AsyncIterator[bytes], **options: str
+        self, table: str, *, schema_name: str, columns: Sequence[str], source: bytearray, **options: str
     ) -> None:
         target = sql.SQL("COPY {} ({}) FROM STDIN ({})").format(
             sql.Identifier(schema_name, table),
@@ -247,25 +248,12 @@ class Statements:
             sql.SQL(", ").join(sql.SQL(f"{name} {value}") for name, value in options.items()),
         )
         with self._connection.cursor() as cursor, cursor.copy(target) as copy:
-            while (piece := _next(source)) is not None:
-                copy.write(piece)
+            copy.write(source)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[None]:
         with self._connection.transaction():
             yield
-
-
-def _next(pieces: AsyncIterator[bytes]) -> bytes | None:
-    """Return the next piece of what waits for nothing, but may let an event loop run in between."""
-    step = anext(pieces).__await__()
-    while True:
-        try:
-            next(step)
-        except StopIteration as done:
-            return cast("bytes", done.value)
-        except StopAsyncIteration:
-            return None
 
 
 def _plain(value: Any) -> Any:

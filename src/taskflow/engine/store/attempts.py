@@ -23,9 +23,11 @@ from taskflow.engine.job import (
 from taskflow.engine.record import OwnLease
 from taskflow.engine.scan import FROM_THE_FRONT, ScanBound
 from taskflow.engine.store.base import LEASE_S, QUERIES, StoreBase
+from taskflow.telemetry.log import get_logger
 
 _decode_json = msgspec.json.decode
 _encode = msgspec.json.encode
+_log = get_logger(__name__)
 
 
 class AttemptStatements(StoreBase):
@@ -73,7 +75,7 @@ class AttemptStatements(StoreBase):
             bound.end({(row["queue"], row["priority"]): (row["run_at"], row["job_id"]) for row in ends})
         # Lanes come last; hardly ever is there one.
         sizes = Counter(row["lane"] for row in rows) if rows and rows[-1]["lane"] is not None else {None: len(rows)}
-        return [
+        claims = [
             Claim(
                 lease_id=lease_ids[lane or 0],
                 lease_size=sizes[lane],
@@ -99,7 +101,12 @@ class AttemptStatements(StoreBase):
                 position, job_id, attempt, failures, crashes, suspect, namespace, kind, queue, priority,
                 payload, retries, timeout_ms, headers, settles, queue_wait_s, _, lane,
             ) in rows
+            if payload is not None
         ]  # fmt: skip
+        if len(claims) < len(rows):  # somebody dropped a partition by hand; what is left of these goes with their lease
+            lost = [str(row["job_id"]) for row in rows if row["payload"] is None]
+            _log.error("taskflow.claim.no_body", jobs=len(lost), job_ids=lost[:10])
+        return claims
 
     async def complete(self, connection: Connection, outcomes: Sequence[Outcome]) -> list[Outcome]:
         """Write down attempts that succeeded; return those that were refused because their claim was taken back."""

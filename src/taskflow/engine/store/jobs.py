@@ -13,25 +13,38 @@ from taskflow.engine.job import Enqueued, JobId, NewJob, State
 from taskflow.engine.policy import encode_payload, is_plain, scope_of
 from taskflow.engine.record import JobBody
 from taskflow.engine.store.base import QUERIES, StoreBase
-from taskflow.engine.store.copying import MIN_ROWS, copy_jobs
+from taskflow.engine.store.copying import MIN_ROWS, Check, copy_jobs
 
 T = TypeVar("T")
 
 _encode = msgspec.json.encode
 
 
+def check_all(jobs: Sequence[NewJob], check: Check | None) -> None:
+    if check is not None:
+        for place, job in enumerate(jobs):
+            check(place, job)
+
+
 class JobStatements(StoreBase):
     """See the module."""
 
     async def store(
-        self, connection: Connection, jobs: Sequence[NewJob], *, atomic: bool, ids: Sequence[JobId] = ()
+        self,
+        connection: Connection,
+        jobs: Sequence[NewJob],
+        *,
+        atomic: bool,
+        ids: Sequence[JobId] = (),
+        check: Check | None = None,
     ) -> list[Enqueued | None]:
         """
-        Store *jobs* (checked before) and answer in their order. Durable when the caller's transaction commits.
+        Store *jobs* and answer in their order. Durable when the caller's transaction commits.
 
         Args:
             atomic: all or none; either way None stands for a job whose queue drains.
             ids: of jobs whose unique keys were claimed before.
+            check: called with each job and its place, at the latest before it is sent; None if that was done.
         """
         are_plain = not ids and all(map(is_plain, jobs))
         if len(jobs) == 1 and are_plain:
@@ -41,7 +54,8 @@ class JobStatements(StoreBase):
         if are_plain and len(jobs) >= MIN_ROWS:
             at = await QUERIES["open_submit"].fetchval(connection, now=self._now())
             if at is not None:
-                return [*await copy_jobs(connection, jobs, at)]
+                return [*await copy_jobs(connection, jobs, at, check=check)]
+        check_all(jobs, check)
         usual = {
             "now": self._now(),
             "namespaces": [job.namespace for job in jobs],

@@ -17,7 +17,8 @@ from taskflow.engine.job import Enqueued, JobId, NewJob
 from taskflow.engine.policy import scope_of
 from taskflow.engine.record import JobBody
 from taskflow.engine.store.base import QUERIES
-from taskflow.engine.store.jobs import JobStatements
+from taskflow.engine.store.copying import Check
+from taskflow.engine.store.jobs import JobStatements, check_all
 from taskflow.engine.store.queues import QueueStatements
 from taskflow.engine.store.reading import ReadStatements
 from taskflow.kernel.errors import Conflict, FieldError, Unavailable
@@ -30,19 +31,25 @@ _KEY_TRIES = 10  # a key that is freed and taken again between two looks this of
 class KeyStatements(JobStatements, ReadStatements, QueueStatements):
     """See the module."""
 
-    async def enqueue(self, connection: Connection, jobs: Sequence[NewJob]) -> list[Enqueued]:
+    async def enqueue(
+        self, connection: Connection, jobs: Sequence[NewJob], *, check: Check | None = None
+    ) -> list[Enqueued]:
         """
-        Store *jobs* (checked before), all or none, and answer in their order. Durable when the transaction commits.
+        Store *jobs*, all or none, and answer in their order. Durable when the transaction commits.
 
         A job whose unique key is held is not stored: the answer is the job that holds it. With unique keys this is a
         transaction of several statements, a savepoint in that of the caller.
+
+        Args:
+            check: as for `store`.
 
         Raises:
             Conflict: a queue drains, or a unique key has been on its way in another transaction for `KEY_WAIT_S`;
                 nothing was stored.
         """
         if all(job.unique_key is None for job in jobs):
-            return await self._all_of(connection, jobs, await self.store(connection, jobs, atomic=True))
+            return await self._all_of(connection, jobs, await self.store(connection, jobs, atomic=True, check=check))
+        check_all(jobs, check)
         try:
             async with connection.transaction():  # rolled back, it takes along what is said of waiting
                 return await self._enqueue_unique(connection, jobs)
