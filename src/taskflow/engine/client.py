@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Self
 from uuid import UUID
 
@@ -58,6 +59,7 @@ from taskflow.kernel.errors import AlreadyFinal, Conflict, FieldError, Invalid, 
 _FLUSH_S = 1.0  # what the last wake-ups may take; without them workers find the work by their poll
 _TRIES = 20  # a job that changes its place between two looks this often is not to be believed
 
+_IS_DUPLICATE = attrgetter("duplicate")
 _SUBMITS = SubmitMeter()  # of the process, however many clients it has
 
 
@@ -169,7 +171,9 @@ class Engine:
         else:
             stored = await store_jobs(self._database, self._store, jobs, check=check)
             self.wake({job.queue for job in jobs})
-        _SUBMITS.count(job for job, enqueued in zip(jobs, stored, strict=True) if not enqueued.duplicate)
+        if any(map(_IS_DUPLICATE, stored)):
+            jobs = [job for job, enqueued in zip(jobs, stored, strict=True) if not enqueued.duplicate]
+        _SUBMITS.count(jobs)
         return stored
 
     def wake(self, queues: Iterable[str]) -> None:
