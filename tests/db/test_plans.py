@@ -315,7 +315,7 @@ WITHOUT_A_PLAN = {
     **dict.fromkeys(("lead", "resign", "read_leader"), _ONE_ROW),
     **dict.fromkeys(("look_at_clock", "note_kept_from", "find_kept_from"), _ONE_ROW),
     **dict.fromkeys(("note_drop", "forget_drop"), _ONE_ROW),
-    **dict.fromkeys(("complete_one", "enqueue_elsewhere", "make_partitions"), _FUNCTION),
+    **dict.fromkeys(("complete_one", "enqueue_and_wake", "enqueue_elsewhere", "make_partitions"), _FUNCTION),
     **dict.fromkeys(("needed_jobs", "thin_out_jobs"), _FUNCTION),
     **dict.fromkeys((f"vacuum_{table}" for table in VACUUMED), _VACUUM),
 }

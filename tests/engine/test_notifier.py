@@ -4,7 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from uuid import uuid4
 
+import asyncpg
 import pytest
+from tests.engine.worksite import NOTABLE
 from tests.support.proxy import Proxy
 
 from taskflow.db.pool import Database
@@ -12,6 +14,10 @@ from taskflow.db.query import Connection
 from taskflow.engine.client import Engine
 from taskflow.engine.job import JobId, NewJob
 from taskflow.engine.notifier import CANCEL_CHANNEL, WAKE_CHANNEL, Notifier
+from taskflow.engine.store import Store
+from taskflow.kernel.errors import Conflict
+
+WHOLE = "SELECT j.*, r.* FROM taskflow.job j JOIN taskflow.ready r ON r.job_id = j.id WHERE j.id = $1"
 
 Heard = asyncio.Queue[tuple[str, str]]
 
@@ -44,6 +50,51 @@ async def test_a_burst_of_submits_is_one_wake_up_per_queue(engine: Engine, heard
         news.append(note)
     assert set(news) == {(WAKE_CHANNEL, "mail"), (WAKE_CHANNEL, "images")}
     assert len(news) <= 6  # the first submit goes alone; and what came while a round was on its way
+
+
+async def test_a_lone_submit_wakes_before_it_is_answered(engine: Engine, heard: Heard, database_url: str) -> None:
+    """In the same round trip: the notifier has not even a connection. The next one, at once after it, goes by that."""
+    async with Proxy(database_url) as proxy:
+        database = Database(proxy.url)
+        async with Engine(database) as behind:
+            await behind.enqueue(NewJob("noop", {}, queue="mail"))
+            assert await next_of(heard) == (WAKE_CHANNEL, "mail")
+            assert proxy.statements == 2  # partitions at the start
+        await database.stop()
+    await engine.enqueue(NewJob("noop", {}, queue="a"))
+    await engine.enqueue(NewJob("noop", {}, queue="b"))
+    assert [await next_of(heard), await next_of(heard)] == [(WAKE_CHANNEL, "a"), (WAKE_CHANNEL, "b")]
+
+
+async def test_what_wakes_with_its_submit_is_stored_like_any_other(engine: Engine, connection: Connection) -> None:
+    woken = await engine.enqueue(NOTABLE)
+    stored = await engine.enqueue(NOTABLE, connection=connection)
+    rows = []
+    for answer in (woken, stored):
+        row = dict(await connection.fetchrow(WHOLE, answer.id) or {})
+        assert (row.pop("id"), row.pop("job_id")) == (answer.id, answer.id)
+        assert (row.pop("created_at"), row.pop("run_at")) == (answer.created_at, answer.run_at)
+        rows.append(row)
+    assert rows[0] == rows[1]
+
+
+async def test_a_submit_that_wakes_commits_by_itself_first(connection: Connection) -> None:
+    """So that no commit of a job waits for its turn among those who notify; a caller's transaction cannot have it."""
+    async with connection.transaction():
+        with pytest.raises(asyncpg.InvalidTransactionTerminationError):
+            async with connection.transaction():
+                await Store().store_and_wake(connection, NewJob("noop", {}), WAKE_CHANNEL)
+    assert await connection.fetchval("SELECT count(*) FROM taskflow.job") == 0
+
+
+async def test_a_draining_queue_refuses_a_lone_submit(engine: Engine, heard: Heard, connection: Connection) -> None:
+    await engine.set_queue("mail", draining=True)
+    assert await next_of(heard) == (WAKE_CHANNEL, "mail")
+    with pytest.raises(Conflict, match="'mail' drains"):
+        await engine.enqueue(NewJob("noop", {}, queue="mail"))
+    await engine.enqueue(NewJob("noop", {}, queue="other"))
+    assert await next_of(heard) == (WAKE_CHANNEL, "other")
+    assert await connection.fetchval("SELECT count(*) FROM taskflow.job") == 1
 
 
 async def test_a_wake_up_waits_for_the_commit(engine: Engine, heard: Heard, database: Database) -> None:

@@ -174,10 +174,10 @@ async def test_a_submit_whose_answer_is_lost_is_unavailable_although_it_was_stor
     async with Proxy(database_url) as proxy:
         database = Database(proxy.url, patience_s=5.0)
         async with Engine(database) as engine, asyncio.timeout(10):
-            proxy.lose_answer("enqueue_one")
+            proxy.lose_answer("enqueue_and_wake")
             with pytest.raises(Unavailable, match="went away"):
                 await engine.enqueue(NewJob("mail", {}))
-            proxy.lose_request("enqueue_one")
+            proxy.lose_request("enqueue_and_wake")
             with pytest.raises(Unavailable, match="went away"):
                 await engine.enqueue(NewJob("mail", {}))
             await engine.enqueue(NewJob("mail", {}))

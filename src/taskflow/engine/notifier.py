@@ -4,9 +4,13 @@ Wake-ups: one NOTIFY after commit, on a connection of its own, shared by everyth
 Never inside a caller's transaction: commits that notify take turns on one lock of the whole server (3.4 times fewer
 submits per second on ten connections, measured). A wake-up that is lost costs a poll interval, never a job, so a
 failed one is dropped.
+
+A submit that finds nobody to share with has the server notify right after its commit, before it is answered (see
+`submitter`): the worker hears of the job as soon as the caller does. That counts as a round here.
 """
 
 import asyncio
+import time
 from collections.abc import Collection, Iterable
 
 from taskflow.db.pool import DATABASE_ERRORS, Lend
@@ -37,6 +41,16 @@ class Notifier:
         self._lend = lend
         self._waiting: dict[tuple[str, str], None] = {}
         self._asked = asyncio.Event()
+        self._sent_s = 0.0
+
+    @property
+    def is_rested(self) -> bool:
+        """Say whether a wake-up would be sent at once, and alone."""
+        return not self._waiting and time.monotonic() - self._sent_s > PAUSE_S
+
+    def note_sent(self) -> None:
+        """Somebody has sent a wake-up by other means: a round's pause begins."""
+        self._sent_s = time.monotonic()
 
     def wake(self, queues: Iterable[str]) -> None:
         """Tell workers that *queues* have ready jobs. Returns at once."""
@@ -61,6 +75,7 @@ class Notifier:
         waiting, self._waiting = self._waiting, {}
         if not waiting:
             return
+        self.note_sent()
         try:
             async with self._lend() as connection:
                 await send(connection, waiting)

@@ -17,7 +17,8 @@ import asyncpg
 from taskflow.db.pool import CONNECTION_ERRORS, Database, Lend, is_partition_missing
 from taskflow.db.query import Connection
 from taskflow.engine.job import Enqueued, NewJob
-from taskflow.engine.notifier import Notifier
+from taskflow.engine.notifier import WAKE_CHANNEL, Notifier
+from taskflow.engine.policy import is_plain
 from taskflow.engine.store import Store
 from taskflow.engine.store.copying import Check
 from taskflow.engine.store.keys import draining
@@ -87,6 +88,10 @@ class Submitter:
     async def _submit_alone(self, job: NewJob) -> Enqueued:
         self._writing = True
         try:
+            wakes = self._notifier.is_rested and is_plain(job)
+            if wakes and (enqueued := await self._store_and_wake(job)) is not None:
+                self._notifier.note_sent()
+                return enqueued
             [enqueued] = await self._store_each([job])
         finally:
             self._writing = False
@@ -96,6 +101,14 @@ class Submitter:
             raise draining(job.queue)
         self._notifier.wake((job.queue,))
         return enqueued
+
+    async def _store_and_wake(self, job: NewJob) -> Enqueued | None:
+        """Store a job and wake workers in one round trip; None if its queue may drain."""
+        return await _commit(
+            self._lend,
+            self._store,
+            lambda connection: self._store.store_and_wake(connection, job, WAKE_CHANNEL),
+        )
 
     async def _flush(self, submits: Sequence[_Submit]) -> None:
         """Store what is still waited for, in one commit, and answer; nothing that a row can do ends the service."""

@@ -101,20 +101,31 @@ class JobStatements(StoreBase):
 
     async def _store_one(self, connection: Connection, job: NewJob) -> Enqueued | None:
         """Store a plain job; None if that takes another look, because a queue drains."""
-        row = await QUERIES["enqueue_one"].fetchrow(
-            connection,
-            now=self._now(),
-            namespace=job.namespace,
-            queue=job.queue,
-            kind=job.kind,
-            payload=encode_payload(job.payload),
-            priority=job.priority,
-            retries=job.retries,
-            timeout_ms=round(job.timeout_s * 1000),
-            tags=job.tags,
-            headers=_encode(job.headers).decode() if job.headers else "{}",
-        )
+        row = await QUERIES["enqueue_one"].fetchrow(connection, **self._plain(job))
         return None if row is None else Enqueued(row[0], State.PENDING, row[1], row[1])
+
+    async def store_and_wake(self, connection: Connection, job: NewJob, channel: str) -> Enqueued | None:
+        """
+        Store a plain job durably, and notify *channel* of its queue; outside of any transaction.
+
+        None if it takes another look, because a queue drains.
+        """
+        row = await QUERIES["enqueue_and_wake"].fetchrow(connection, channel=channel, **self._plain(job))
+        return None if row is None or row[0] is None else Enqueued(row[0], State.PENDING, row[1], row[1])
+
+    def _plain(self, job: NewJob) -> dict[str, object]:
+        return {
+            "now": self._now(),
+            "namespace": job.namespace,
+            "queue": job.queue,
+            "kind": job.kind,
+            "payload": encode_payload(job.payload),
+            "priority": job.priority,
+            "retries": job.retries,
+            "timeout_ms": round(job.timeout_s * 1000),
+            "tags": job.tags,
+            "headers": _encode(job.headers).decode() if job.headers else "{}",
+        }
 
     def elsewhere(self, jobs: Sequence[NewJob]) -> tuple[Query, str]:
         """
