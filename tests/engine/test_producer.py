@@ -28,7 +28,7 @@ class Site:
         self.claims: list[Claim] = []
         self.batches: list[int] = []
         self.producer = Producer(
-            database,
+            database.acquire,
             STORE,
             worker_id=worker_id,
             incarnation=1,

@@ -9,7 +9,7 @@ import asyncio
 import random
 from collections.abc import Callable, Sequence
 
-from taskflow.db.pool import DATABASE_ERRORS, Database
+from taskflow.db.pool import DATABASE_ERRORS, Lend
 from taskflow.engine.job import Claim, LeaseId, WorkerId
 from taskflow.engine.scan import ScanBound
 from taskflow.engine.store import Store, new_lease_ids
@@ -30,6 +30,7 @@ class Producer:
     See the module.
 
     Args:
+        lend: lends a connection to one at a time; best always the same, for every job that is waited for passes here.
         free: how many jobs may be claimed now; 0 while stopping, fenced or behind with writing.
         places: how many there are in all.
         on_claims: takes over the jobs that were claimed.
@@ -37,7 +38,7 @@ class Producer:
 
     def __init__(
         self,
-        database: Database,
+        lend: Lend,
         store: Store,
         *,
         worker_id: WorkerId,
@@ -48,7 +49,7 @@ class Producer:
         free: Callable[[], int],
         on_claims: Callable[[Sequence[Claim]], None],
     ) -> None:
-        self._database = database
+        self._lend = lend
         self._store = store
         self._worker_id = worker_id
         self._incarnation = incarnation
@@ -95,7 +96,7 @@ class Producer:
         self._queues.append(self._queues.pop(0))
         self.claiming = new_lease_ids(self._queues)
         try:
-            async with self._database.acquire() as connection:
+            async with self._lend() as connection:
                 return await self._store.claim(
                     connection,
                     worker_id=self._worker_id,

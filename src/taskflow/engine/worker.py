@@ -96,7 +96,8 @@ class Worker:
         self._command = command
         self._board = board
         self._store = Store()
-        self._database = Database(url, max_size=4, application_name="taskflow-worker", patience_s=1.0)
+        self._database = Database(url, max_size=3, application_name="taskflow-worker", patience_s=1.0)
+        self._claiming = self._database.own_connection()
         self._notifier = Notifier(self._database.acquire)
         self._completer = Completer(
             self._database,
@@ -106,7 +107,7 @@ class Worker:
             on_freed=self._freed,
         )
         self._producer = Producer(
-            self._database,
+            self._claiming.use,
             self._store,
             worker_id=worker_id,
             incarnation=incarnation,
@@ -156,6 +157,7 @@ class Worker:
             async with self._lifespan() as state:
                 await self._run(state)
         finally:
+            self._claiming.close()
             await self._database.stop()
 
     async def _run(self, state: Mapping[str, Any]) -> None:
