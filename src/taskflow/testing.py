@@ -331,7 +331,7 @@ class _AsyncDatabase(AppDatabase):
     def run_sync(self, ask: Any, *, instead: str | None = None) -> Any:
         _refuse("in_transaction_sync")
 
-    def submit_sync(self, jobs: Any) -> list[Enqueued]:
+    def submit_sync(self, jobs: Any, wake: Any) -> list[Enqueued]:
         _refuse("in_transaction_sync")
 
     async def close(self) -> None:
@@ -358,12 +358,14 @@ class _SyncDatabase(AppDatabase):
     def run_sync(self, ask: Any, *, instead: str | None = None) -> Any:
         return run_now(ask(self._bench.engine, self._bench.connection))
 
-    def submit_sync(self, jobs: Any) -> list[Enqueued]:
+    def submit_sync(self, jobs: Any, wake: Any) -> list[Enqueued]:
         async def store() -> list[Enqueued]:
             given: list[NewJob] = list(jobs)
             return await self._bench.engine.enqueue_many(given)
 
-        return run_now(store())
+        stored = run_now(store())
+        wake(jobs)
+        return stored
 
 
 def _refuse(other: str) -> NoReturn:

@@ -320,7 +320,7 @@ async def test_a_submit_waits_a_bounded_time_for_a_key_in_whichever_transaction(
                 assert await site.connection.fetchval("SHOW lock_timeout") == "0"
             assert (refused.value.code, refused.value.retry_after_s) == ("unique_key_busy", 1.0)
             with pytest.raises(Conflict, match="not committed yet"):
-                await asyncio.to_thread(app.submit_sync, [new_job(unique_key="k")])
+                await asyncio.to_thread(app.submit_sync, [new_job(unique_key="k")], lambda _jobs: None)
     finally:
         app.close_sync()
 

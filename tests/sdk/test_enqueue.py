@@ -63,6 +63,11 @@ def driver_url(url: str, driver: str) -> str:
     return url.replace("postgresql://", f"postgresql+{driver}://")
 
 
+LAST_STATEMENTS = """
+    SELECT query FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'taskflow-app'
+"""
+
+
 @contextmanager
 def hearing(url: str) -> Iterator["list[str]"]:
     """Collect the queues that workers are woken for, as a worker would hear of them."""
@@ -333,6 +338,25 @@ async def test_psycopg_carries_jobs_async_and_sync(greet: Greet, database_url: s
         kept = greet.options(connection=plain).enqueue_sync("kept", 1)
     assert await kept.status() is State.PENDING
     assert jobs_in(database_url) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [({}, "enqueue_and_wake"), ({"queue": "other"}, "enqueue_and_wake"), ({"unique_key": "k"}, "pg_notify")],
+    ids=["plain", "elsewhere", "unique"],
+)
+def test_a_submit_without_an_event_loop_wakes_workers_once(
+    greet: Greet, database_url: str, options: Any, words: str
+) -> None:
+    """A plain job by the statement that submits it; *words* are in the last statement of the caller's session."""
+    with hearing(database_url) as woken:
+        handle = greet.options(**options).enqueue_sync("Ada", 1)
+        with psycopg.connect(database_url) as connection:
+            [last] = connection.execute(LAST_STATEMENTS).fetchall()
+    assert woken == [options.get("queue", "greetings")]
+    assert handle.status_sync() is State.PENDING
+    assert jobs_in(database_url) == 1
+    assert words in last[0]
 
 
 def test_a_session_of_sqlalchemy_carries_jobs_and_wakes_workers_after_its_commit(

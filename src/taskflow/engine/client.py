@@ -37,8 +37,8 @@ from taskflow.engine.job import (
     WorkerInfo,
 )
 from taskflow.engine.meter import SubmitMeter
-from taskflow.engine.notifier import Notifier
-from taskflow.engine.policy import check_new_job, check_queue_name
+from taskflow.engine.notifier import WAKE_CHANNEL, Notifier
+from taskflow.engine.policy import check_job_of_many, check_new_job, check_queue_name, is_plain
 from taskflow.engine.record import (
     Activity,
     EndedJob,
@@ -61,15 +61,6 @@ _TRIES = 20  # a job that changes its place between two looks this often is not 
 
 _IS_DUPLICATE = attrgetter("duplicate")
 _SUBMITS = SubmitMeter()  # of the process, however many clients it has
-
-
-def _check(place: int, job: NewJob) -> None:
-    """Check one job of many. Raises Invalid: the pointers begin with its place."""
-    try:
-        check_new_job(job)
-    except Invalid as error:
-        named = [FieldError(f"/{place}{e.pointer}", e.code, e.detail) for e in error.errors]
-        raise Invalid(f"job {place} has invalid fields", errors=named) from error
 
 
 class Engine:
@@ -147,6 +138,21 @@ class Engine:
             _SUBMITS.count([job])
         return enqueued
 
+    async def enqueue_and_wake(self, job: NewJob, *, connection: Connection) -> Enqueued | None:
+        """
+        Submit one job that was checked, and tell workers, in one round trip; for code without an event loop.
+
+        Args:
+            connection: in no transaction: the job is durable on return.
+
+        Returns:
+            None if nothing was stored, because that takes more than a look: use `enqueue_many` then.
+        """
+        enqueued = await self._store.store_and_wake(connection, job, WAKE_CHANNEL) if is_plain(job) else None
+        if enqueued is not None:
+            _SUBMITS.count([job])
+        return enqueued
+
     async def enqueue_many(
         self, jobs: Sequence[NewJob], *, connection: Connection | None = None, checked: bool = False
     ) -> list[Enqueued]:
@@ -164,7 +170,7 @@ class Engine:
             raise Invalid(detail, errors=[FieldError("", "too_many", detail)])
         if not jobs:
             return []
-        check = None if checked else _check
+        check = None if checked else check_job_of_many
         if connection is not None:
             check_all(jobs, check)  # before the caller's transaction is touched
             stored = await self._store.enqueue(connection, jobs)

@@ -99,6 +99,15 @@ def check_new_job(job: NewJob) -> None:
     encode_payload(job.payload)
 
 
+def check_job_of_many(place: int, job: NewJob) -> None:
+    """Check one job of many as `check_new_job` does; the pointers of an Invalid begin with its place."""
+    try:
+        check_new_job(job)
+    except Invalid as error:
+        named = [FieldError(f"/{place}{e.pointer}", e.code, e.detail) for e in error.errors]
+        raise Invalid(f"job {place} has invalid fields", errors=named) from error
+
+
 def is_plain(job: NewJob) -> bool:
     """Say whether *job* has no time, no expiry, no unique key and no callback, as nearly all have none."""
     return (

@@ -340,8 +340,7 @@ class TaskFlow:
                 stored = carrier.submit_sync(connection, send.jobs, self._wake_after)
                 self._collect(connection, jobs)
             else:
-                stored = [(job.id, job.duplicate) for job in self.database.submit_sync(send.jobs)]
-                self._wake_after(jobs)
+                stored = [(job.id, job.duplicate) for job in self.database.submit_sync(send.jobs, self._wake_after)]
             ids = [job_id for job_id, _ in stored]
             send.stored_as(ids)
         self._after(jobs, ids, connection)

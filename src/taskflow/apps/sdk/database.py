@@ -142,20 +142,34 @@ class AppDatabase:
         with self.threads.statements() as connection:
             return run_now(ask(self._engine, connection))
 
-    def submit_sync(self, jobs: Sequence[NewJob]) -> list[Enqueued]:
-        """Store jobs in a transaction of their own; missing partitions (a deployment that slept) are made first."""
+    def submit_sync(self, jobs: Sequence[NewJob], wake: Callable[[Sequence[NewJob]], None]) -> list[Enqueued]:
+        """
+        Store jobs in a transaction of their own; missing partitions (a deployment that slept) are made first.
+
+        Args:
+            wake: called after the commit with jobs whose workers do not know of them yet.
+        """
         check_blocking("enqueue()")
         import psycopg
 
         try:
-            return self._submit_sync(jobs)
+            return self._submit_sync(jobs, wake)
         except psycopg.errors.CheckViolation as error:
             if error.diag.constraint_name is not None:
                 raise
         self.run_sync(lambda _engine, connection: Store().make_partitions(connection, days=1))
-        return self._submit_sync(jobs)
+        return self._submit_sync(jobs, wake)
 
-    def _submit_sync(self, jobs: Sequence[NewJob]) -> list[Enqueued]:
+    def _submit_sync(self, jobs: Sequence[NewJob], wake: Callable[[Sequence[NewJob]], None]) -> list[Enqueued]:
+        if len(jobs) == 1:
+            woken = self.run_sync(lambda engine, connection: engine.enqueue_and_wake(jobs[0], connection=connection))
+            if woken is not None:
+                return [woken]
+        stored = self._store_sync(jobs)
+        wake(jobs)
+        return stored
+
+    def _store_sync(self, jobs: Sequence[NewJob]) -> list[Enqueued]:
         from taskflow.apps.sdk.threads import run_now
 
         async def store(engine: Engine, connection: Connection) -> list[Enqueued]:
