@@ -10,7 +10,7 @@ import statistics
 import sys
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -52,14 +52,54 @@ async def single(url: str, seconds: float) -> Figures:
 
 
 async def bulk(url: str, seconds: float) -> Figures:
-    """One caller, a thousand jobs per call."""
+    """
+    One caller, a thousand jobs per call. In turns with the least that this could take: the same rows, ready-made, for
+    tables with the same columns and indexes, by COPYs of 250 rows in one transaction.
+    """
+    took: list[float] = []
+    floor: list[float] = []
     async with _engine(url) as (engine, _):
+        bare = await asyncpg.connect(url)
+        for table in BULK_TABLES:
+            await bare.execute(f"CREATE TABLE bare_{table} (LIKE taskflow.{table} INCLUDING ALL)")
         jobs = [_noop(n) for n in range(BULK)]
-        begin, stored = time.perf_counter(), 0
-        while time.perf_counter() < begin + seconds:
-            await engine.enqueue_many(jobs)
-            stored += BULK
-        return {"bulk enqueue": Figure(stored / (time.perf_counter() - begin), "jobs/s", "≥ 100,000")}
+        while sum(took) + sum(floor) < seconds:
+            begin = time.perf_counter()
+            stored = await engine.enqueue_many(jobs)
+            took.append(time.perf_counter() - begin)
+            copies = [
+                (f"bare_{table}", await _copy_of(bare, table, column, [job.id for job in stored[at : at + 250]]))
+                for at in range(0, BULK, 250)
+                for table, column in BULK_TABLES.items()
+            ]
+            begin = time.perf_counter()
+            async with bare.transaction():
+                for table, rows in copies:
+                    # A buffer is sent in one go; the stubs know of files and iterators only.
+                    await bare.copy_to_table(table, source=rows, format="binary")  # type: ignore[arg-type]
+            floor.append(time.perf_counter() - begin)
+        await bare.close()
+    return {
+        "bulk enqueue": Figure(BULK * len(took) / sum(took), "jobs/s", "≥ 100,000"),
+        "the same rows ready-made": Figure(BULK * len(floor) / sum(floor), "jobs/s"),
+    }
+
+
+BULK_TABLES = {"ready": "job_id", "job": "id"}  # each with the column of the job
+
+
+async def _copy_of(
+    connection: "asyncpg.Connection[asyncpg.Record]", table: str, column: str, ids: Sequence[JobId]
+) -> bytearray:
+    """Return rows of *table* in the format of COPY."""
+    rows = bytearray()
+
+    async def take(piece: bytes) -> None:
+        rows.extend(piece)
+
+    query = f"SELECT * FROM taskflow.{table} WHERE {column} = ANY($1)"
+    await connection.copy_from_query(query, ids, output=take, format="binary")
+    return rows
 
 
 async def drain(url: str, seconds: float, *, concurrency: int = 1000, rate_guess: float = 45_000) -> Figures:

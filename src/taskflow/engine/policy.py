@@ -96,7 +96,7 @@ def check_new_job(job: NewJob) -> None:
         errors.append(FieldError(f"/headers{found[0]}", "unstorable", found[1]))
     if errors:
         raise Invalid("the job has invalid fields", errors=errors)
-    encode_payload(job.payload)
+    payload_bytes(job.payload)
 
 
 def check_job_of_many(place: int, job: NewJob) -> None:
@@ -124,10 +124,15 @@ def is_plain(job: NewJob) -> bool:
 
 def encode_payload(payload: JSONObject) -> str:
     """Return the JSON text of a payload. Raises PayloadTooLarge over `MAX_PAYLOAD_BYTES`."""
+    return payload_bytes(payload).decode()
+
+
+def payload_bytes(payload: JSONObject) -> bytes:
+    """Return the JSON of a payload in UTF-8. Raises PayloadTooLarge over `MAX_PAYLOAD_BYTES`."""
     text = msgspec.json.encode(payload)
     if len(text) > MAX_PAYLOAD_BYTES:
         raise PayloadTooLarge(f"the payload is {len(text)} bytes of JSON, the limit is {MAX_PAYLOAD_BYTES}")
-    return text.decode()
+    return text
 
 
 def scope_of(job: NewJob) -> UniqueScope | None:

@@ -18,7 +18,9 @@ import itertools
 import os
 import struct
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import TypeAlias
 
 import msgspec
@@ -26,7 +28,7 @@ from asyncpg.pgproto.pgproto import UUID
 
 from taskflow.db.query import Connection
 from taskflow.engine.job import Enqueued, JobId, NewJob, State
-from taskflow.engine.policy import encode_payload
+from taskflow.engine.policy import payload_bytes
 
 MIN_ROWS = 200
 FIRST_ROWS = 100  # the server waits for them
@@ -52,9 +54,11 @@ _JSONB_VERSION = 1
 _TIME = struct.Struct(">iq")
 _SMALLINT = struct.Struct(">ih")
 _INTEGER = struct.Struct(">ii")
-_NEVER_RUN = _INTEGER.pack(4, 0) + _SMALLINT.pack(2, 0)  # attempt and failures
 _TEXT_OID = 25
 
+_TWO_WORDS = struct.Struct(">QQ")
+
+_SHARED = attrgetter("namespace", "queue", "kind", "priority", "retries", "timeout_s", "tags", "headers")
 _encode = msgspec.json.encode
 
 Check: TypeAlias = Callable[[int, NewJob], None]
@@ -135,39 +139,39 @@ class _Rows:
         self._at = at + begin * _MICROSECOND
         self._at_us = (self._at - _EPOCH) // _MICROSECOND
         self._check = check
-        self._ids: list[JobId] = []
+        self._ids: list[bytes] = []
+        self._commons: list[_Common] = []
 
     def answers(self) -> list[Enqueued]:
         times = (self._at + n * _MICROSECOND for n in range(1, len(self._jobs) + 1))
-        return [Enqueued(job_id, State.PENDING, at, at) for job_id, at in zip(self._ids, times, strict=True)]
+        return [Enqueued(JobId(UUID(id_)), State.PENDING, at, at) for id_, at in zip(self._ids, times, strict=True)]
 
     def places(self) -> Iterator[bytes]:
-        known: dict[tuple[object, ...], tuple[bytes, bytes]] = {}
+        find = _Commons().find
         at_us = self._at_us - _POSTGRES_EPOCH_US
         for begin, jobs in self._pieces():
             rows: list[bytes] = []
-            ids = list(_ids(self._at_us + begin, len(jobs)))
-            self._ids += ids
-            for n, (job, job_id) in enumerate(zip(jobs, ids, strict=True), begin):
+            ids = _ids(self._at_us + begin, len(jobs))
+            for n, (job, id_) in enumerate(zip(jobs, ids, strict=True), begin):
                 if self._check is not None:
                     self._check(self._begin + n, job)
-                key = job.namespace, job.queue, job.kind, job.priority
-                if (common := known.get(key)) is None:
-                    common = known[key] = _whose(job), _SMALLINT.pack(2, job.priority) + _NEVER_RUN
-                rows += (_ID.pack(len(_READY), 16, job_id.bytes), *common, _TIME.pack(8, at_us + n + 1))
+                common = find(job)
+                self._commons.append(common)
+                rows += (_ID.pack(len(_READY), 16, id_), common.whose, common.place, _TIME.pack(8, at_us + n + 1))
+            self._ids += ids
             yield b"".join(rows)
 
     def bodies(self) -> Iterator[bytes]:
-        known: dict[tuple[object, ...], tuple[bytes, bytes]] = {}
         at_us = self._at_us - _POSTGRES_EPOCH_US
         for begin, jobs in self._pieces():
             rows: list[bytes] = []
             for n, job in enumerate(jobs, begin):
-                payload = encode_payload(job.payload).encode()
-                whose, settings = _common(job, known)
+                payload = payload_bytes(job.payload)
+                common = self._commons[n]
                 rows += (
-                    *(_ID.pack(len(_BODY), 16, self._ids[n].bytes), whose),
-                    *(_JSONB.pack(len(payload) + 1, _JSONB_VERSION), payload, settings, _TIME.pack(8, at_us + n + 1)),
+                    *(_ID.pack(len(_BODY), 16, self._ids[n]), common.whose),
+                    *(_JSONB.pack(len(payload) + 1, _JSONB_VERSION), payload),
+                    *(common.settings, _TIME.pack(8, at_us + n + 1)),
                 )
             yield b"".join(rows)
 
@@ -176,28 +180,47 @@ class _Rows:
             yield begin, self._jobs[begin : begin + PIECE_ROWS]
 
 
-def _common(job: NewJob, known: dict[tuple[object, ...], tuple[bytes, bytes]]) -> tuple[bytes, bytes]:
-    """Return what a bulk has few of: whose a job is, and the columns between payload and time."""
-    headers = _encode(job.headers) if job.headers else b"{}"
-    key = (job.namespace, job.queue, job.kind, job.priority, job.retries, job.timeout_s, tuple(job.tags), headers)
-    if (found := known.get(key)) is None:
-        tags = b"".join(map(_text, job.tags))
-        shape = (
-            struct.pack(">iiiii", 1, 0, _TEXT_OID, len(job.tags), 1) if tags else struct.pack(">iii", 0, 0, _TEXT_OID)
-        )
-        found = known[key] = (
-            _whose(job),
-            _SMALLINT.pack(2, job.priority)
-            + _SMALLINT.pack(2, job.retries)
-            + _INTEGER.pack(4, round(job.timeout_s * 1000))
-            + _LENGTH.pack(len(shape) + len(tags)) + shape + tags
-            + _JSONB.pack(len(headers) + 1, _JSONB_VERSION) + headers,
-        )  # fmt: skip
-    return found
+@dataclass(frozen=True, slots=True)
+class _Common:
+    """What a bulk has few of, as it stands in rows: whose a job is, what follows that in `ready`, and in `job`."""
+
+    whose: bytes
+    place: bytes
+    settings: bytes
 
 
-def _whose(job: NewJob) -> bytes:
-    return _LENGTH.pack(16) + job.namespace.bytes + _text(job.queue) + _text(job.kind)
+class _Commons:
+    """Finds what jobs have in common; most often it is what the one before has."""
+
+    def __init__(self) -> None:
+        self._known: dict[object, _Common] = {}
+        self._last: tuple[object, _Common] | None = None
+
+    def find(self, job: NewJob) -> _Common:
+        shared = _SHARED(job)
+        if self._last is not None and self._last[0] == shared:
+            return self._last[1]
+        headers = _encode(job.headers) if job.headers else b"{}"
+        key = (*shared[:-2], tuple(job.tags), headers)
+        if (found := self._known.get(key)) is None:
+            found = self._known[key] = _written(job, headers)
+        self._last = shared, found
+        return found
+
+
+def _written(job: NewJob, headers: bytes) -> _Common:
+    tags = b"".join(map(_text, job.tags))
+    shape = struct.pack(">iiiii", 1, 0, _TEXT_OID, len(job.tags), 1) if tags else struct.pack(">iii", 0, 0, _TEXT_OID)
+    priority = _SMALLINT.pack(2, job.priority)
+    return _Common(
+        whose=_LENGTH.pack(16) + job.namespace.bytes + _text(job.queue) + _text(job.kind),
+        place=priority + _INTEGER.pack(4, 0) + _SMALLINT.pack(2, 0),  # attempt and failures
+        settings=priority
+        + _SMALLINT.pack(2, job.retries)
+        + _INTEGER.pack(4, round(job.timeout_s * 1000))
+        + _LENGTH.pack(len(shape) + len(tags)) + shape + tags
+        + _JSONB.pack(len(headers) + 1, _JSONB_VERSION) + headers,
+    )  # fmt: skip
 
 
 def _text(text: str) -> bytes:
@@ -207,11 +230,13 @@ def _text(text: str) -> bytes:
 
 def make_ids(at: datetime, count: int) -> list[JobId]:
     """Return UUIDv7 like those of `taskflow.uuid_v7`, a microsecond apart, the first one after *at*."""
-    return list(_ids((at - _EPOCH) // _MICROSECOND, count))
+    return [JobId(UUID(id_)) for id_ in _ids((at - _EPOCH) // _MICROSECOND, count)]
 
 
-def _ids(at_us: int, count: int) -> Iterator[JobId]:
+def _ids(at_us: int, count: int) -> list[bytes]:
+    ids = []
     for n, low in enumerate(struct.unpack(f">{count}Q", os.urandom(8 * count)), 1):
         milliseconds, microseconds = divmod(at_us + n, 1000)
         high = milliseconds << 16 | 0x7000 | microseconds * 4096 // 1000
-        yield JobId(UUID(struct.pack(">QQ", high, low & 0x3FFFFFFFFFFFFFFF | 0x8000000000000000)))
+        ids.append(_TWO_WORDS.pack(high, low & 0x3FFFFFFFFFFFFFFF | 0x8000000000000000))
+    return ids
