@@ -105,6 +105,30 @@ async def test_who_finds_the_look_old_or_forgotten_makes_a_new_one(
     assert store.looks == 3
 
 
+async def test_what_is_forgotten_while_somebody_looks_is_seen_all_the_same(
+    agenda: Agenda, site: Worksite, store: CountingStore, second: Connection
+) -> None:
+    """A duty may end while another one's look is on its way, or its connection on its way back."""
+
+    async def is_stuck() -> bool:
+        return bool(await site.connection.fetchval(WAITS))
+
+    async def forget() -> None:
+        while not look.done():
+            agenda.forget()
+            await asyncio.sleep(0)
+
+    await site.submit(run_after=timedelta(seconds=5))
+    async with second.transaction():
+        await second.execute(LOCK_DEFERRED)
+        look = asyncio.create_task(agenda.look())
+        await eventually("the look to wait for the table", is_stuck)
+        forgetting = asyncio.create_task(forget())
+    assert (await look).due_s == pytest.approx(5, abs=0.5)
+    await forgetting
+    assert store.looks == 1
+
+
 @pytest.mark.usefixtures("site")
 async def test_a_duty_sleeps_until_its_time_or_the_next_look(agenda: Agenda) -> None:
     await agenda.look()

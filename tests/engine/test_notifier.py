@@ -2,18 +2,20 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from uuid import uuid4
 
 import asyncpg
 import pytest
 from tests.engine.worksite import NOTABLE
 from tests.support.proxy import Proxy
+from tests.support.waiting import eventually
 
 from taskflow.db.pool import Database
 from taskflow.db.query import Connection
 from taskflow.engine.client import Engine
 from taskflow.engine.job import JobId, NewJob
-from taskflow.engine.notifier import CANCEL_CHANNEL, WAKE_CHANNEL, Notifier
+from taskflow.engine.notifier import CANCEL_CHANNEL, PAUSE_S, WAKE_CHANNEL, Notifier
 from taskflow.engine.store import Store
 from taskflow.kernel.errors import Conflict
 
@@ -64,6 +66,36 @@ async def test_a_lone_submit_wakes_before_it_is_answered(engine: Engine, heard: 
     await engine.enqueue(NewJob("noop", {}, queue="a"))
     await engine.enqueue(NewJob("noop", {}, queue="b"))
     assert [await next_of(heard), await next_of(heard)] == [(WAKE_CHANNEL, "a"), (WAKE_CHANNEL, "b")]
+
+
+async def test_a_submit_wakes_by_itself_only_if_nobody_has_or_does_just_then(database: Database) -> None:
+    free = asyncio.Event()
+
+    @asynccontextmanager
+    async def lend() -> AsyncIterator[Connection]:
+        await free.wait()
+        async with database.acquire() as connection:
+            yield connection
+
+    notifier = Notifier(lend)
+
+    def is_rested() -> bool:
+        return notifier.is_rested
+
+    assert is_rested()
+    notifier.note_sent()
+    assert not is_rested()
+    await eventually("the pause to be over", is_rested)
+    notifier.wake(["mail"])
+    assert not is_rested()
+    running = asyncio.create_task(notifier.run())
+    await eventually("the round to begin", lambda: not notifier._waiting)
+    await asyncio.sleep(2 * PAUSE_S)
+    assert not is_rested()
+    free.set()
+    await eventually("the round to be over", is_rested)
+    running.cancel()
+    await asyncio.wait([running])
 
 
 async def test_what_wakes_with_its_submit_is_stored_like_any_other(engine: Engine, connection: Connection) -> None:

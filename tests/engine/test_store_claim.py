@@ -7,8 +7,8 @@ import pytest
 import structlog
 from tests.engine.worksite import Worksite, succeeded
 
-from taskflow.engine.job import OutcomeKind, State, WorkerId
-from taskflow.engine.store import LEASE_S, new_lease_ids
+from taskflow.engine.job import State, WorkerId
+from taskflow.engine.store import LEASE_S, attempts, new_lease_ids
 
 
 async def count_leases(site: Worksite) -> int:
@@ -112,15 +112,22 @@ async def test_a_worker_that_missed_the_answer_finds_its_claim_by_the_lease_it_n
     assert [(lease.id, list(lease.job_ids)) for lease in own] == [(lease_ids[0], [job_id])]
 
 
-async def test_a_job_whose_body_somebody_dropped_is_reported_and_holds_up_no_other(site: Worksite) -> None:
-    lost, kept = await site.submit(), await site.submit()
-    await site.connection.execute("DELETE FROM taskflow.job WHERE id = $1", lost)
-    with structlog.testing.capture_logs() as lines:
-        [claim] = await site.claim()
+@pytest.mark.parametrize("limit", [1, 10])
+async def test_jobs_whose_bodies_somebody_dropped_are_reported_and_hold_up_no_other(
+    site: Worksite, limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = structlog.testing.CapturingLogger()
+    monkeypatch.setattr(attempts, "_log", log)
+    *lost, kept = await site.submit_many(4)
+    await site.connection.execute("DELETE FROM taskflow.job WHERE id = ANY($1)", lost)
+    [claim] = await site.claim(limit)
     assert claim.job_id == kept
-    assert [(line["event"], line["job_ids"]) for line in lines] == [("taskflow.claim.no_body", [str(lost)])]
+    assert {(call.method_name, *call.args) for call in log.calls} == {("error", "taskflow.claim.no_body")}
+    said = [job_id for call in log.calls for job_id in call.kwargs["job_ids"]]
+    assert sorted(said) == sorted(str(job_id) for job_id in lost)
+    [held] = await site.store.list_own_leases(site.connection, worker_id=site.worker_id, incarnation=1)
+    assert list(held.job_ids) == [kept]
     assert await site.store.complete(site.connection, [succeeded(claim)]) == []
-    assert await site.store.return_leases(site.connection, [claim.lease_id], OutcomeKind.HANDED_BACK) == {}
     assert await count_leases(site) == 0
     assert await site.claim() == []
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import RFC_4122
 
 import asyncpg
@@ -14,7 +15,8 @@ from taskflow.db.pool import Database
 from taskflow.db.query import Connection
 from taskflow.engine.client import Engine
 from taskflow.engine.job import MAX_BATCH, MAX_PAYLOAD_BYTES, NewJob, State
-from taskflow.engine.store.copying import COPY_ROWS, FIRST_ROWS, MIN_ROWS, make_ids
+from taskflow.engine.store import copying
+from taskflow.engine.store.copying import COPY_BYTES, COPY_ROWS, FIRST_ROWS, MIN_ROWS, PIECE_BYTES, make_ids
 from taskflow.kernel.errors import Conflict, Invalid, PayloadTooLarge
 
 WAITS = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = 'taskflow.ready'::regclass)"
@@ -93,6 +95,57 @@ async def test_a_bad_job_leaves_the_callers_transaction_as_it_was(site: Worksite
             await engine.enqueue_many([*[new_job()] * MIN_ROWS, new_job(priority=77)], connection=site.connection)
         await site.submit()
     assert (await count(site, "job"), await count(site, "ready")) == (2, 2)
+
+
+async def test_a_bad_job_is_named_at_once_although_those_before_it_wait(
+    site: Worksite, database: Database, second: Connection
+) -> None:
+    jobs = [*[new_job()] * MIN_ROWS, new_job(priority=77)]
+    async with Engine(database, now=site.clock) as engine, second.transaction():
+        await second.execute("LOCK TABLE taskflow.job IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(Invalid):
+            await asyncio.wait_for(engine.enqueue_many(jobs), 8)
+    assert (await count(site, "job"), await count(site, "ready")) == (0, 0)
+
+
+async def test_a_bulk_is_cut_off_at_once_while_one_copy_waits_and_the_next_is_written(
+    site: Worksite, database: Database, second: Connection
+) -> None:
+    def cut_off(place: int, _job: NewJob) -> None:
+        if place == FIRST_ROWS:
+            submit.cancel()
+
+    async def enqueue() -> None:
+        async with database.acquire() as connection:
+            await site.store.enqueue(connection, [new_job()] * MAX_BATCH, check=cut_off)
+
+    async with second.transaction():
+        await second.execute("LOCK TABLE taskflow.job IN ACCESS EXCLUSIVE MODE")
+        submit = asyncio.create_task(enqueue())
+        await asyncio.wait([submit], timeout=8)
+        assert submit.cancelled()
+    assert (await count(site, "job"), await count(site, "ready")) == (0, 0)
+    async with database.acquire() as connection:
+        assert len(await site.store.enqueue(connection, [new_job()] * MAX_BATCH)) == MAX_BATCH
+
+
+async def test_large_payloads_go_in_copies_of_some_megabytes(
+    site: Worksite, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    copy = copying._Line._copy
+
+    async def noted(line: Any, table: str, columns: Any, data: bytearray) -> None:
+        sizes.append(len(data))
+        await copy(line, table, columns, data)
+
+    monkeypatch.setattr(copying._Line, "_copy", noted)
+    large = new_job(payload={"text": "x" * (MAX_PAYLOAD_BYTES - 20)})
+    async with Engine(database, now=site.clock) as engine:
+        answers = await engine.enqueue_many([large] * MIN_ROWS)
+    assert max(sizes) < COPY_BYTES + PIECE_BYTES + 2 * MAX_PAYLOAD_BYTES
+    assert await count(site, "job") == await count(site, "ready") == len(answers) == MIN_ROWS
+    assert (await site.job(answers[-1].id)).payload == large.payload
 
 
 async def test_a_bulk_that_is_cut_off_is_not_stored(site: Worksite, database: Database, second: Connection) -> None:

@@ -243,7 +243,7 @@ class OwnConnection:
             yield self._connection
         except asyncpg.PostgresError:
             raise
-        except TimeoutError:
+        except (TimeoutError, asyncio.CancelledError):
             await self._cancel()
             raise
         except BaseException:
@@ -257,7 +257,7 @@ class OwnConnection:
         Close it so that the server ends the statement as well, if it hears of it.
 
         A commit that waits for a standby does not notice that its client has gone: left alone, such sessions would
-        gather until there is room for no other.
+        gather until there is room for no other. A claim that waits for a lock would take jobs that nobody runs.
         """
         connection, self._connection = self._connection, None
         if connection is not None:

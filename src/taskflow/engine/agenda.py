@@ -31,11 +31,12 @@ class Agenda:
     async def look(self) -> Ahead:
         """Return what there is to do, as of now."""
         async with self._looking:
-            if self._ahead is None or self._fresh_s < PAUSE_FLOOR_S:
+            ahead = self._ahead
+            if ahead is None or self._fresh_s < PAUSE_FLOOR_S:
                 async with self._database.acquire() as connection:
-                    self._ahead = await self._store.look_ahead(connection, grace_s=GRACE_S)
-                self._looked_s = time.monotonic()
-            ahead, age_s = self._ahead, time.monotonic() - self._looked_s
+                    ahead = await self._store.look_ahead(connection, grace_s=GRACE_S)
+                self._ahead, self._looked_s = ahead, time.monotonic()
+            age_s = time.monotonic() - self._looked_s
         return Ahead(
             _later(ahead.due_s, age_s),
             _later(ahead.schedule_s, age_s),

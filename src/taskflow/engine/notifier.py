@@ -42,11 +42,12 @@ class Notifier:
         self._waiting: dict[tuple[str, str], None] = {}
         self._asked = asyncio.Event()
         self._sent_s = 0.0
+        self._sending = False
 
     @property
     def is_rested(self) -> bool:
         """Say whether a wake-up would be sent at once, and alone."""
-        return not self._waiting and time.monotonic() - self._sent_s > PAUSE_S
+        return not (self._waiting or self._sending) and time.monotonic() - self._sent_s > PAUSE_S
 
     def note_sent(self) -> None:
         """Somebody has sent a wake-up by other means: a round's pause begins."""
@@ -75,7 +76,7 @@ class Notifier:
         waiting, self._waiting = self._waiting, {}
         if not waiting:
             return
-        self.note_sent()
+        self._sending = True
         try:
             async with self._lend() as connection:
                 await send(connection, waiting)
@@ -84,3 +85,6 @@ class Notifier:
         except asyncio.CancelledError:
             self._waiting = {**waiting, **self._waiting}
             raise
+        finally:
+            self._sending = False
+            self.note_sent()

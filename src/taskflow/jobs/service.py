@@ -141,9 +141,9 @@ class Jobs:
         return jobs
 
     async def submit_batch(self, jobs: Sequence[NewJob], *, connection: Connection | None = None) -> list[Enqueued]:
-        """Store prepared jobs, all or none; with *connection*, call `wake` after the commit."""
+        """Store jobs of `prepare_batch`, all or none; with *connection*, call `wake` after the commit."""
         with Send(jobs, active()) as send:
-            stored = await self._engine.enqueue_many(send.jobs, connection=connection)
+            stored = await self._engine.enqueue_many(send.jobs, connection=connection, checked=True)
             send.stored(stored)
         return stored
 

@@ -35,7 +35,7 @@ from taskflow.engine.job import (
     NewJob,
 )
 from taskflow.engine.notifier import CANCEL_CHANNEL, WAKE_CHANNEL, send
-from taskflow.engine.policy import Backoff, check_new_job, default_backoff
+from taskflow.engine.policy import Backoff, check_job_of_many, check_new_job, default_backoff
 from taskflow.engine.record import Hindrance
 from taskflow.engine.registry import Isolation, Registry
 from taskflow.engine.trace import Send
@@ -317,7 +317,8 @@ class TaskFlow:
 
     async def submit(self, jobs: Sequence[NewJob], connection: object) -> list[carrier.Stored]:
         """Store jobs, all or none, and return their ids and whether they are duplicates; for `enqueue`."""
-        jobs = self._checked(jobs)
+        late = connection is None and len(jobs) <= MAX_BATCH  # the engine checks while it sends
+        jobs = self._hooked(jobs) if late else self._checked(jobs)
         with Send(jobs, active_here()) as send:
             if connection is not None:
                 if carrier.announces(connection):
@@ -348,7 +349,7 @@ class TaskFlow:
 
     # Inside ---------------------------------------------------------------------------------------------------------
 
-    def _checked(self, jobs: Sequence[NewJob]) -> list[NewJob]:
+    def _hooked(self, jobs: Sequence[NewJob]) -> list[NewJob]:
         if len(jobs) > MAX_MANY:
             detail = f"at most {MAX_MANY} jobs at once, got {len(jobs)}"
             raise Invalid(detail, errors=[FieldError("", "too_many", detail)])
@@ -356,9 +357,17 @@ class TaskFlow:
         for job in jobs:
             for hook in self._before_enqueue:
                 job = hook(job) or job
-            check_new_job(job)
             changed.append(job)
         return changed
+
+    def _checked(self, jobs: Sequence[NewJob]) -> list[NewJob]:
+        jobs = self._hooked(jobs)
+        if len(jobs) == 1:
+            check_new_job(jobs[0])
+            return jobs
+        for place, job in enumerate(jobs):
+            check_job_of_many(place, job)
+        return jobs
 
     def _after(self, jobs: Sequence[NewJob], ids: Sequence[UUID], connection: object) -> None:
         """Call the hooks; an error is the caller's only while the caller can still take the submit back."""
@@ -406,7 +415,7 @@ async def _store(engine: Engine, database: AppDatabase, jobs: Sequence[NewJob]) 
     if len(jobs) == 1:
         return [await engine.enqueue(jobs[0])]
     if len(jobs) <= MAX_BATCH:
-        return await engine.enqueue_many(jobs, checked=True)
+        return await engine.enqueue_many(jobs)
     stored: list[Enqueued] = []
     async with (await database.here()).database.transaction() as connection:
         for start in range(0, len(jobs), MAX_BATCH):

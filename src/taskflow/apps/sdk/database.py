@@ -144,7 +144,7 @@ class AppDatabase:
 
     def submit_sync(self, jobs: Sequence[NewJob], wake: Callable[[Sequence[NewJob]], None]) -> list[Enqueued]:
         """
-        Store jobs in a transaction of their own; missing partitions (a deployment that slept) are made first.
+        Store jobs, checked before, in a transaction of their own; partitions that nobody made are made first.
 
         Args:
             wake: called after the commit with jobs whose workers do not know of them yet.
@@ -175,7 +175,8 @@ class AppDatabase:
         async def store(engine: Engine, connection: Connection) -> list[Enqueued]:
             stored: list[Enqueued] = []
             for start in range(0, len(jobs), MAX_BATCH):
-                stored += await engine.enqueue_many(jobs[start : start + MAX_BATCH], connection=connection)
+                part = jobs[start : start + MAX_BATCH]
+                stored += await engine.enqueue_many(part, connection=connection, checked=True)
             return stored
 
         if len(jobs) <= MAX_BATCH:

@@ -216,6 +216,8 @@ def _rows(cursor: "psycopg.Cursor[Any]") -> RowMaker[_Row]:
 class Statements:
     """What the engine's statements need of an asyncpg connection, over a psycopg one. Nothing here ever waits."""
 
+    blocks = True  # whoever would do something meanwhile need not try
+
     def __init__(self, connection: "psycopg.Connection[Any]") -> None:
         self._connection = connection
 

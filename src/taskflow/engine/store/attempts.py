@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -55,27 +56,31 @@ class AttemptStatements(StoreBase):
         """
         lease_ids = lease_ids or new_lease_ids(queues)
         scan = bound.begin(queues) if bound else FROM_THE_FRONT
-        rows = await QUERIES["claim"].fetch(
-            connection,
-            now=self._now(),
-            worker_id=worker_id,
-            incarnation=incarnation,
-            queues=queues,
-            kinds=kinds,
-            limit=limit,
-            lease_ids=lease_ids,
-            namespace=namespace,
-            suspects=suspects,
-            after_run_at=scan.after_run_at,
-            after_job_id=scan.after_job_id,
-        )
+        claiming: dict[str, Any] = {
+            "worker_id": worker_id,
+            "incarnation": incarnation,
+            "queues": queues,
+            "kinds": kinds,
+            "limit": limit,
+            "lease_ids": lease_ids,
+            "namespace": namespace,
+            "suspects": suspects,
+            "after_run_at": scan.after_run_at,
+            "after_job_id": scan.after_job_id,
+        }
+        rows = await QUERIES["claim"].fetch(connection, now=self._now(), **claiming)
+        while lost := [str(row["job_id"]) for row in rows if row["payload"] is None]:
+            # Somebody dropped a partition by hand. Given back, they are gone, and the others of their lease are ready.
+            _log.error("taskflow.claim.no_body", jobs=len(lost), job_ids=lost[:10])
+            await self.return_leases(connection, lease_ids, OutcomeKind.HANDED_BACK)
+            rows = await QUERIES["claim"].fetch(connection, now=self._now(), **claiming)
         if bound:
             one_lane = rows and len(queues) == 1 and rows[0]["priority"] == rows[-1]["priority"]
             ends = rows[-1:] if one_lane else rows
             bound.end({(row["queue"], row["priority"]): (row["run_at"], row["job_id"]) for row in ends})
         # Lanes come last; hardly ever is there one.
         sizes = Counter(row["lane"] for row in rows) if rows and rows[-1]["lane"] is not None else {None: len(rows)}
-        claims = [
+        return [
             Claim(
                 lease_id=lease_ids[lane or 0],
                 lease_size=sizes[lane],
@@ -101,12 +106,7 @@ class AttemptStatements(StoreBase):
                 position, job_id, attempt, failures, crashes, suspect, namespace, kind, queue, priority,
                 payload, retries, timeout_ms, headers, settles, queue_wait_s, _, lane,
             ) in rows
-            if payload is not None
         ]  # fmt: skip
-        if len(claims) < len(rows):  # somebody dropped a partition by hand; what is left of these goes with their lease
-            lost = [str(row["job_id"]) for row in rows if row["payload"] is None]
-            _log.error("taskflow.claim.no_body", jobs=len(lost), job_ids=lost[:10])
-        return claims
 
     async def complete(self, connection: Connection, outcomes: Sequence[Outcome]) -> list[Outcome]:
         """Write down attempts that succeeded; return those that were refused because their claim was taken back."""

@@ -17,11 +17,11 @@ import asyncio
 import itertools
 import os
 import struct
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from operator import attrgetter
-from typing import TypeAlias
+from typing import Self, TypeAlias
 
 import msgspec
 from asyncpg.pgproto.pgproto import UUID
@@ -34,6 +34,8 @@ MIN_ROWS = 200
 FIRST_ROWS = 100  # the server waits for them
 COPY_ROWS = 300
 PIECE_ROWS = 150  # between two turns of the event loop
+COPY_BYTES = 4_000_000  # a COPY is in memory twice: here and in what is yet to be sent
+PIECE_BYTES = 1_000_000
 
 _BODY = (
     *("id", "namespace", "queue", "kind", "payload", "priority", "retries", "timeout_ms", "tags", "headers"),
@@ -74,33 +76,50 @@ async def copy_jobs(
         check: called with each job and its place before it is sent; what it raises is raised, and nothing is stored.
     """
     stored: list[Enqueued] = []
-    line = _Line(connection)
-    async with connection.transaction():
-        try:
-            for begin, end in itertools.pairwise((0, *range(FIRST_ROWS, len(jobs), COPY_ROWS), len(jobs))):
-                rows = _Rows(jobs[begin:end], begin, at, check)
-                await line.send("ready", _READY, rows.places())
-                await line.send("job", _BODY, rows.bodies())
-                stored += rows.answers()
-        finally:
-            await line.wait()
+    async with connection.transaction(), _Line(connection) as line:
+        for begin, end in itertools.pairwise((0, *range(FIRST_ROWS, len(jobs), COPY_ROWS), len(jobs))):
+            rows = _Rows(jobs[begin:end], begin, at, check)
+            await line.send("ready", _READY, rows.places())
+            await line.send("job", _BODY, rows.bodies())
+            stored += rows.answers()
     return stored
 
 
 class _Line:
-    """Sends COPYs, one after the other; `send` returns when one is on its way, and `wait` when all have arrived."""
+    """
+    Sends COPYs, one after the other: `send` returns when the last of its own is on its way, the context ends when all
+    have arrived. Left by an error, it gives up what is on its way.
+    """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._sending: Awaitable[object] | None = None
+        self._sending: asyncio.Task[object] | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is None:
+            await self._wait()
+        elif self._sending is not None:
+            self._sending.cancel()
+            await asyncio.wait([self._sending])
+            if not self._sending.cancelled():
+                self._sending.exception()  # the first error counts
 
     async def send(self, table: str, columns: Sequence[str], pieces: Iterator[bytes]) -> None:
         data = bytearray(_BEGIN)
         for piece in pieces:
+            if len(data) > COPY_BYTES:
+                await self._copy(table, columns, data)
+                data = bytearray(_BEGIN)
             data += piece
             await asyncio.sleep(0)  # lets the event loop send the rest of the one before
+        await self._copy(table, columns, data)
+
+    async def _copy(self, table: str, columns: Sequence[str], data: bytearray) -> None:
         data += _END
-        await self.wait()
+        await self._wait()
         copying = self._connection.copy_to_table(
             table,
             schema_name="taskflow",
@@ -108,26 +127,17 @@ class _Line:
             source=data,  # type: ignore[arg-type]  # it takes a buffer, in one go: an iterator would cost two tasks
             format="binary",
         )
-        if has_loop():
-            self._sending = asyncio.ensure_future(copying)
-            for _ in range(2):  # it begins, and the event loop sends
-                await asyncio.sleep(0)
-        else:
-            self._sending = copying
+        if getattr(self._connection, "blocks", False):
+            await copying
+            return
+        self._sending = asyncio.ensure_future(copying)
+        for _ in range(2):  # it begins, and the event loop sends
+            await asyncio.sleep(0)
 
-    async def wait(self) -> None:
+    async def _wait(self) -> None:
         sending, self._sending = self._sending, None
         if sending is not None:
             await sending
-
-
-def has_loop() -> bool:
-    """Say whether an event loop runs in this thread; without one, statements block it."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
 
 
 class _Rows:
@@ -164,7 +174,7 @@ class _Rows:
     def bodies(self) -> Iterator[bytes]:
         at_us = self._at_us - _POSTGRES_EPOCH_US
         for begin, jobs in self._pieces():
-            rows: list[bytes] = []
+            size, rows = 0, list[bytes]()
             for n, job in enumerate(jobs, begin):
                 payload = payload_bytes(job.payload)
                 common = self._commons[n]
@@ -173,6 +183,10 @@ class _Rows:
                     *(_JSONB.pack(len(payload) + 1, _JSONB_VERSION), payload),
                     *(common.settings, _TIME.pack(8, at_us + n + 1)),
                 )
+                size += len(payload)
+                if size > PIECE_BYTES:
+                    yield b"".join(rows)
+                    size, rows = 0, []
             yield b"".join(rows)
 
     def _pieces(self) -> Iterator[tuple[int, Sequence[NewJob]]]:

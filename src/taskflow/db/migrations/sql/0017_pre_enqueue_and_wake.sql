@@ -1,7 +1,7 @@
--- Submit one plain job, commit, and tell workers, in one round trip: for a caller that comes so rarely that nobody else
--- has wake-ups to share with it. The notification is a transaction of its own after the commit, because commits that
--- notify take turns on one lock of the whole server; it does not wait for its sync. What is stored is what
--- queries/enqueue_one.sql stores, and nothing while any queue drains.
+-- Submit one plain job, commit, and tell workers, in one round trip: for a caller that has nobody to share a wake-up with.
+-- The notification is a transaction of its own after the commit, because commits that notify take turns on one lock of
+-- the whole server; it does not wait for its sync. What is stored is what queries/enqueue_one.sql stores, and nothing
+-- while any queue drains.
 -- Call it outside of any transaction. No SET of its own: a procedure that has one cannot commit, so every name is
 -- written out. If notifications pile up because a listener sits in a transaction, none is added, for one that finds no
 -- room would fail a submit that has been committed.
@@ -37,3 +37,6 @@ BEGIN
     WHERE pg_notification_queue_usage() < 0.5;
 END
 $$;
+REVOKE ALL ON PROCEDURE taskflow.enqueue_and_wake(
+    timestamptz, uuid, text, text, jsonb, smallint, smallint, integer, text[], jsonb, text, uuid, timestamptz
+) FROM PUBLIC;
