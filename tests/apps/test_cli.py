@@ -58,6 +58,19 @@ def test_without_a_database_a_command_says_what_to_do(tmp_path: Path, command: s
 
 
 @pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--queues", "", "must name a queue; left out, it is those of the kinds that the worker runs"),
+        ("--concurrency", "0", "must be a whole number from 1 to 10000, got '0'"),
+        ("--processes", "0", "must be 1 or more"),
+    ],
+)
+def test_a_worker_names_the_option_that_cannot_be(option: str, value: str, said: str, tmp_path: Path) -> None:
+    done = taskflow("worker", option, value, TASKFLOW_DATA_DIR=str(tmp_path))
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", f"taskflow: {option} {said}\n")
+
+
+@pytest.mark.parametrize(
     ("words", "line"),
     [
         (("up", "--wrong", "1"), "taskflow up: no such option: --wrong; try --help"),

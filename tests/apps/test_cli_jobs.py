@@ -18,7 +18,7 @@ from tests.support.operator import MAIL, Operator, Said
 from tests.support.schema import saying
 
 from taskflow.apps.cli import submission, view
-from taskflow.engine.job import JobError, NewProgress
+from taskflow.engine.job import JobError, NewProgress, OutcomeKind
 from taskflow.engine.notifier import CANCEL_CHANNEL, WAKE_CHANNEL
 
 __all__ = ["api", "client"]
@@ -379,6 +379,21 @@ def test_a_job_that_waits_for_its_retry_shows_its_error_its_history_and_the_next
     assert re.search(rf"^  1 +error +{ISO} +[\d.]+m?s +{ISO} +OSError: no$", said.out, re.MULTILINE)
     assert "  … 17 lines before; --json shows all\n    line 16\n" in said.out
     assert said.out.endswith("    line 29\n  OSError: no\n")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "why"),
+    [
+        (OutcomeKind.LOST, "its worker process, or machine, was gone"),
+        (OutcomeKind.HANDED_BACK, "its worker ended before it"),
+    ],
+)
+def test_an_attempt_that_left_no_error_says_why_it_ended(operator: Operator, outcome: OutcomeKind, why: str) -> None:
+    operator.register_worker(kinds=["order"])
+    job_id = operator.enqueue()
+    [claim] = operator.claim()
+    operator.do(lambda connection: operator.store.return_leases(connection, [claim.lease_id], outcome))
+    assert re.search(rf"^  1 +{outcome} .* {why}$", operator.taskflow("jobs", "show", str(job_id)).out, re.MULTILINE)
 
 
 def test_an_active_job_shows_how_far_it_said_it_is(operator: Operator) -> None:

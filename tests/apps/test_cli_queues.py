@@ -45,7 +45,8 @@ def test_a_queue_is_limited_paused_drained_and_resumed(operator: Operator) -> No
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (("limit", "orders", "many"), 2, "LIMIT: must be a whole number"),
+        (("limit", "orders", "many"), 2, "LIMIT: must be a whole number from 1 to 100000, or 'none', got 'many'"),
+        (("limit", "orders", "--", "-1"), 2, "LIMIT: must be a whole number from 1 to 100000, or 'none', got '-1'"),
         (("limit", "orders", "0"), 2, "LIMIT: must be from 1 to 100000, got 0"),
         (("pause", "no queue"), 2, "QUEUE: must be 1 to 100 characters"),
         (("show", "nowhere"), 1, "there is no queue 'nowhere'"),
@@ -68,7 +69,7 @@ def test_a_submit_with_a_key_that_is_held_prints_the_job_that_holds_it(operator:
     assert "k (until_finished)" in facts
     assert "expires" in facts
     wrong = operator.taskflow("jobs", "submit", "order", '{"number": 1}', "--unique-scope", "window")
-    assert (wrong.code, wrong.err) == (2, "taskflow: --unique-scope: goes with uniqueKey\n")
+    assert (wrong.code, wrong.err) == (2, "taskflow: --unique-scope: goes with a unique key\n")
 
 
 def test_waiting_jobs_are_changed_and_run_now(operator: Operator) -> None:

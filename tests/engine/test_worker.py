@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+import structlog
 from tests.support.proxy import Proxy
 from tests.support.waiting import eventually
 from tests.support.workers import Nothing, Number, metric, reaches, stopped, supervising, working
@@ -453,6 +454,26 @@ async def test_a_worker_stopped_before_it_could_start_stops(database_url: str, a
             await eventually("a try to connect", lambda: metric("taskflow_db_reconnects_total") > tried)
             worker.request_stop()
             await stopped(worker)
+
+
+async def test_what_cannot_be_written_at_the_end_is_said(
+    database_url: str, engine: Engine, app: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = structlog.testing.CapturingLogger()
+    monkeypatch.setattr(module, "_log", log)
+    monkeypatch.setattr(module, "FLUSH_PATIENCE_S", 0.1)
+    async with (
+        Proxy(database_url) as proxy,
+        supervising(database_url) as supervisor,
+        working(proxy.url, app.registry, under=supervisor) as worker,
+    ):
+        await engine.enqueue(NewJob("hold", {}))
+        await app.next_started()
+        await proxy.close_door()
+        worker.request_stop()
+        app.let_go.set()
+        await stopped(worker)
+    assert [call.kwargs for call in log.calls if call.args == ("taskflow.worker.unwritten",)] == [{"jobs": 1}]
 
 
 # Losing the right to work --------------------------------------------------------------------------------------------

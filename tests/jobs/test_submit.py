@@ -248,7 +248,9 @@ async def test_what_the_database_cannot_hold_is_refused(client: httpx.AsyncClien
 async def test_a_payload_over_its_limit_is_413_and_the_limit_is_named(api: Api, client: httpx.AsyncClient) -> None:
     note = "x" * (256 * 1024)
     response = await client.post("/api/v1/jobs", json={"taskType": "order", "payload": {"number": 1, "note": note}})
-    assert "262144" in check_problem(response, 413, "payload_too_large")["detail"]
+    problem = check_problem(response, 413, "payload_too_large")
+    assert "262144" in problem["detail"]
+    assert pointers(problem) == {"/payload": "payload_too_large"}
     just_fits = "x" * (256 * 1024 - len(msgspec.json.encode({"number": 1, "note": ""})))
     response = await client.post(
         "/api/v1/jobs", json={"taskType": "order", "payload": {"number": 1, "note": just_fits}}

@@ -142,6 +142,25 @@ async def test_a_wrong_option_is_named(greet: Greet, options: dict[str, Any], po
     with pytest.raises(Invalid) as caught:
         await greet.options(**options).enqueue("Ada", 1)
     assert [error.pointer for error in caught.value.errors] == [pointer]
+    assert caught.value.errors[0].detail in str(caught.value)  # what a traceback ends with
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("timeout_s", "x", "a number of seconds"),
+        ("retries", "3", "a whole number"),
+        ("retries", True, "a whole number"),
+        ("delay_s", "x", "a number of seconds"),
+        ("run_at", "tomorrow", "a datetime"),
+        ("headers", 5, "a mapping of texts"),
+        ("tags", "abc", "a list of texts"),
+        ("queue", 7, "a text"),
+    ],
+)
+def test_an_option_of_the_wrong_type_is_named(greet: Greet, name: str, value: Any, words: str) -> None:
+    with pytest.raises(Invalid, match=f"^{name} must be {words}, got {value!r}$"):
+        greet.options(**{name: value})
 
 
 @pytest.mark.parametrize("how", ["alone", "in a transaction", "sync", "sync in a transaction"])

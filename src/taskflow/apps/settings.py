@@ -322,7 +322,12 @@ class Settings:
 
     @classmethod
     def from_env(
-        cls, environ: Mapping[str, str] | None = None, *, command: str = "", **options: str | int | Path | None
+        cls,
+        environ: Mapping[str, str] | None = None,
+        *,
+        command: str = "",
+        names: Mapping[str, str] | None = None,
+        **options: str | int | Path | None,
     ) -> "Settings":
         """
         Read the environment.
@@ -330,6 +335,7 @@ class Settings:
         Args:
             environ: None means this process' own.
             command: `up` makes development the default on loopback.
+            names: what options are called whose fields have other names.
             options: values of command line options by field name; None means the option was not given.
 
         Raises:
@@ -339,7 +345,8 @@ class Settings:
         values: dict[str, Any] = {}
         wrong: list[str] = []
         for setting in SETTINGS:
-            name, text = _find(setting, source, options.get(setting.field))
+            shown_as = (names or {}).get(setting.field, f"--{setting.field.replace('_', '-')}")
+            name, text = _find(setting, source, options.get(setting.field), shown_as)
             try:
                 values[setting.field] = setting.parse(text.strip())
             except ValueError as error:
@@ -411,10 +418,12 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _find(setting: Setting, environ: Mapping[str, str], option: str | int | Path | None) -> tuple[str, str]:
+def _find(
+    setting: Setting, environ: Mapping[str, str], option: str | int | Path | None, shown_as: str
+) -> tuple[str, str]:
     """Return where the value comes from and its text; an empty variable counts as not set."""
     if option is not None:
-        return f"--{setting.field.replace('_', '-')}", str(option)
+        return shown_as, str(option)
     for name in setting.names:
         if environ.get(name, "").strip():
             return name, environ[name]

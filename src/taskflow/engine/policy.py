@@ -347,7 +347,7 @@ def _unique_errors(job: NewJob) -> list[FieldError]:
     if job.unique_key is None:
         given = (("/uniqueScope", job.unique_scope), ("/uniqueWindow", job.unique_window))
         return [
-            FieldError(pointer, "needs_key", "goes with uniqueKey") for pointer, value in given if value is not None
+            FieldError(pointer, "needs_key", "goes with a unique key") for pointer, value in given if value is not None
         ]
     errors = []
     if not 1 <= len(job.unique_key) <= MAX_UNIQUE_KEY_LENGTH or not job.unique_key.isprintable():

@@ -351,6 +351,8 @@ class Worker:
         with suppress(TimeoutError):
             async with asyncio.timeout(FLUSH_PATIENCE_S):
                 await self._completer.drain()
+        if unwritten := len(self._completer):
+            _log.error("taskflow.worker.unwritten", jobs=unwritten)
 
     async def _settle_claim(self, producing: "asyncio.Task[None]") -> None:
         """Let a claim on its way arrive: what it brings is handed back by `_start`."""

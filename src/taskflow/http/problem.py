@@ -5,7 +5,7 @@ Expected errors show their own words, which are written for callers. Everything 
 the request id, and shows nothing of the inside.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
 from typing import Annotated
 
@@ -100,8 +100,8 @@ class _Internal(DomainError):
 class _Plain(DomainError):
     """An HTTP status that routing itself gives."""
 
-    def __init__(self, status: int, code: str, detail: str, **facts: str) -> None:
-        super().__init__(detail, code=code, facts=facts)
+    def __init__(self, status: int, code: str, detail: str, errors: Sequence[FieldError] = (), **facts: str) -> None:
+        super().__init__(detail, code=code, errors=errors, facts=facts)
         self.status = status
 
 
@@ -111,7 +111,8 @@ def as_domain_error(error: Exception) -> DomainError:
         case DomainError():
             return error
         case PayloadTooLarge():
-            return _Plain(413, "payload_too_large", str(error))
+            found = FieldError("/payload", "payload_too_large", str(error))
+            return _Plain(413, "payload_too_large", str(error), errors=[found])
         case AlreadyFinal():
             return _Plain(409, "already_final", str(error), state=error.state)
         case HTTPException(status_code=404):

@@ -132,6 +132,8 @@ class Jobs:
                 jobs.append(job)
             except Invalid as error:
                 errors += [FieldError(f"/{index}{e.pointer}", e.code, e.detail) for e in error.errors]
+                if not isinstance(item, dict):
+                    errors[-1] = FieldError(f"/{index}", "wrong_type", "must be a JSON object")
             except PayloadTooLarge as error:
                 errors.append(FieldError(f"/{index}/payload", "payload_too_large", str(error)))
             if len(errors) >= MAX_ERRORS:

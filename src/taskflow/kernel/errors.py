@@ -55,11 +55,16 @@ class DomainError(TaskFlowError):
         facts: Mapping[str, JSONValue] | None = None,
     ) -> None:
         super().__init__(detail)
-        self.detail = str(self)
+        self.detail = str(self.args[0])
         self.code = code or type(self).code
         self.errors = tuple(errors)
         self.retry_after_s = retry_after_s
         self.facts = dict(facts or {})
+
+    def __str__(self) -> str:
+        """What a traceback says: the detail, and what it leaves out of its fields."""
+        said = [f"{e.pointer} {e.detail}".strip() for e in self.errors if e.detail not in self.detail]
+        return f"{self.detail}: {'; '.join(said)}" if said else self.detail
 
 
 class Unauthenticated(DomainError):

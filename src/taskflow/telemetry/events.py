@@ -158,6 +158,11 @@ EVENTS: Mapping[str, Event] = {
     "taskflow.trace.unavailable": Event(
         "A collector is named, but OpenTelemetry is not installed: install `taskflow-server[otel]`.", ("error",)
     ),
+    "taskflow.worker.unwritten": Event(
+        "The worker ends and could not write down what its last jobs came to, because the database is away. They will "
+        "be rescued and run again.",
+        ("jobs",),
+    ),
     "taskflow.worker.drain": Event(
         "The worker takes no more jobs and waits for those it runs.", ("running", "grace_s")
     ),

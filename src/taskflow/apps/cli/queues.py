@@ -171,7 +171,10 @@ def limit(
         if concurrency != NO_LIMIT and not (
             concurrency.isascii() and concurrency.isdecimal() and len(concurrency) < 10
         ):
-            raise Failure(f"LIMIT: must be a whole number or {NO_LIMIT!r}, got {concurrency!r}", MISUSED)
+            from taskflow.engine.job import MAX_QUEUE_CONCURRENCY
+
+            limits = f"a whole number from 1 to {MAX_QUEUE_CONCURRENCY}, or {NO_LIMIT!r}"
+            raise Failure(f"LIMIT: must be {limits}, got {concurrency!r}", MISUSED)
     settings = {"limits": True, "concurrency": None if concurrency == NO_LIMIT else int(concurrency)}
     _set(name, settings, as_json=as_json, data_dir=data_dir, database_url=database_url)
 

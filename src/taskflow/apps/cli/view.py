@@ -13,7 +13,7 @@ from taskflow.apps.cli.output import STATE_STYLES, Column, Output, clean, iso, p
 from taskflow.apps.cli.session import Session, complain, describe
 from taskflow.apps.names import remarks_on_filter
 from taskflow.db.pool import DATABASE_ERRORS
-from taskflow.engine.job import JobId, LogLine
+from taskflow.engine.job import JobId, LogLine, OutcomeKind
 from taskflow.http.validation import field_errors
 from taskflow.jobs.schemas import (
     AttemptView,
@@ -39,6 +39,12 @@ LEVEL_STYLES = {"debug": "dim", "warning": "yellow", "error": "red", "critical":
 def _state_style(cell: str) -> str:
     return STATE_STYLES.get(cell, "")
 
+
+# Why an attempt ended that left no error.
+WHY: Mapping[str, str] = {
+    OutcomeKind.LOST: "its worker process, or machine, was gone",
+    OutcomeKind.HANDED_BACK: "its worker ended before it",
+}
 
 COLUMNS = (
     Column("ID"),
@@ -254,7 +260,7 @@ def _attempt_row(out: Output, attempt: AttemptView) -> Sequence[str]:
         out.time(attempt.started_at),
         "" if took is None else span(max(took, 0.0)),
         out.time(attempt.next_retry_at) if attempt.next_retry_at is not None else "",
-        _error(attempt.error_type, attempt.error),
+        _error(attempt.error_type, attempt.error) or WHY.get(attempt.outcome, ""),
     )
 
 

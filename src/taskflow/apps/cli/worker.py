@@ -6,6 +6,7 @@ from uuid import UUID
 
 import typer
 
+from taskflow.kernel.errors import SetupError
 from taskflow.kernel.interrupts import loading
 
 
@@ -67,7 +68,10 @@ def worker(
         from taskflow.apps.fleet import run_fleet
         from taskflow.apps.worker import run_worker
 
+        if queues is not None and not queues.strip(", "):
+            raise SetupError("--queues must name a queue; left out, it is those of the kinds that the worker runs")
         settings = read_settings(
+            names={"worker_concurrency": "--concurrency", "workers": "--processes"},
             app=app,
             queues=queues,
             worker_concurrency=concurrency,

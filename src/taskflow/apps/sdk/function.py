@@ -9,6 +9,7 @@ What `@app.job` makes of a function: it can be called as before, and submitted.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from types import UnionType
 from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeAlias, TypeVar
 from uuid import UUID
 
@@ -200,6 +201,9 @@ class JobFunction(Submittable[P, R_co]):
         """
         Return the job with options for the submits that follow.
 
+        Raises:
+            Invalid: an option is of a type that it cannot have. What is out of range is found at the submit.
+
         Args:
             priority: high, normal, low, or 0 to 9, higher first.
             delay_s: not before so many seconds from now.
@@ -214,6 +218,20 @@ class JobFunction(Submittable[P, R_co]):
             connection: of asyncpg, psycopg, SQLAlchemy or Django: the job exists if and only if that transaction
                 commits.
         """
+        _check_types(
+            queue=queue,
+            retries=retries,
+            timeout_s=timeout_s,
+            delay_s=delay_s,
+            run_at=run_at,
+            tags=tags,
+            headers=headers,
+            callback_url=callback_url,
+            unique_key=unique_key,
+            unique_for_s=unique_for_s,
+            expires_at=expires_at,
+            expires_in_s=expires_in_s,
+        )
         chosen = Options(
             queue=queue,
             priority=priority,
@@ -236,6 +254,34 @@ class JobFunction(Submittable[P, R_co]):
     def handle(self, job_id: UUID | str) -> Handle[R_co]:
         """Return a handle for a job of this kind that was submitted before."""
         return self._handle(job_id if isinstance(job_id, UUID) else UUID(job_id))
+
+
+_TEXT, _NUMBER, _INSTANT = (str, "a text"), (int | float, "a number of seconds"), (datetime, "a datetime")
+_TYPES: Mapping[str, tuple[type | UnionType, str]] = {
+    "queue": _TEXT,
+    "retries": (int, "a whole number"),
+    "timeout_s": _NUMBER,
+    "delay_s": _NUMBER,
+    "run_at": _INSTANT,
+    "tags": (list | tuple, "a list of texts"),
+    "headers": (Mapping, "a mapping of texts"),
+    "callback_url": _TEXT,
+    "unique_key": _TEXT,
+    "unique_for_s": _NUMBER,
+    "expires_at": _INSTANT,
+    "expires_in_s": _NUMBER,
+}
+
+
+def _check_types(**options: object) -> None:
+    """Raise Invalid for options of types that they cannot have, all of them by name."""
+    errors = []
+    for name, value in options.items():
+        types, words = _TYPES[name]
+        if value is not None and (not isinstance(value, types) or isinstance(value, bool)):
+            errors.append(FieldError(f"/{name}", "wrong_type", f"must be {words}, got {value!r}"))
+    if errors:
+        raise Invalid("; ".join(f"{error.pointer[1:]} {error.detail}" for error in errors), errors=errors)
 
 
 def priority_of(value: Priority) -> int:
